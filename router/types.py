@@ -1,0 +1,158 @@
+"""The words of routing: arms, capabilities, what a request needs, and the plan for it.
+
+Owns the value types that `policy`, `breaker` and the gateway share. Knows nothing of HTTP, JSON or storage.
+Shares and propensities are integer basis points (bp): 10,000 bp = 100 %.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+FULL_BP = 10_000
+
+
+class Arm(StrEnum):
+    """A side of the comparison."""
+
+    TEACHER = "teacher"
+    STUDENT = "student"
+
+    @property
+    def other(self) -> "Arm":
+        return Arm.STUDENT if self is Arm.TEACHER else Arm.TEACHER
+
+
+class Direction(StrEnum):
+    """FORWARD: the teacher served and the student was shadowed. REVERSE: the other way round."""
+
+    FORWARD = "forward"
+    REVERSE = "reverse"
+
+
+class Outcome(StrEnum):
+    """What one call says about its upstream. A client that hangs up says nothing: IGNORED."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+
+
+class FallbackRule(StrEnum):
+    """Who may take over before the first byte: the teacher only, either arm, or nobody."""
+
+    TEACHER_ONLY = "teacher_only"
+    BOTH = "both"
+    NONE = "none"
+
+
+class UnitOf(StrEnum):
+    """What counts as one observation of a route."""
+
+    CONVERSATION = "conversation"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What the operator declares the student can do. The rest goes to the teacher, counted by reason.
+
+    `context_tokens` is None when not declared: then nothing is screened by length.
+    """
+
+    context_tokens: int | None = None
+    tools: bool = False
+    structured: bool = False
+    vision: bool = False
+    audio: bool = False
+    logprobs: bool = True
+    endpoints: frozenset[str] = frozenset({"chat.completions"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What one request asks of its arm, read from the top level of its body.
+
+    `prompt_tokens_at_least` is a lower estimate (bytes / 4 of the text), so that screening never rejects what fits.
+    `stateful` names the field that refers to state held by one provider ("previous_response_id", "file_id", …) or is None.
+    """
+
+    endpoint: str = "chat.completions"
+    prompt_tokens_at_least: int = 0
+    output_tokens: int = 0
+    tools: bool = False
+    structured: bool = False
+    vision: bool = False
+    audio: bool = False
+    logprobs: bool = False
+    stateful: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """At which rates shadows are drawn. Constant within one `version`: rates never change inside a policy version."""
+
+    forward_bp: int = 0
+    reverse_bp: int = 0
+    holdout_bp: int = 0
+    salt: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteState:
+    """All that `plan_route` reads of a route: a view of the snapshot, built once per snapshot.
+
+    `student` is None on a route without one (`default_upstream`, judge routes): the teacher serves everything.
+    `share_bp` is the share in force: 0 while killed.
+    """
+
+    name: str
+    teacher: str
+    student: str | None = None
+    share_bp: int = 0
+    revision: int = 0
+    salt: str = ""
+    unit: UnitOf = UnitOf.CONVERSATION
+    fallback: FallbackRule = FallbackRule.TEACHER_ONLY
+    can: Capabilities = field(default_factory=Capabilities)
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as the policy sees it.
+
+    `sticky_key` is the value that names the user (see stickiness), `request_id` the gateway's own id,
+    `utc_day` the ISO date, `pinned` an arm demanded by `x-tutelage-arm`, `may_shadow` False where a person or a key
+    opted out of shadow calls.
+    """
+
+    request_id: str
+    sticky_key: str
+    utc_day: str
+    needs: Needs
+    pinned: Arm | None = None
+    may_shadow: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutePlan:
+    """What happens to one request, decided before anything is known of the answer.
+
+    `assigned` is what the split's hash said; `serve` differs from it only where `reasons` says why (screened, open
+    breaker, pinned). `shadow` is the arm to ask beside it, or None. Propensities are those of the *decision*:
+    `arm_bp` of being assigned `assigned`, `shadow_bp` of being sampled.
+    `in_population` is False for what gates must not read: pinned, screened, stateful.
+    """
+
+    serve: Arm
+    assigned: Arm
+    fallback: Arm | None
+    shadow: Arm | None
+    holdout: bool
+    in_population: bool
+    reasons: tuple[str, ...]
+    bucket: int
+    share_bp: int
+    arm_bp: int
+    shadow_bp: int
+    policy_version: int
