@@ -1,0 +1,1 @@
+"""The program: configuration, records, stores, control plane and commands."""
