@@ -12,8 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_VERSION := 0.13.9
-SCENARIO ?= student
-export SCENARIO
+SCENARIO ?=
 VLLM_CPU := examples/vllm_cpu
 
 help:  ## List the targets
@@ -23,7 +22,7 @@ help:  ## List the targets
 setup: $(VENV)/.dev $(VENV)/.project  ## Create .venv from the lock file (again only when the lock changes)
 
 demo: $(VENV)/.runtime $(VENV)/.project  ## Watch a student earn its traffic, on recorded answers (SCENARIO=regression, SCENARIO=weak)
-	$(BIN)/tutelage demo --scenario "$(SCENARIO)"
+	$(BIN)/tutelage demo $(if $(SCENARIO),--scenario "$(SCENARIO)")
 
 demo-live: setup  ## Train a student, serve it from a real vLLM on this CPU, and let the gate decide
 	$(BIN)/tutelage demo --live
