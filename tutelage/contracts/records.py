@@ -1,0 +1,358 @@
+"""Records: what is written, once. One schema version each; everything stored or shipped is one of these.
+
+Times are UTC seconds (float); durations are monotonic milliseconds (`_ms`); money is integer nano-dollars (`_nusd`); shares and
+propensities are basis points (`_bp`). None means unknown, never zero. Text is as captured, after redaction.
+
+Add a field: give it a default, raise `SCHEMA_VERSION`, say it in docs/RECORDS.md. Records know nothing of who writes them.
+"""
+
+from typing import Any
+
+import msgspec
+
+from router.types import Arm, Direction, RoutePlan
+
+SCHEMA_VERSION = 1
+Json = Any  # a decoded JSON value: str, int, float, bool, None, list or dict of these
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Base of all records: immutable, keyword-only, encoded by `encode`."""
+
+
+class Usage(Record, frozen=True, kw_only=True):
+    """Tokens of one answer, as the upstream counted them."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Answer(Record, frozen=True, kw_only=True):
+    """One arm's answer: all choices in the order of their index, as JSON objects of the API's `message` shape.
+
+    A streamed answer is assembled from its deltas. `text` is the first choice's content (None when it has none).
+    """
+
+    text: str | None = None
+    choices: tuple[Json, ...] = ()
+    finish_reason: str | None = None
+    refusal: str | None = None
+    tool_calls: tuple[Json, ...] = ()
+    logprobs: Json = None
+
+
+class Attempt(Record, frozen=True, kw_only=True):
+    """One upstream call. `purpose`: serve, retry, fallback, shadow or rescore. `started` is UTC seconds.
+
+    `status` is the upstream's HTTP status or None when none came; `error` is an error class of
+    `gateway.upstreams.base` ("connect", "timeout_first_token", "status_500", "truncated", …) or None.
+    `broke` tells that the answer began and did not end.
+    """
+
+    arm: Arm
+    upstream: str
+    version: str
+    purpose: str
+    started: float
+    total_ms: float
+    first_token_ms: float | None = None
+    status: int | None = None
+    error: str | None = None
+    broke: bool = False
+    upstream_request_id: str | None = None
+    fingerprint: str | None = None
+    usage: Usage | None = None
+    cost_nusd: int | None = None
+    price_version: str | None = None
+    answer: Answer | None = None
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """`router.types.RoutePlan` as stored."""
+
+    serve: Arm
+    assigned: Arm
+    fallback: Arm | None
+    shadow: Arm | None
+    holdout: bool
+    in_population: bool
+    reasons: tuple[str, ...]
+    bucket: int
+    share_bp: int
+    arm_bp: int
+    shadow_bp: int
+    policy_version: int
+
+    @classmethod
+    def of(cls, plan: RoutePlan) -> "Plan":
+        return cls(**{name: getattr(plan, name) for name in cls.__struct_fields__})
+
+
+class CapturePolicy(Record, frozen=True, kw_only=True):
+    """Which policy allowed this row: `log` is off, metadata or full; `train` False where anybody denied it."""
+
+    log: str
+    train: bool
+    purpose: str | None = None
+    redaction_version: str | None = None
+
+
+class Exchange(Record, frozen=True, kw_only=True, tag="exchange", tag_field="kind"):
+    """One request with its attempts and answer, spooled when serving ends.
+
+    `request` is the redacted request JSON without `model` (None when `policy.log` is not "full");
+    `params_hash` covers the request without model, user and metadata; `input_hash` the canonical last user message.
+    `outcome`: ok, client_error, upstream_error, client_cancelled or truncated. `cause` names the fault.
+    """
+
+    id: str
+    gateway: str
+    sequence: int
+    generation: int
+    snapshot: int
+    digest: str
+    route: str
+    tenant: str
+    key_id: str
+    subject: str | None
+    conversation: str
+    turn: int | None
+    admitted_at: float
+    endpoint: str
+    stream: bool
+    request: Json
+    params_hash: str
+    input_hash: str | None
+    sticky_source: str
+    salt: str
+    revision: int
+    epoch: str
+    plan: Plan
+    attempts: tuple[Attempt, ...]
+    served_arm: Arm | None
+    outcome: str
+    policy: CapturePolicy
+    cause: str | None = None
+    client_gone: bool = False
+    truncated: bool = False
+    ended_ms: float = 0.0
+    overhead_ms: float | None = None
+    slices: dict[str, str] = {}
+    response_headers: dict[str, str] = {}
+    schema: int = SCHEMA_VERSION
+
+
+class ShadowAttempt(Record, frozen=True, kw_only=True, tag="shadow", tag_field="kind"):
+    """The other arm's answer to an exchange, spooled on its own when it ends, whatever became of it.
+
+    `lost` names why there is no attempt (a counted reason: "too_large", "redaction_failed", "shutdown", …), else None.
+    """
+
+    id: str
+    exchange_id: str
+    gateway: str
+    route: str
+    ended_at: float
+    attempt: Attempt | None
+    params_hash: str
+    lost: str | None = None
+    schema: int = SCHEMA_VERSION
+
+
+class Feedback(Record, frozen=True, kw_only=True, tag="feedback", tag_field="kind"):
+    """What a person said of an exchange. `type`: thumb, score, comment or correction."""
+
+    id: str
+    exchange_id: str
+    tenant: str
+    type: str
+    value: Json
+    at: float
+    schema: int = SCHEMA_VERSION
+
+
+Spooled = Exchange | ShadowAttempt | Feedback
+
+
+class Pair(Record, frozen=True, kw_only=True):
+    """Both arms' answers to one input, joined by control. Key: the exchange's id.
+
+    `parity` lists the differences between what both arms were asked ([] = the same parameters).
+    `excluded` names why no gate may read it (None = it counts); `missing_arm` the arm without a usable answer.
+    """
+
+    id: str
+    route: str
+    epoch: str
+    attempt_number: int
+    revision: int
+    direction: Direction
+    admitted_at: float
+    sticky_key: str
+    unit_id: str
+    endpoint: str
+    request: Json
+    input_hash: str | None
+    teacher: Attempt | None
+    student: Attempt | None
+    policy: CapturePolicy
+    shadow_bp: int
+    policy_version: int
+    holdout: bool = False
+    parity: tuple[str, ...] = ()
+    excluded: str | None = None
+    slices: dict[str, str] = {}
+    schema: int = SCHEMA_VERSION
+
+
+class CriterionScore(Record, frozen=True, kw_only=True):
+    """Both arms' scores in [0, 1] on one criterion; None where the arm gave nothing to score."""
+
+    criterion: str
+    weight: float
+    teacher: float | None
+    student: float | None
+    note: str | None = None
+
+
+class Judgement(Record, frozen=True, kw_only=True):
+    """Scores of one pair under one rubric version by one method. Key: (pair, rubric version, method).
+
+    `d` is score(student) - score(teacher) in [-1, 1], None where `failure` names why there is none:
+    "judge_unscorable" after seeing content counts as d = -1 for promotion and 0 for rollback; "student_failed" and
+    "teacher_failed" carry a d already. `cause` is None for a plain score.
+    """
+
+    pair_id: str
+    rubric: str
+    method: str
+    scores: tuple[CriterionScore, ...]
+    d: float | None
+    scored_at: float
+    failure: str | None = None
+    judge: str | None = None
+    judge_version: str | None = None
+    prompt_hash: str | None = None
+    orders: tuple[str, ...] = ()
+    rationale: str | None = None
+    cost_nusd: int | None = None
+    retries: int = 0
+    schema: int = SCHEMA_VERSION
+
+
+class Unit(Record, frozen=True, kw_only=True):
+    """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
+
+    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission.
+    """
+
+    id: str
+    route: str
+    epoch: str
+    direction: Direction
+    revision: int
+    key: str
+    d: float | None
+    first_at: float
+    last_at: float
+    weight_milli: int = 1000
+    policy_version: int = 0
+    missing: str | None = None
+
+
+class Epoch(Record, frozen=True, kw_only=True):
+    """What the operator declared, frozen before the first read. `id` is a digest of all of it.
+
+    `alphas` are alpha_k per rung from the first live one on, already multiplied by alpha_v / alpha.
+    """
+
+    id: str
+    route: str
+    student: str
+    teacher: str
+    rubric: str | None
+    judge: str | None
+    judge_prompt_hash: str | None
+    system_prompt_version: str | None
+    delta: float
+    delta_r: float
+    alpha: float
+    sigma0: float
+    sigma0_source: str
+    stages_bp: tuple[int, ...]
+    dwell_s: float
+    approval: str
+    trained_until: float | None
+    unit: str
+    opened_at: float
+    schema: int = SCHEMA_VERSION
+
+
+class CellNumbers(Record, frozen=True, kw_only=True):
+    """One cell as a decision saw it."""
+
+    cell: str
+    n: int
+    mean_d: float | None
+    log_e: float
+    threshold: float
+    lower_bound: float | None = None
+    missing: dict[str, int] = {}
+    histogram_digest: str | None = None
+
+
+class Decision(Record, frozen=True, kw_only=True):
+    """Why the share is what it is: written for every move and every refusal. Replaying it decides the same."""
+
+    id: str
+    at: float
+    route: str
+    student: str
+    attempt: int
+    epoch: str
+    revision_from: int
+    revision_to: int
+    phase_from: str
+    phase_to: str
+    from_bp: int
+    to_bp: int
+    event: str
+    actor: str
+    reason: str
+    cells: tuple[CellNumbers, ...] = ()
+    detectors: dict[str, float] = {}
+    holds: tuple[str, ...] = ()
+    code_version: str = ""
+    schema: int = SCHEMA_VERSION
+
+
+class Key(Record, frozen=True, kw_only=True):
+    """An API key at rest: `digest` is the SHA-256 of the key (256 random bits, so a slow hash buys nothing)."""
+
+    id: str
+    digest: str
+    tenant: str
+    label: str
+    created_at: float
+    role: str = "data"  # data, admin or internal
+    may_pin: bool = False
+    may_log: bool = True
+    may_train: bool = True
+    revoked_at: float | None = None
+    schema: int = SCHEMA_VERSION
+
+
+_encoder = msgspec.json.Encoder()
+_spooled: msgspec.json.Decoder[Spooled] = msgspec.json.Decoder(Spooled)
+
+
+def encode(record: Record) -> bytes:
+    """A record as canonical JSON bytes (fields in declared order)."""
+    return _encoder.encode(record)
+
+
+def decode_spooled(body: bytes) -> Spooled:
+    """Read what a gateway spooled. Raises msgspec.ValidationError naming the field that does not fit."""
+    return _spooled.decode(body)

@@ -1,0 +1,299 @@
+"""The configuration schema: what users write, checked once, strictly.
+
+Owns every setting, its default and its bounds; docs/CONFIGURATION.md is its table (a test compares them). Knows nothing of who
+reads it. Shares become basis points, durations seconds, dates the end of their day (UTC). Secrets stay names: `${NAME}` is
+resolved by whoever makes the call, never stored or published. Parts that are declared but not built yet refuse by name.
+
+Add a setting: one field here, one row in docs/CONFIGURATION.md.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from router.types import FULL_BP
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration: write 30s, 5m, 1h, 7d or 250ms")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _basis_points(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value  # as published: basis points already
+    text = value.strip() if isinstance(value, str) else ""
+    match = re.fullmatch(r"(\d+(?:\.\d{1,2})?)\s*%", text)
+    share = round(float(match[1]) * 100) if match else -1
+    if not 0 <= share <= FULL_BP:
+        raise ValueError(f"{value!r} is not a share: write it in percent, 0% to 100%, at most two decimals")
+    return share
+
+
+def _secret_name(value: str) -> str:
+    if not _SECRET.fullmatch(value):
+        raise ValueError("write a secret as ${NAME} and put its value into that environment variable")
+    return value
+
+
+def _end_of_day(value: object) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value) if "T" in value or " " in value else date.fromisoformat(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if isinstance(value, date):
+        return (datetime.combine(value, time.min, UTC) + timedelta(days=1)).timestamp()
+    raise ValueError(f"{value!r} is not a time: write 2026-11-01 (the end of that day, UTC) or 2026-11-01T12:00:00Z")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+BasisPoints = Annotated[int, BeforeValidator(_basis_points), Field(ge=0, le=FULL_BP)]
+Secret = Annotated[str, AfterValidator(_secret_name)]
+Instant = Annotated[float, BeforeValidator(_end_of_day)]
+Name = Annotated[str, Field(pattern=_NAME)]
+
+
+class Section(BaseModel):
+    """Base: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GatewaySettings(Section):
+    """The data plane. `processes: auto` is one per core. `metrics_port` is the first process's; the next ones follow."""
+
+    bind: str = "0.0.0.0:8080"
+    processes: int | Literal["auto"] = "auto"
+    metrics_port: int = Field(9100, ge=0, le=65535)
+    drain_deadline: Seconds = 30.0
+
+
+class StoreSettings(Section):
+    url: str = "sqlite:///data/tutelage.db"
+
+
+class ArchiveSettings(Section):
+    url: str = "./data/archive"
+
+
+class AdminSettings(Section):
+    """The admin plane (control). Its metrics are on the same port, under /metrics."""
+
+    bind: str = "127.0.0.1:8081"
+
+
+class InternalSettings(Section):
+    """How worker reaches the data plane for judge calls. `tutelage serve` generates both."""
+
+    gateway_url: str = "http://127.0.0.1:8080"
+    key: Secret | None = None
+
+
+class CanSettings(Section):
+    """What a student can do; the rest is served by the teacher."""
+
+    context: int | None = Field(None, ge=1)
+    tools: bool = False
+    structured: bool = False
+    vision: bool = False
+    audio: bool = False
+    logprobs: bool = True
+    endpoints: frozenset[str] = frozenset({"chat.completions"})
+
+
+class CostSettings(Section):
+    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name."""
+
+    prompt_usd_per_mtok: float | None = Field(None, ge=0)
+    completion_usd_per_mtok: float | None = Field(None, ge=0)
+    cached_usd_per_mtok: float | None = Field(None, ge=0)
+    gpu_hour_usd: float | None = Field(None, ge=0)
+    gpus: int = Field(1, ge=1)
+
+
+class DeadlineSettings(Section):
+    """Every wait has a name. `first_token` counts from the request's end to the first byte of the answer's body."""
+
+    connect: Seconds = 5.0
+    first_token: Seconds = 120.0
+    idle: Seconds = 60.0
+    total: Seconds = 600.0
+
+
+class UpstreamSettings(Section):
+    """One callable endpoint of an arm or judge. `base_url` may be a list: replicas of the same model and version."""
+
+    kind: Literal["openai", "vllm", "litellm"]
+    base_url: str | list[str] | None = None
+    model: str
+    version: str = "unversioned"
+    api_key: Secret | None = None
+    training_use: Literal["allowed", "denied", "unknown"] = "unknown"
+    trained_until: Instant | None = None
+    can: CanSettings = CanSettings()
+    cost: CostSettings | None = None
+    deadlines: DeadlineSettings = DeadlineSettings()
+    max_connections: int = Field(256, ge=1)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        if self.base_url is None:
+            return ()
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "UpstreamSettings":
+        if self.kind != "litellm" and not self.urls:
+            raise ValueError(f"an upstream of kind {self.kind} needs base_url")
+        for url in self.urls:
+            if not re.match(r"https?://[^/]+", url):
+                raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
+        return self
+
+
+class CaptureSettings(Section):
+    """Content is captured only with `content: full` and a recorded purpose."""
+
+    content: Literal["off", "metadata", "full"] = "metadata"
+    purpose: str | None = None
+    retention_days: int = Field(30, ge=1)
+    redact: frozenset[Literal["secrets", "contact"]] = frozenset({"secrets"})
+
+    @model_validator(mode="after")
+    def _purposeful(self) -> "CaptureSettings":
+        if self.content == "full" and not self.purpose:
+            raise ValueError("capture of content needs a purpose: say what it is for, it is recorded with every row")
+        return self
+
+
+class SliceSettings(Section):
+    routing: tuple[str, ...] = ()
+    analysis: tuple[str, ...] = ()
+
+
+class ShadowSettings(Section):
+    """Rates of shadow calls. `teacher: auto` = min(100 %, pairs_per_day / student traffic of a day)."""
+
+    student: BasisPoints = FULL_BP
+    teacher: BasisPoints | Literal["auto"] = "auto"
+    pairs_per_day: int = Field(500, ge=1)
+    max_usd_per_day: float | None = Field(None, ge=0)
+    holdout: BasisPoints = 0
+
+
+class JudgeSettings(Section):
+    """`upstream` is served under the internal route `judge:<upstream>`."""
+
+    upstream: str
+    rate: BasisPoints | Literal["auto"] = "auto"
+    max_usd_per_day: float | None = Field(None, ge=0)
+
+
+class RolloutSettings(Section):
+    """The ladder and its error rates: see docs/STATISTICS.md. `sigma0` is the sd of d from an offline evaluation."""
+
+    mode: Literal["gated", "observe"] = "gated"
+    stages: tuple[BasisPoints, ...] = (0, 100, 500, 1000, 2500, 5000, 9000)
+    margin: float = Field(0.05, gt=0, lt=1)
+    alpha: float = Field(0.005, gt=0, le=0.2)
+    delta_r: float | None = Field(None, ge=0, lt=1)
+    sigma0: float = Field(0.30, gt=0, le=1)
+    sigma0_source: str = "default"
+    dwell: Seconds = 3600.0
+    approval: Literal["none", "required"] = "none"
+
+
+class RouteSettings(Section):
+    """A name that clients send. With `student` either `rollout` (evidence moves the share) or `share` (people do)."""
+
+    match: tuple[str, ...] = ()
+    teacher: str
+    student: str | None = None
+    share: BasisPoints | None = None
+    rollout: RolloutSettings | None = None
+    fallback: Literal["teacher_only", "both", "none"] = "teacher_only"
+    capture: CaptureSettings = CaptureSettings()
+    stickiness: tuple[str, ...] = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
+    slices: SliceSettings = SliceSettings()
+    shadow: ShadowSettings = ShadowSettings()
+    unit: Literal["conversation", "request"] = "conversation"
+    rubric: str | None = None
+    judge: JudgeSettings | None = None
+    usage: Literal["inject", "if_asked"] = "inject"
+    blind: bool = False
+    system_prompt_version: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> "RouteSettings":
+        if self.student is None and (self.share is not None or self.rollout is not None):
+            raise ValueError("share and rollout need a student")
+        if self.student is not None and (self.share is None) == (self.rollout is None):
+            raise ValueError("a route with a student needs either rollout (evidence moves the share) or share (a fixed split)")
+        if self.rollout is not None and self.rollout.mode == "gated" and self.rubric is None:
+            raise ValueError("a gated rollout needs a rubric")
+        if self.rollout is not None and self.capture.content != "full":
+            raise ValueError("a rollout needs capture: {content: full, purpose: …}: gates read both answers")
+        return self
+
+
+class LimitSettings(Section):
+    """Bounds of one gateway process. Shadow calls beyond `shadows` are not sampled, counted `shed`."""
+
+    request_mb: float = Field(32, gt=0)
+    answer_mb: float = Field(32, gt=0)
+    streams: int = Field(2000, ge=1)
+    shadows: int = Field(64, ge=0)
+    spool_records: int = Field(10_000, ge=1)
+    spool_mb: float = Field(256, gt=0)
+
+
+class Settings(Section):
+    """The whole file."""
+
+    data_dir: str = "./data"
+    rubrics: str = "./rubrics"
+    gateway: GatewaySettings = GatewaySettings()
+    store: StoreSettings = StoreSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    admin: AdminSettings = AdminSettings()
+    internal: InternalSettings = InternalSettings()
+    upstreams: dict[Name, UpstreamSettings]
+    default_upstream: str | None = None
+    routes: dict[Name, RouteSettings]
+    limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Settings":
+        def known(where: str, name: str | None) -> None:
+            if name is not None and name not in self.upstreams:
+                raise ValueError(f"{where} names upstream {name!r}; there are {', '.join(sorted(self.upstreams))}")
+
+        known("default_upstream", self.default_upstream)
+        for name, route in self.routes.items():
+            known(f"routes.{name}.teacher", route.teacher)
+            known(f"routes.{name}.student", route.student)
+            if route.judge is not None:
+                known(f"routes.{name}.judge.upstream", route.judge.upstream)
+                if route.judge.upstream in (route.teacher, route.student):
+                    raise ValueError(f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: it cannot judge itself")
+            gated = route.rollout is not None and route.rollout.mode == "gated"
+            if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
+                raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only what came after its training")
+        return self
+
+    def public(self) -> dict[str, Any]:
+        """The configuration as published in the snapshot: JSON, basis points and seconds, secrets by name."""
+        return self.model_dump(mode="json")

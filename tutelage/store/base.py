@@ -1,0 +1,197 @@
+"""The store: synchronous protocols, one per role. SQLite implements them all; `tests/tutelage/store/contract.py` is their contract.
+
+Owns what is true besides content at rest in spools. Must not know who asks. Every method either does all it says or raises
+`StoreUnavailable` and does nothing. Calls block: callers on an event loop give them a thread of their own.
+
+Every commit raises one global `sequence`, so that a reader learns with one cheap call whether anything changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from router.rollout import Rollout
+from router.types import Sampling
+from tutelage.contracts.records import Decision, Epoch, Judgement, Key, Pair, Record
+from tutelage.contracts.snapshot import PublishedConfig, Snapshot
+
+
+class Audit(Record, frozen=True, kw_only=True):
+    """Who did what, when, why; `before` and `after` are short states in words."""
+
+    at: float
+    actor: str
+    action: str
+    subject: str
+    reason: str
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChange:
+    """One transition to commit: all of it or nothing.
+
+    `expected_revision` is 0 where the rollout does not exist yet. `gate_state` is the route's new gate state (see
+    GateStore) where the writer holds it.
+    """
+
+    rollout: Rollout
+    expected_revision: int
+    decision: Decision
+    audit: Audit
+    epoch: Epoch | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who may write automatic events. `token` rises with every change of holder (fencing)."""
+
+    name: str
+    holder: str
+    token: int
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A pair taken from the queue by one worker until `until` (UTC seconds), delivered `deliveries` times so far."""
+
+    pair: Pair
+    until: float
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
+
+    order: int
+    pair: Pair
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """What one controller tick read and concluded for a route: folded pairs and the state after them, in one transaction."""
+
+    route: str
+    folded: tuple[int, ...]
+    gate_state: bytes
+    token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """Pairs per route waiting for judgement (claimed ones included), and the admission time of the oldest."""
+
+    waiting: int = 0
+    oldest_admitted_at: float | None = None
+    scored: int = 0
+    by_exclusion: Mapping[str, int] = field(default_factory=dict)
+
+
+class SnapshotStore(Protocol):
+    """What gateways read, and what control publishes."""
+
+    def sequence(self) -> int:
+        """The number of the last commit. Cheap: called every 200 ms by every process."""
+
+    def snapshot(self) -> Snapshot | None:
+        """Everything as of one sequence, read in one transaction; None before the first publication."""
+
+    def publish(self, config: PublishedConfig) -> int:
+        """Make `config` the published configuration; returns the new sequence. Publishing the same digest changes nothing."""
+
+    def set_sampling(self, route: str, sampling: Sampling) -> int:
+        """Put the sampling policy of a route in force; returns the new sequence."""
+
+
+class RolloutStore(Protocol):
+    """Rollouts, their decisions and audit rows."""
+
+    def rollout(self, route: str) -> Rollout | None: ...
+
+    def commit(self, change: RolloutChange) -> int:
+        """Either the whole change is committed, and the new sequence returned, or StaleRevision is raised."""
+
+    def history(self, route: str, limit: int = 100) -> Sequence[Decision]:
+        """Decisions of a route, newest first: moves and refusals."""
+
+    def refuse(self, decision: Decision) -> None:
+        """Record a refusal: a decision that moved nothing."""
+
+
+class KeyStore(Protocol):
+    """API keys, hashed at rest."""
+
+    def put_key(self, key: Key) -> int: ...
+
+    def keys(self) -> Sequence[Key]: ...
+
+    def revoke_key(self, key_id: str, at: float) -> bool:
+        """True where there was such a key that was not revoked."""
+
+
+class LeaseStore(Protocol):
+    """Who is the active control."""
+
+    def acquire(self, name: str, holder: str, ttl_s: float, now: float) -> Lease | None:
+        """Take or renew the lease; None while somebody else holds it."""
+
+    def release(self, lease: Lease) -> None: ...
+
+
+class PairStore(Protocol):
+    """Pairs from the join to judgement; the queue between control and workers. At least once; all writes upsert by key."""
+
+    def positions(self) -> Mapping[str, int]:
+        """Per spool (its gateway's id), the last sequence that was joined."""
+
+    def join(self, pairs: Sequence[Pair], waiting: Sequence[Record], done: Sequence[str], positions: Mapping[str, int]) -> None:
+        """Store pairs (queued where not excluded), halves that wait for their other half, halves that were used, and how
+        far the spools are read, in one transaction. A pair that exists is left as it is."""
+
+    def waiting_halves(self) -> Sequence[bytes]:
+        """The encoded exchanges and shadow attempts that still wait for their other half."""
+
+    def claim(self, worker: str, limit: int, visible_after_s: float, now: float) -> Sequence[Claimed]:
+        """Take up to `limit` pairs, oldest first; they return to the queue if no judgement comes in time."""
+
+    def judged(self, judgements: Sequence[Judgement]) -> None:
+        """Store judgements (upsert by pair, rubric version, method) and take their pairs off the queue."""
+
+    def requeue(self, pair_id: str, not_before: float) -> None:
+        """Give a claimed pair back: its judge could not be reached."""
+
+    def pair(self, pair_id: str) -> Pair | None: ...
+
+    def pairs(self, route: str, limit: int, before: float | None = None) -> Sequence[Pair]:
+        """Newest first, admitted before `before`."""
+
+    def judgements(self, pair_id: str) -> Sequence[Judgement]: ...
+
+    def depth(self, route: str) -> QueueDepth: ...
+
+    def purge(self, route: str, admitted_before: float) -> int:
+        """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and stays."""
+
+
+class GateStore(Protocol):
+    """Evidence and detectors of each route: opaque bytes to the store, folded exactly once."""
+
+    def gate_state(self, route: str) -> bytes | None: ...
+
+    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
+        """Judged pairs not folded yet, by (admitted_at, id)."""
+
+    def fold(self, fold: Fold) -> bool:
+        """Mark pairs folded and store the state after them, both or neither; False where `token` is no longer the lease's."""
+
+
+class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, GateStore, Protocol):
+    """All roles in one object."""
+
+    def close(self) -> None: ...
+
+
