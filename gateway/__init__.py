@@ -1,1 +1,17 @@
-"""The data plane: it relays requests to teacher and student, and captures what they answered."""
+"""The data plane: relay every request to its arm, change nothing that the client can see, capture what was said.
+
+    app.py        builds the objects; a tiny ASGI dispatcher (hot paths by exact match) in front of FastAPI
+    dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
+    relay.py      bytes to the client, the same bytes into Capture
+    wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
+    sse.py        server-sent events split on bytes [pure]
+    capture.py    from bytes to records [pure]
+    redact.py     secrets and contacts out of text, in the spool's thread
+    shadow.py     the other arm's answer, off the path
+    spool.py      bounded queue, one writer, group commit
+    auth.py admission.py errors.py metrics.py snapshots.py
+    api/          one endpoint per file
+    upstreams/    how to reach an upstream: protocol, HTTP, litellm
+
+Never imports scoring. Nothing here waits for the store, the disk, a judge or another process while a client waits.
+"""
