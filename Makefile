@@ -13,7 +13,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_VERSION := 0.13.9
 SCENARIO ?=
-VLLM_CPU := examples/vllm_cpu
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do \
@@ -34,7 +33,7 @@ test: lint  ## Everything that takes minutes: style, types, import contracts, te
 	$(BIN)/python -m pytest
 
 test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs vLLM once, about 3 minutes)
-	bash $(VLLM_CPU)/install.sh
+	PYTHON="$(PYTHON)" bash examples/vllm_cpu/install.sh
 	$(BIN)/python -m pytest tests/live -m live
 
 nightly: setup  ## The long forms of the tests
