@@ -1,8 +1,9 @@
 """The configuration schema: what users write, checked once, strictly.
 
-Owns every setting, its default and its bounds; docs/CONFIGURATION.md is its table (a test compares them). Knows nothing of who
-reads it. Shares become basis points, durations seconds, dates the end of their day (UTC). Secrets stay names: `${NAME}` is
-resolved by whoever makes the call, never stored or published. Parts that are declared but not built yet refuse by name.
+Owns every setting, its default and its bounds; docs/CONFIGURATION.md is its table (a test compares them). Knows nothing
+of who reads it. Shares become basis points, durations seconds, dates the end of their day (UTC). Secrets stay names:
+`${NAME}` is resolved by whoever makes the call, never stored or published. Parts that are declared but not built yet
+refuse by name.
 
 Add a setting: one field here, one row in docs/CONFIGURATION.md.
 """
@@ -18,6 +19,7 @@ from router.types import FULL_BP
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 
@@ -73,7 +75,7 @@ class Section(BaseModel):
 
 
 class GatewaySettings(Section):
-    """The data plane. `processes: auto` is one per core. `metrics_port` is the first process's; the next ones follow."""
+    """The data plane. `processes: auto` is one per core. `metrics_port` is the first process's; the others follow it."""
 
     bind: str = "0.0.0.0:8080"
     processes: int | Literal["auto"] = "auto"
@@ -82,10 +84,14 @@ class GatewaySettings(Section):
 
 
 class StoreSettings(Section):
+    """Where rollouts, keys, evidence and pairs are kept."""
+
     url: str = "sqlite:///data/tutelage.db"
 
 
 class ArchiveSettings(Section):
+    """Where pairs are archived for export."""
+
     url: str = "./data/archive"
 
 
@@ -111,7 +117,7 @@ class CanSettings(Section):
     vision: bool = False
     audio: bool = False
     logprobs: bool = True
-    endpoints: frozenset[str] = frozenset({"chat.completions"})
+    endpoints: tuple[str, ...] = ("chat.completions",)
 
 
 class CostSettings(Section):
@@ -170,7 +176,7 @@ class CaptureSettings(Section):
     content: Literal["off", "metadata", "full"] = "metadata"
     purpose: str | None = None
     retention_days: int = Field(30, ge=1)
-    redact: frozenset[Literal["secrets", "contact"]] = frozenset({"secrets"})
+    redact: tuple[Literal["secrets", "contact"], ...] = ("secrets",)
 
     @model_validator(mode="after")
     def _purposeful(self) -> "CaptureSettings":
@@ -180,6 +186,8 @@ class CaptureSettings(Section):
 
 
 class SliceSettings(Section):
+    """Where slices come from: `routing` is known at admission (`header:NAME`), `analysis` is found in the text."""
+
     routing: tuple[str, ...] = ()
     analysis: tuple[str, ...] = ()
 
@@ -226,7 +234,7 @@ class RouteSettings(Section):
     rollout: RolloutSettings | None = None
     fallback: Literal["teacher_only", "both", "none"] = "teacher_only"
     capture: CaptureSettings = CaptureSettings()
-    stickiness: tuple[str, ...] = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
+    stickiness: tuple[str, ...] = STICKINESS
     slices: SliceSettings = SliceSettings()
     shadow: ShadowSettings = ShadowSettings()
     unit: Literal["conversation", "request"] = "conversation"
@@ -241,7 +249,7 @@ class RouteSettings(Section):
         if self.student is None and (self.share is not None or self.rollout is not None):
             raise ValueError("share and rollout need a student")
         if self.student is not None and (self.share is None) == (self.rollout is None):
-            raise ValueError("a route with a student needs either rollout (evidence moves the share) or share (a fixed split)")
+            raise ValueError("a route with a student needs either rollout (evidence moves the share) or a fixed share")
         if self.rollout is not None and self.rollout.mode == "gated" and self.rubric is None:
             raise ValueError("a gated rollout needs a rubric")
         if self.rollout is not None and self.capture.content != "full":
@@ -288,10 +296,10 @@ class Settings(Section):
             if route.judge is not None:
                 known(f"routes.{name}.judge.upstream", route.judge.upstream)
                 if route.judge.upstream in (route.teacher, route.student):
-                    raise ValueError(f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: it cannot judge itself")
+                    raise ValueError(f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: no self-judging")
             gated = route.rollout is not None and route.rollout.mode == "gated"
             if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
-                raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only what came after its training")
+                raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only what came after")
         return self
 
     def public(self) -> dict[str, Any]:

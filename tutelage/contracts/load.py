@@ -1,0 +1,114 @@
+"""Read the configuration file: YAML in, `Settings` out, or a ConfigurationError that names the key, the value and the fix.
+
+Plain YAML only: no tags, no duplicate keys. Must not resolve secrets: `secret` does that for whoever makes a call.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.settings import Settings
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without duplicate keys: the second one would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigurationError(f"line {key_node.start_mark.line + 1}: key {key!r} stands twice; keep one of them")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file at `path`. Relative paths in it count from the working directory.
+
+    Raises ConfigurationError for a file that is not there, not YAML, or does not fit the schema; all faults in one message.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ConfigurationError(f"cannot read {path}: {fault.strerror}; name another file with --config FILE") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigurationError(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from fault
+    try:
+        document = yaml.load(_quoted_secrets(text), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.YAMLError as fault:
+        raise ConfigurationError(f"{path} is not plain YAML: {fault}") from fault
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path} holds {type(document).__name__}, not a mapping; see docs/CONFIGURATION.md")
+    return validated(document, str(path))
+
+
+def _quoted_secrets(text: str) -> str:
+    """`{api_key: ${NAME}}` is what people write; YAML would read the brace as a mapping's."""
+    return re.sub(r"(:[ \t]+)(\$\{\w+\})", r'\1"\2"', text)
+
+
+def validated(document: Mapping[str, Any], source: str) -> Settings:
+    """`document` as Settings. Raises ConfigurationError listing every fault; `source` names where it came from."""
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as faults:
+        lines = [_explain(fault) for fault in faults.errors(include_url=False)]
+        raise ConfigurationError(f"{source}: " + "\n".join(lines)) from None
+
+
+def secret(reference: str, environment: Mapping[str, str] | None = None) -> str:
+    """The value behind `${NAME}`. Raises ConfigurationError when the variable is not set or empty."""
+    name = reference.removeprefix("${").removesuffix("}")
+    value = (os.environ if environment is None else environment).get(name, "")
+    if not value:
+        raise ConfigurationError(f"environment variable {name} is not set: export {name}=…")
+    return value
+
+
+def _explain(fault: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in fault["loc"]) or "the file"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting{_nearest(fault)}"
+    if fault["type"] == "missing":
+        return f"{where}: this setting is required"
+    message = re.sub(r"^Value error, ", "", fault["msg"])
+    if fault["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {fault['input']!r} does not fit: {message}"
+
+
+def _nearest(fault: ErrorDetails) -> str:
+    """The known setting closest to an unknown one."""
+    *parents, name = fault["loc"]
+    section: type[BaseModel] | None = Settings
+    for parent in parents:
+        section = _inside(section, str(parent)) if section is not None else None
+    names = sorted(section.model_fields) if section is not None else []
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else (f"; there are {', '.join(names)}" if names else "")
+
+
+def _inside(section: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The section under `name`; a name that is no field is a key of the dictionary just entered."""
+    field = section.model_fields.get(name)
+    if field is None:
+        return section
+    return _section_of(field.annotation)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        if (found := _section_of(argument)) is not None:
+            return found
+    return None
