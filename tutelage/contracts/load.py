@@ -1,4 +1,4 @@
-"""Read the configuration file: YAML in, `Settings` out, or a ConfigurationError that names the key, the value and the fix.
+"""Read the configuration file: YAML in, `Settings` out, or a ConfigurationError with the key, the value and the fix.
 
 Plain YAML only: no tags, no duplicate keys. Must not resolve secrets: `secret` does that for whoever makes a call.
 """
@@ -21,12 +21,13 @@ from tutelage.contracts.settings import Settings
 class _StrictLoader(yaml.SafeLoader):
     """YAML without duplicate keys: the second one would silently win."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
         seen: set[object] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise ConfigurationError(f"line {key_node.start_mark.line + 1}: key {key!r} stands twice; keep one of them")
+                line = key_node.start_mark.line + 1
+                raise ConfigurationError(f"line {line}: key {key!r} stands twice; keep one of them")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -34,12 +35,13 @@ class _StrictLoader(yaml.SafeLoader):
 def load(path: Path) -> Settings:
     """The settings in the file at `path`. Relative paths in it count from the working directory.
 
-    Raises ConfigurationError for a file that is not there, not YAML, or does not fit the schema; all faults in one message.
+    Raises ConfigurationError for a file that is not there, not YAML, or does not fit; all faults in one message.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as fault:
-        raise ConfigurationError(f"cannot read {path}: {fault.strerror}; name another file with --config FILE") from fault
+        reason = f"cannot read {path}: {fault.strerror}; name another file with --config FILE"
+        raise ConfigurationError(reason) from fault
     except UnicodeDecodeError as fault:
         raise ConfigurationError(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from fault
     try:

@@ -75,7 +75,7 @@ class Section(BaseModel):
 
 
 class GatewaySettings(Section):
-    """The data plane. `processes: auto` is one per core. `metrics_port` is the first process's; the others follow it."""
+    """The data plane. `processes: auto` is one per core; process i has its metrics on `metrics_port` + i."""
 
     bind: str = "0.0.0.0:8080"
     processes: int | Literal["auto"] = "auto"
@@ -283,6 +283,16 @@ class Settings(Section):
     routes: dict[Name, RouteSettings]
     limits: LimitSettings = LimitSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _inside_data_dir(cls, document: Any) -> Any:
+        """Store and archive follow `data_dir` where they are not given."""
+        if isinstance(document, dict) and isinstance(place := document.get("data_dir", "./data"), str):
+            place = place.rstrip("/")
+            defaults = {"store": {"url": f"sqlite:///{place}/tutelage.db"}, "archive": {"url": f"{place}/archive"}}
+            return defaults | document
+        return document
+
     @model_validator(mode="after")
     def _names_exist(self) -> "Settings":
         def known(where: str, name: str | None) -> None:
@@ -296,10 +306,12 @@ class Settings(Section):
             if route.judge is not None:
                 known(f"routes.{name}.judge.upstream", route.judge.upstream)
                 if route.judge.upstream in (route.teacher, route.student):
-                    raise ValueError(f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: no self-judging")
+                    raise ValueError(
+                        f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: no self-judging"
+                    )
             gated = route.rollout is not None and route.rollout.mode == "gated"
             if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
-                raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only what came after")
+                raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only later pairs")
         return self
 
     def public(self) -> dict[str, Any]:
