@@ -5,28 +5,35 @@ Rules
 * `Rollout` is one route's whole state; `step(rollout, event)` is the only thing that changes it. It is pure: the shell
   (`tutelage.store.apply`) commits the result under compare-and-set on `revision`, with the audit row.
 * Each accepted event raises `revision` by one. A refused event raises `IllegalTransition` and changes nothing.
-* Holds are a set of reasons. While it is not empty a gated rollout shows HELD: nothing advances by itself, step-down and
-  rollback still act. `operator` comes and goes by Pause and Resume only, `futility` goes only with a new epoch, the others
-  come and go by the controller.
+* Holds are a set of reasons. While it is not empty a gated rollout shows HELD: nothing advances by itself; step-down,
+  rollback and a person's Promote still act. `operator` comes and goes by Pause and Resume only, whatever else happens.
+  `futility` goes only with the evidence it was read from: with a new epoch or attempt. The others come and go by the
+  controller, and end with an attempt. `epoch` ends at rung 0 as well, where there is no rung left to earn again.
 * `since` remembers at which revision each statistic began anew. Whoever keeps evidence compares it with what it holds:
   a restart is thus a fact of the state, not a message that could be lost. A pair admitted under an older revision than
   `since.fresh` says nothing about the fresh key, and so on for each.
 * Automatic and manual rollback both end in ROLLED_BACK at share 0, shadow on. Only Resume (a new attempt) or a new
   student version leaves it.
+* What the configuration says of the share is an initial value. ChangeMode begins at the new mode's (rung 0 where
+  evidence decides, the configured share where people do); while the mode stays, what stands here wins.
 * Kill overrides the share without touching the phase: `share_in_force_bp`.
 
-The table `TRANSITIONS` below is the documentation; a test walks Phase x Event. To add a transition, add its line.
+The table at the end is the documentation; a test walks Phase x Event. To add a transition, add its line.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TypeVar, cast
 
 from router.stages import Ladder
+from router.types import FULL_BP
 
 OPERATOR = "operator"
 FUTILITY = "futility"
 EPOCH = "epoch"
+TEACHER = "teacher"
+"""The teacher's breaker is open: a failing student is held and a person paged, never rolled back onto a dead arm."""
 
 
 class Mode(StrEnum):
@@ -59,7 +66,8 @@ class IllegalTransition(Exception):
     """The event does not apply in this phase. The operator's fault or a late message; 409 on the admin plane."""
 
     def __init__(self, rollout: "Rollout", event: "Event", why: str) -> None:
-        super().__init__(f"{type(event).__name__} does not apply to route {rollout.route!r} in phase {rollout.phase}: {why}")
+        what = f"{type(event).__name__} does not apply to route {rollout.route!r} in phase {rollout.phase}"
+        super().__init__(f"{what}: {why}")
         self.phase = rollout.phase
         self.event = event
 
@@ -79,9 +87,10 @@ class Since:
 class Rollout:
     """State of one route's rollout.
 
-    `attempt` counts student versions and attempts after a rollback (salts differ by it); `alpha_index` is the v of
-    alpha_v and starts again when a person confirms a promotion. `rung` indexes `ladder`. `entered_at` is the time (UTC
-    seconds) of the last change of share: dwell counts from it. `initial_bp` is the configuration's share for FIXED routes.
+    `attempt` counts student versions and attempts after a rollback (salts differ by it). `alpha_index` is the v of
+    alpha_v: constant within an attempt; the next one takes v + 1, or 1 where a person `confirmed` a promotion of this
+    one. `rung` indexes `ladder`. `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts
+    from it. `initial_bp` is a FIXED route's configured share; `waived_by` promoted past the evidence of this epoch.
     """
 
     route: str
@@ -100,6 +109,7 @@ class Rollout:
     revision: int = 1
     entered_at: float = 0.0
     killed: bool = False
+    confirmed: bool = False
     waived_by: str | None = None
     since: Since = field(default_factory=Since)
 
@@ -224,129 +234,132 @@ class ChangeMode(Event):
 
 # --- rules: named, pure, short ----------------------------------------------------------------------------------------
 
-Rule = Callable[[Rollout, Event], Rollout]
+
+def begin(rollout: Rollout, event: Begin) -> Rollout:
+    return _at_start(_restart(rollout, *_STATISTICS))
 
 
-def begin(rollout: Rollout, event: Event) -> Rollout:
-    if rollout.mode is Mode.FIXED:
-        return replace(rollout, phase=Phase.MANUAL, share_bp=rollout.initial_bp)
-    return _at_rung(rollout, 0)
-
-
-def advance(rollout: Rollout, event: Event) -> Rollout:
+def advance(rollout: Rollout, event: Advance | Promote) -> Rollout:
     if rollout.mode is not Mode.GATED:
-        raise IllegalTransition(rollout, event, f"mode is {rollout.mode}")
+        raise IllegalTransition(rollout, event, f"its mode is {rollout.mode}")
     if rollout.rung == rollout.ladder.top:
         raise IllegalTransition(rollout, event, "it stands on the last rung")
     return _restart(_at_rung(rollout, rollout.rung + 1), "fresh")
 
 
-def step_down(rollout: Rollout, event: Event) -> Rollout:
+def step_down(rollout: Rollout, event: StepDown) -> Rollout:
     if rollout.rung == 0:
         raise IllegalTransition(rollout, event, "there is no rung below shadow")
     return _restart(_at_rung(rollout, rollout.rung - 1), "fresh", "down")
 
 
-def roll_back(rollout: Rollout, event: Event) -> Rollout:
-    return replace(rollout, phase=Phase.ROLLED_BACK, share_bp=0, rung=0, holds=frozenset())
+def roll_back(rollout: Rollout, event: RollBack | Rollback) -> Rollout:
+    return replace(rollout, phase=Phase.ROLLED_BACK, share_bp=0, rung=0, holds=rollout.holds & {OPERATOR})
 
 
-def hold(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, Hold)
+def hold(rollout: Rollout, event: Hold) -> Rollout:
     if event.hold in rollout.holds or event.hold == OPERATOR:
-        raise IllegalTransition(rollout, event, f"hold {event.hold!r} stands already or is the operator's")
+        raise IllegalTransition(rollout, event, f"hold {event.hold!r} stands already or is an operator's")
     return _settled(replace(rollout, holds=rollout.holds | {event.hold}))
 
 
-def release(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, Release)
-    if event.hold not in rollout.holds or event.hold in (OPERATOR, FUTILITY):
-        raise IllegalTransition(rollout, event, f"hold {event.hold!r} does not stand or is not the controller's to release")
+def release(rollout: Rollout, event: Release) -> Rollout:
+    if event.hold not in rollout.holds - {OPERATOR, FUTILITY}:
+        raise IllegalTransition(rollout, event, f"hold {event.hold!r} does not stand or is not the controller's")
     return _settled(replace(rollout, holds=rollout.holds - {event.hold}))
 
 
-def pause(rollout: Rollout, event: Event) -> Rollout:
+def pause(rollout: Rollout, event: Pause) -> Rollout:
     if OPERATOR in rollout.holds:
         raise IllegalTransition(rollout, event, "it is paused already")
     return _settled(replace(rollout, holds=rollout.holds | {OPERATOR}))
 
 
-def resume_held(rollout: Rollout, event: Event) -> Rollout:
+def resume_held(rollout: Rollout, event: Resume) -> Rollout:
     if OPERATOR not in rollout.holds:
         raise IllegalTransition(rollout, event, f"held by {', '.join(sorted(rollout.holds))}, not by an operator")
     return _restart(_settled(replace(rollout, holds=rollout.holds - {OPERATOR})), "fresh")
 
 
-def resume_manual(rollout: Rollout, event: Event) -> Rollout:
+def resume_manual(rollout: Rollout, event: Resume) -> Rollout:
     if rollout.mode is not Mode.GATED:
         raise IllegalTransition(rollout, event, "the route has a fixed split and no ladder; set the share instead")
-    return _restart(_at_rung(rollout, rollout.ladder.rung_at_or_below(rollout.share_bp)), "fresh")
+    resumed = replace(rollout, holds=rollout.holds - {OPERATOR})
+    return _restart(_at_rung(resumed, rollout.ladder.rung_at_or_below(rollout.share_bp)), "fresh")
 
 
-def resume_rolled_back(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, Resume)
-    return _new_attempt(rollout, salt=event.salt)
+def resume_rolled_back(rollout: Rollout, event: Resume) -> Rollout:
+    return _new_attempt(replace(rollout, holds=frozenset()), salt=event.salt)
 
 
-def promote(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, Promote)
-    advanced = advance(replace(rollout, holds=rollout.holds & {FUTILITY}), event)
-    if event.waived:
-        return replace(advanced, waived_by=event.actor)
-    return replace(advanced, alpha_index=0)  # a person confirmed it: the next version spends alpha_1 again
+def promote(rollout: Rollout, event: Promote) -> Rollout:
+    advanced = advance(rollout, event)
+    return replace(advanced, waived_by=event.actor) if event.waived else replace(advanced, confirmed=True)
 
 
-def set_share(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, SetShare)
+def set_share(rollout: Rollout, event: SetShare) -> Rollout:
     if rollout.mode is Mode.OBSERVE:
         raise IllegalTransition(rollout, event, "the route is observe-only: its share is 0, guaranteed")
-    if not 0 <= event.share_bp <= 10_000:
-        raise IllegalTransition(rollout, event, f"share {event.share_bp} bp is not within 0..10000")
-    return replace(rollout, phase=Phase.MANUAL, share_bp=event.share_bp, holds=rollout.holds - {OPERATOR})
+    if not 0 <= event.share_bp <= FULL_BP:
+        raise IllegalTransition(rollout, event, f"share {event.share_bp} bp is not within 0..{FULL_BP}")
+    return replace(rollout, phase=Phase.MANUAL, share_bp=event.share_bp)
 
 
-def kill(rollout: Rollout, event: Event) -> Rollout:
+def kill(rollout: Rollout, event: Kill) -> Rollout:
     return replace(rollout, killed=True)
 
 
-def clear(rollout: Rollout, event: Event) -> Rollout:
+def clear(rollout: Rollout, event: Clear) -> Rollout:
     if not rollout.killed:
         raise IllegalTransition(rollout, event, "it is not killed")
     return replace(rollout, killed=False)
 
 
-def new_student(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, NewStudent)
+def new_student(rollout: Rollout, event: NewStudent) -> Rollout:
     changed = replace(rollout, student=event.student, epoch=event.epoch, ladder=event.ladder)
     return _new_attempt(changed, salt=event.salt)
 
 
-def new_epoch(rollout: Rollout, event: Event) -> Rollout:
-    """The share stays; the evidence for going further starts anew, and `epoch` holds until it reaches the rung."""
-    assert isinstance(event, NewEpoch)
-    changed = replace(rollout, epoch=event.epoch, ladder=event.ladder, waived_by=None)
-    changed = _restart(changed, "evidence", "fresh", "hold", "down", "back")
-    if rollout.phase in (Phase.PENDING, Phase.ROLLED_BACK, Phase.MANUAL):
+def new_epoch(rollout: Rollout, event: NewEpoch) -> Rollout:
+    """The evidence starts anew; the share stays, and the rung is the new ladder's at or below the old one."""
+    rung = event.ladder.rung_at_or_below(rollout.ladder.share_bp(rollout.rung))
+    changed = replace(rollout, epoch=event.epoch, ladder=event.ladder, rung=rung, waived_by=None)
+    return _restart(replace(changed, holds=rollout.holds - {FUTILITY}), *_STATISTICS)
+
+
+def new_epoch_on_rung(rollout: Rollout, event: NewEpoch) -> Rollout:
+    """The share goes with the rung; `epoch` holds until the new evidence reaches it."""
+    changed = new_epoch(rollout, event)
+    return _at_rung(replace(changed, holds=changed.holds | {EPOCH}), changed.rung)
+
+
+def change_mode(rollout: Rollout, event: ChangeMode) -> Rollout:
+    """The new mode begins where it begins; within a mode, and before or after a rollout, it is only remembered."""
+    changed = replace(rollout, mode=event.mode, initial_bp=event.share_bp)
+    if event.mode is rollout.mode or rollout.phase in (Phase.PENDING, Phase.ROLLED_BACK):
         return changed
-    rung = event.ladder.rung_at_or_below(rollout.share_bp)
-    holds = rollout.holds - {FUTILITY} | ({EPOCH} if rung > 0 else frozenset())
-    return _settled(replace(changed, rung=rung, share_bp=event.ladder.share_bp(rung), holds=holds))
+    return _restart(_at_start(replace(changed, holds=rollout.holds & {OPERATOR, FUTILITY})), "fresh")
 
 
-def change_mode(rollout: Rollout, event: Event) -> Rollout:
-    assert isinstance(event, ChangeMode)
-    changed = replace(rollout, mode=event.mode, initial_bp=event.share_bp, holds=frozenset())
-    if event.mode is Mode.FIXED:
-        return replace(changed, phase=Phase.MANUAL, share_bp=event.share_bp)
-    return _restart(_at_rung(changed, 0), "fresh")
+# --- what the rules share ---------------------------------------------------------------------------------------------
+
+_STATISTICS = ("evidence", "fresh", "hold", "down", "back")
+
+
+def _at_start(rollout: Rollout) -> Rollout:
+    """Where a rollout begins: at the configured share where people decide, else on rung 0."""
+    if rollout.mode is Mode.FIXED:
+        return replace(rollout, phase=Phase.MANUAL, rung=0, share_bp=rollout.initial_bp)
+    return _at_rung(rollout, 0)
 
 
 def _at_rung(rollout: Rollout, rung: int) -> Rollout:
-    return _settled(replace(rollout, phase=Phase.SHADOW, rung=rung, share_bp=rollout.ladder.share_bp(rung)))
+    holds = rollout.holds if rung else rollout.holds - {EPOCH}
+    return _settled(replace(rollout, rung=rung, share_bp=rollout.ladder.share_bp(rung), holds=holds))
 
 
 def _settled(rollout: Rollout) -> Rollout:
-    """The phase that a gated rollout shows for its rung and holds."""
+    """The phase that a rollout on its ladder shows for its rung and holds."""
     if rollout.holds:
         phase = Phase.HELD
     elif rollout.rung == 0:
@@ -364,44 +377,58 @@ def _restart(rollout: Rollout, *statistics: str) -> Rollout:
 
 
 def _new_attempt(rollout: Rollout, *, salt: str) -> Rollout:
-    fresh = _restart(rollout, "evidence", "fresh", "hold", "down", "back")
-    fresh = replace(
-        fresh, attempt=rollout.attempt + 1, alpha_index=rollout.alpha_index + 1, salt=salt, holds=frozenset(), waived_by=None
+    opened = replace(
+        rollout,
+        attempt=rollout.attempt + 1,
+        alpha_index=1 if rollout.confirmed else rollout.alpha_index + 1,
+        confirmed=False,
+        salt=salt,
+        holds=rollout.holds & {OPERATOR},
+        waived_by=None,
     )
-    if rollout.mode is Mode.FIXED:
-        return replace(fresh, phase=Phase.MANUAL, share_bp=rollout.initial_bp)
-    return _at_rung(fresh, 0)
+    return _at_start(_restart(opened, *_STATISTICS))
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
+Rule = Callable[[Rollout, Event], Rollout]
+_E = TypeVar("_E", bound=Event)
+_Row = tuple[type[Event], tuple[Phase, ...], Rule]
+
+
+def _on(event: type[_E], phases: tuple[Phase, ...], rule: Callable[[Rollout, _E], Rollout]) -> _Row:
+    """One line of the table. The cast holds because `step` looks a rule up by the event's own type."""
+    return event, phases, cast("Rule", rule)
+
+
 _EVERY = tuple(Phase)
-_GATED = (Phase.SHADOW, Phase.RAMPING, Phase.HELD, Phase.COMPLETE)
-_BEGUN = (*_GATED, Phase.ROLLED_BACK, Phase.MANUAL)
+_ON_LADDER = (Phase.SHADOW, Phase.RAMPING, Phase.HELD, Phase.COMPLETE)
+_SERVING = (*_ON_LADDER, Phase.MANUAL)
 
-_ROWS: tuple[tuple[type[Event], tuple[Phase, ...], Rule], ...] = (
-    (Begin, (Phase.PENDING,), begin),
-    (Advance, (Phase.SHADOW, Phase.RAMPING), advance),
-    (StepDown, (Phase.RAMPING, Phase.HELD, Phase.COMPLETE), step_down),
-    (RollBack, _GATED, roll_back),
-    (Hold, _GATED, hold),
-    (Release, (Phase.HELD,), release),
-    (Pause, _GATED, pause),
-    (Resume, (Phase.HELD,), resume_held),
-    (Resume, (Phase.MANUAL,), resume_manual),
-    (Resume, (Phase.ROLLED_BACK,), resume_rolled_back),
-    (Promote, (Phase.SHADOW, Phase.RAMPING, Phase.HELD), promote),
-    (Rollback, (*_GATED, Phase.MANUAL), roll_back),
-    (SetShare, _BEGUN, set_share),
-    (Kill, _EVERY, kill),
-    (Clear, _EVERY, clear),
-    (NewStudent, _EVERY, new_student),
-    (NewEpoch, _EVERY, new_epoch),
-    (ChangeMode, _BEGUN, change_mode),
+_ROWS: tuple[_Row, ...] = (
+    _on(Begin, (Phase.PENDING,), begin),
+    _on(Advance, (Phase.SHADOW, Phase.RAMPING), advance),
+    _on(StepDown, (Phase.RAMPING, Phase.HELD, Phase.COMPLETE), step_down),
+    _on(RollBack, _ON_LADDER, roll_back),
+    _on(Hold, _ON_LADDER, hold),
+    _on(Release, (Phase.HELD,), release),
+    _on(Pause, _ON_LADDER, pause),
+    _on(Resume, (Phase.HELD,), resume_held),
+    _on(Resume, (Phase.MANUAL,), resume_manual),
+    _on(Resume, (Phase.ROLLED_BACK,), resume_rolled_back),
+    _on(Promote, (Phase.SHADOW, Phase.RAMPING, Phase.HELD), promote),
+    _on(Rollback, _SERVING, roll_back),
+    _on(SetShare, _SERVING, set_share),
+    _on(Kill, _EVERY, kill),
+    _on(Clear, _EVERY, clear),
+    _on(NewStudent, _EVERY, new_student),
+    _on(NewEpoch, _ON_LADDER, new_epoch_on_rung),
+    _on(NewEpoch, (Phase.PENDING, Phase.ROLLED_BACK, Phase.MANUAL), new_epoch),
+    _on(ChangeMode, _EVERY, change_mode),
 )
-TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {(phase, event): rule for event, phases, rule in _ROWS for phase in phases}
-
-_PAGING = (RollBack, StepDown)
+TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
+    (phase, event): rule for event, phases, rule in _ROWS for phase in phases
+}
 
 
 def step(rollout: Rollout, event: Event) -> tuple[Rollout, tuple[Effect, ...]]:
@@ -409,7 +436,16 @@ def step(rollout: Rollout, event: Event) -> tuple[Rollout, tuple[Effect, ...]]:
     rule = TRANSITIONS.get((rollout.phase, type(event)))
     if rule is None:
         raise IllegalTransition(rollout, event, "no rule for it in this phase")
-    after = replace(rule(rollout, event), revision=rollout.revision + 1)
-    if after.share_in_force_bp != rollout.share_in_force_bp:
-        after = replace(after, entered_at=event.at)
-    return after, ((Effect.PAGE,) if isinstance(event, _PAGING) else ())
+    after = rule(rollout, event)
+    entered_at = rollout.entered_at if _footing(after) == _footing(rollout) else event.at
+    after = replace(after, revision=rollout.revision + 1, entered_at=entered_at)
+    return after, ((Effect.PAGE,) if _calls_a_person(event) else ())
+
+
+def _footing(rollout: Rollout) -> tuple[object, ...]:
+    """What dwell is about: a change of any of these starts it anew."""
+    return rollout.share_in_force_bp, rollout.rung, rollout.attempt, rollout.phase is Phase.PENDING
+
+
+def _calls_a_person(event: Event) -> bool:
+    return isinstance(event, RollBack | StepDown) or (isinstance(event, Hold) and event.hold == TEACHER)

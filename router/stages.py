@@ -1,11 +1,12 @@
-"""The ladder: shares in basis points, rung 0 first, and how long each must last.
+"""The ladder: the shares that a rollout climbs, in basis points, rung 0 first.
 
-A ladder starts at 0 (shadow) and rises strictly. Knows nothing of evidence: thresholds per rung are mathematics
-(`scoring.stats.ladder`), moves are events (`router.rollout`).
+A ladder starts at 0 (shadow) and rises strictly. Knows nothing of evidence or time: thresholds per rung are mathematics
+(`scoring.stats.ladder`), dwell is a setting, moves are events (`router.rollout`).
 """
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 
 from router.types import FULL_BP
 
@@ -20,7 +21,7 @@ class Ladder:
         shares = self.shares_bp
         if len(shares) < 2 or shares[0] != 0:
             raise ValueError(f"stages {shares} must start at 0 % and have at least one more rung")
-        if any(high <= low for low, high in zip(shares, shares[1:], strict=False)) or shares[-1] > FULL_BP:
+        if any(high <= low for low, high in pairwise(shares)) or shares[-1] > FULL_BP:
             raise ValueError(f"stages {shares} must rise strictly and end at 100 % or below")
 
     @property

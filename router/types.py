@@ -72,7 +72,8 @@ class Needs:
     """What one request asks of its arm, read from the top level of its body.
 
     `prompt_tokens_at_least` is a lower estimate (bytes / 4 of the text), so that screening never rejects what fits.
-    `stateful` names the field that refers to state held by one provider ("previous_response_id", "file_id", …) or is None.
+    `stateful` names the field that refers to state held by one provider ("previous_response_id", "file_id", …), or is
+    None.
     """
 
     endpoint: str = "chat.completions"
