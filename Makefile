@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help setup demo demo-live record test test-live nightly lint format lock clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3.12 setup` overrides it.
@@ -70,19 +71,21 @@ $(VENV)/.python:
 		"is needed. Name another: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module." \
 		"Debian, Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 # Every package is in the lock, with its hashes: nothing is resolved here, and an altered file is refused.
 $(VENV)/.runtime: requirements.lock $(VENV)/.python
-	$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
+	@echo "Installing $$(grep -c == $<) packages into $(VENV): about a minute, 0.7 GB"
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.python
-	$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
+	@echo "Installing $$(grep -c == $<) packages into $(VENV): a minute or two, 0.9 GB"
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@ $(VENV)/.runtime
 
 # Order-only: the build backend comes from whichever lock was asked for.
 $(VENV)/.project: pyproject.toml | $(VENV)/.runtime
-	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
