@@ -1,0 +1,44 @@
+"""Identifiers: UUIDv7 (RFC 9562, section 5.7), 36 characters, sorted by the time at which they were made.
+
+Time and randomness are arguments, so that a test or a replay names things the same way. Python's own `uuid.uuid7` comes
+with 3.14; the libraries in the lock do not let either be given."""
+
+import os
+from uuid import UUID
+
+_RANDOM_BYTES = 10
+_VERSION = 7 << 76
+_VARIANT = 2 << 62
+_RAND_A_MASK = 0xFFF << 64
+_RAND_B_MASK = (1 << 62) - 1
+
+
+def uuid7(at: float, random_bytes: bytes | None = None) -> str:
+    """A UUIDv7 for UTC second `at`; `random_bytes` are 10 bytes (74 bits of them are used), the system's where not
+    given.
+
+    Raises ValueError where `at` is before 1970 or `random_bytes` has another length.
+
+    >>> uuid7(1_700_000_000.0, bytes(10))
+    '018bcfe5-6800-7000-8000-000000000000'
+    """
+    entropy = os.urandom(_RANDOM_BYTES) if random_bytes is None else random_bytes
+    milliseconds = int(at * 1000)
+    if milliseconds < 0 or len(entropy) != _RANDOM_BYTES:
+        raise ValueError(f"need at >= 0 and {_RANDOM_BYTES} random bytes, got at={at!r} and {len(entropy)} bytes")
+    bits = int.from_bytes(entropy, "big")
+    value = (milliseconds & ((1 << 48) - 1)) << 80 | _VERSION | bits & _RAND_A_MASK | _VARIANT | bits & _RAND_B_MASK
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def made_at(identifier: str) -> float:
+    """The UTC second, to the millisecond, at which a UUIDv7 was made. Raises ValueError for anything else.
+
+    >>> made_at("018bcfe5-6800-7000-8000-000000000000")
+    1700000000.0
+    """
+    value = UUID(identifier)
+    if value.version != 7:
+        raise ValueError(f"{identifier!r} is not a UUIDv7")
+    return (value.int >> 80) / 1000

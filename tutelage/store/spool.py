@@ -1,0 +1,107 @@
+"""A gateway's spool: its file, its schema, and its reader.
+
+Each gateway process owns one SQLite file, `data_dir/spool/<gateway-id>.db`, and is its only writer
+(`gateway/spool.py`): a row that is committed there is durable. Control tails the files by `sequence`, and remembers in
+the store how far it has read. A spool outlives its process: what a dead gateway left is read like the rest.
+
+Owns the schema, the listing of spools, reading after a position, and retention. Must not know what the records say,
+besides their route, which retention goes by."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a reader's position stays true after a purge
+    id       TEXT NOT NULL UNIQUE,               -- the record's own id: writing it again changes nothing
+    kind     TEXT NOT NULL,                      -- exchange, shadow or feedback
+    at       REAL NOT NULL,                      -- UTC seconds: what retention counts from
+    body     BLOB NOT NULL                       -- tutelage.contracts.records.encode(record)
+);
+CREATE INDEX IF NOT EXISTS records_at ON records (at);
+"""
+INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)"
+"""What the writer executes per record, in its own transaction: (id, kind, at, body)."""
+
+BUSY_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpooledRow:
+    """One durable record. `body` is read by `tutelage.contracts.records.decode_spooled`."""
+
+    sequence: int
+    id: str
+    kind: str
+    at: float
+    body: bytes
+
+
+def spool_path(data_dir: Path, gateway: str) -> Path:
+    """The file of one gateway process. `gateway` is its id: letters, digits, `-`, `_` and `.`."""
+    return data_dir / "spool" / f"{gateway}.db"
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make a fresh file a spool, or accept one that is: write-ahead log, every commit on disk before it returns.
+
+    Raises ConfigurationError where another version of the program wrote it.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found not in (0, SCHEMA_VERSION):
+        raise ConfigurationError(
+            f"a spool has schema version {found}, this program reads {SCHEMA_VERSION}: "
+            "run the version that wrote it, or move the file away"
+        )
+    connection.executescript(SCHEMA)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def spools(data_dir: Path) -> dict[str, Path]:
+    """The spools there are, by gateway id, those of dead processes included."""
+    return {path.stem: path for path in sorted((data_dir / "spool").glob("*.db"))}
+
+
+def read_after(path: Path, position: int, limit: int) -> Sequence[SpooledRow]:
+    """Up to `limit` rows with a sequence above `position`, in order. Raises StoreUnavailable where the file cannot be
+    read."""
+    with _reading(path) as connection:
+        rows = connection.execute(
+            "SELECT sequence, id, kind, at, body FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            (position, limit),
+        ).fetchall()
+    return [SpooledRow(sequence=row[0], id=row[1], kind=row[2], at=row[3], body=bytes(row[4])) for row in rows]
+
+
+def last_sequence(path: Path) -> int:
+    """The highest sequence in the file, 0 when it is empty: how far a reader could read."""
+    with _reading(path) as connection:
+        return int(connection.execute("SELECT coalesce(max(sequence), 0) FROM records").fetchone()[0])
+
+
+def purge(path: Path, route: str, before: float, position: int) -> int:
+    """Delete a route's rows older than `before` that a reader has passed (`position`); returns how many."""
+    with _reading(path) as connection, connection:
+        return connection.execute(
+            "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ?",
+            (before, position, route),
+        ).rowcount
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A short-lived connection: a spool may be adopted, moved or deleted between two reads."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"spool {path}: {error}") from error
