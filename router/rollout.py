@@ -1,7 +1,5 @@
 """The rollout: what every event does in every phase.
 
-Rules
------
 * `Rollout` is one route's whole state; `step(rollout, event)` is the only thing that changes it. It is pure: the shell
   (`tutelage.store.apply`) commits the result under compare-and-set on `revision`, with the audit row.
 * Each accepted event raises `revision` by one. A refused event raises `IllegalTransition` and changes nothing.

@@ -1,11 +1,11 @@
 """Tutelage: an inference gateway under which a distilled student works until it has earned the traffic.
 
-    contracts/  what the parts agree on: settings, records, snapshot, prices, redaction policy, errors
-    store/      what is true: rollouts, keys, evidence, pairs; a protocol with SQLite behind it
-    control/    the control plane: admin API, join, fold, decide, publish
-    cli/        one file per command group
-    demo/       the recorded demonstration
-    serve.py    the supervisor of one machine's processes
+contracts/  what the parts agree on: settings, records, snapshot, prices, redaction policy, errors
+store/      what is true: rollouts, keys, evidence, pairs; a protocol with SQLite behind it
+control/    the control plane: admin API, join, fold, decide, publish
+cli/        one file per command group
+demo/       the recorded demonstration
+serve.py    the supervisor of one machine's processes
 """
 
 __version__ = "0.1.0"

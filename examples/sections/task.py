@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 SECTIONS: tuple[str, ...] = ("games", "sound", "fonts", "database", "mail", "science", "net", "editors")
-SYSTEM_PROMPT = (
-    "Name the Debian section of the package: games, sound, fonts, database, mail, science, net or editors."
-)
+SYSTEM_PROMPT = "Name the Debian section of the package: games, sound, fonts, database, mail, science, net or editors."
 MAX_ANSWER_TOKENS = 8
 
 HERE = Path(__file__).resolve().parent

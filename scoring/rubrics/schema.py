@@ -73,7 +73,9 @@ class Rubric(RubricSection):
             raise ValueError(f"two criteria share a name: {sorted(names)}")
         total = math.fsum(criterion.weight for criterion in self.criteria if criterion.reference != "teacher")
         if not math.isclose(total, 1.0, abs_tol=1e-6):
-            raise ValueError(f"the weights of criteria with reference none or label sum to {total:g}; they must sum to 1")
+            raise ValueError(
+                f"the weights of criteria with reference none or label sum to {total:g}; they must sum to 1"
+            )
         if self.labels is None and any(criterion.reference == "label" for criterion in self.criteria):
             raise ValueError("a criterion with reference: label needs `labels: FILE.jsonl`")
         return self

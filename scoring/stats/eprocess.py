@@ -111,7 +111,7 @@ def lower_confidence(histogram: Histogram, prior: Prior, *, alpha: float) -> flo
 
 
 def upper_confidence(opposed_histogram: Histogram, prior: Prior, *, alpha: float) -> float:
-    """Upper confidence sequence for E[d], from the *opposed* histogram (`lattice.opposed`); 1 while nothing is excluded.
+    """Upper confidence sequence for E[d], from the *opposed* histogram (`lattice.opposed`); 1 while it excludes nothing.
 
     >>> from scoring.stats.bets import planning_prior
     >>> from scoring.stats.lattice import opposed

@@ -3,6 +3,7 @@
     TutelageError
     ├── ConfigurationError    the operator's; refuses to start, exit code 2
     ├── StaleRevision         the caller's; 412, read the revision again
+    ├── LeaseLost             nobody's; another control process is the active one, this one stands by
     ├── UnknownName           the caller's; 404, names what there is
     └── StoreUnavailable      the machine's; moves fail with 503, serving goes on
 `router.rollout.IllegalTransition` (409) belongs to the pure tree.
@@ -30,6 +31,12 @@ class StaleRevision(TutelageError):
         super().__init__(f"route {route!r} is at revision {actual}, not {expected}: read it again and repeat the call")
         self.expected = expected
         self.actual = actual
+
+
+class LeaseLost(TutelageError):
+    """An automatic event came from a control process that no longer holds the lease. Nothing was changed."""
+
+    status = 503
 
 
 class UnknownName(TutelageError):

@@ -1,7 +1,8 @@
 """Identifiers: UUIDv7 (RFC 9562, section 5.7), 36 characters, sorted by the time at which they were made.
 
 Time and randomness are arguments, so that a test or a replay names things the same way. Python's own `uuid.uuid7` comes
-with 3.14; the libraries in the lock do not let either be given."""
+with 3.14; the libraries in the lock do not let either be given.
+"""
 
 import os
 from uuid import UUID

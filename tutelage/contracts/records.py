@@ -1,9 +1,10 @@
 """Records: what is written, once. One schema version each; everything stored or shipped is one of these.
 
-Times are UTC seconds (float); durations are monotonic milliseconds (`_ms`); money is integer nano-dollars (`_nusd`); shares and
-propensities are basis points (`_bp`). None means unknown, never zero. Text is as captured, after redaction.
+Times are UTC seconds (float); durations are monotonic milliseconds (`_ms`); money is integer nano-dollars (`_nusd`);
+shares and propensities are basis points (`_bp`). None means unknown, never zero. Text is as captured, after redaction.
 
-Add a field: give it a default, raise `SCHEMA_VERSION`, say it in docs/RECORDS.md. Records know nothing of who writes them.
+Add a field: give it a default, raise `SCHEMA_VERSION`, say it in docs/RECORDS.md. Records know nothing of who writes
+them.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """The snapshot: all that a gateway needs to know, as of one sequence number.
 
-It holds the published configuration (with the *names* of secrets), the rollouts, the sampling in force, the hashed keys.
-A snapshot is what the store held after its `sequence`-th commit; it never changes. Gateways keep the last one in memory and
-on disk (`data_dir/snapshot.json`), so that serving depends on nothing.
+It holds the published configuration (with the *names* of secrets), the rollouts, the sampling in force, the hashed
+keys. A snapshot is what the store held after its `sequence`-th commit; it never changes. Gateways keep the last one in
+memory and on disk (`data_dir/snapshot.json`), so that serving depends on nothing.
 """
 
 import msgspec

@@ -1,9 +1,12 @@
-"""The store: synchronous protocols, one per role. SQLite implements them all; `tests/tutelage/store/contract.py` is their contract.
+"""The store: synchronous protocols, one per role. SQLite implements them all; `tests/tutelage/store/contract.py` is
+their contract.
 
-Owns what is true besides content at rest in spools. Must not know who asks. Every method either does all it says or raises
-`StoreUnavailable` and does nothing. Calls block: callers on an event loop give them a thread of their own.
+Owns what is true besides content at rest in spools. Must not know who asks. Every method either does all it says or
+raises `StoreUnavailable` and does nothing. Calls block: callers on an event loop give them a thread of their own.
 
-Every commit raises one global `sequence`, so that a reader learns with one cheap call whether anything changed.
+One global `sequence` rises with every commit that changes the snapshot (configuration, rollouts, epochs, sampling, keys),
+so that a reader learns with one cheap call whether anything changed. Pairs, judgements, folds and leases do not raise it:
+they are traffic, and no gateway reads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from router.rollout import Rollout
-from router.types import Sampling
+from router.types import Direction, Sampling
 from tutelage.contracts.records import Decision, Epoch, Judgement, Key, Pair, Record
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
@@ -32,8 +35,8 @@ class Audit(Record, frozen=True, kw_only=True):
 class RolloutChange:
     """One transition to commit: all of it or nothing.
 
-    `expected_revision` is 0 where the rollout does not exist yet. `gate_state` is the route's new gate state (see
-    GateStore) where the writer holds it.
+    `expected_revision` is 0 where the rollout does not exist yet. `epoch` is given where the rollout enters one that is not
+    stored yet. `lease` is given by automatic writers: who no longer holds it is fenced out.
     """
 
     rollout: Rollout
@@ -41,6 +44,7 @@ class RolloutChange:
     decision: Decision
     audit: Audit
     epoch: Epoch | None = None
+    lease: "Lease | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +76,56 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """The turns of one sticky key that has fallen silent. `overdue` are orders of turns that nobody judged in time."""
+
+    key: str
+    scored: tuple[Scored, ...]
+    overdue: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """What one controller tick read and concluded for a route: folded pairs and the state after them, in one transaction."""
+    """What one tick concluded for a route: orders of folded pairs, and the state after them, in one transaction."""
 
     route: str
     folded: tuple[int, ...]
     gate_state: bytes
-    token: int
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's."""
+
+    id: str
+    route: str
+    epoch: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What one reading of the spools came to: committed in one transaction.
+
+    `waiting` are encoded records by (record id, exchange id) that lack their other half, `done` the record ids of halves
+    that were used, `positions` how far each spool is read.
+    """
+
+    pairs: Sequence[Pair] = ()
+    excluded: Sequence[Exclusion] = ()
+    waiting: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
+    done: Sequence[str] = ()
+    positions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueDepth:
-    """Pairs per route waiting for judgement (claimed ones included), and the admission time of the oldest."""
+    """Pairs of a route: waiting for judgement (claimed ones included), the oldest of them, and what became of the rest.
+
+    `scored` counts judged pairs, folded or not. `by_exclusion` counts, by reason, sampled exchanges that no gate reads.
+    """
 
     waiting: int = 0
     oldest_admitted_at: float | None = None
@@ -101,7 +143,8 @@ class SnapshotStore(Protocol):
         """Everything as of one sequence, read in one transaction; None before the first publication."""
 
     def publish(self, config: PublishedConfig) -> int:
-        """Make `config` the published configuration; returns the new sequence. Publishing the same digest changes nothing."""
+        """Make `config` the published configuration; returns the new sequence. Publishing the same digest changes
+        nothing."""
 
     def set_sampling(self, route: str, sampling: Sampling) -> int:
         """Put the sampling policy of a route in force; returns the new sequence."""
@@ -113,13 +156,19 @@ class RolloutStore(Protocol):
     def rollout(self, route: str) -> Rollout | None: ...
 
     def commit(self, change: RolloutChange) -> int:
-        """Either the whole change is committed, and the new sequence returned, or StaleRevision is raised."""
+        """Either the whole change is committed, and the new sequence returned, or StaleRevision or LeaseLost is raised."""
 
     def history(self, route: str, limit: int = 100) -> Sequence[Decision]:
         """Decisions of a route, newest first: moves and refusals."""
 
     def refuse(self, decision: Decision) -> None:
         """Record a refusal: a decision that moved nothing."""
+
+    def audit(self, row: Audit) -> None:
+        """Record an act that moves no rollout: a key made or revoked, content read."""
+
+    def audits(self, limit: int = 100) -> Sequence[Audit]:
+        """Audit rows, newest first."""
 
 
 class KeyStore(Protocol):
@@ -143,14 +192,14 @@ class LeaseStore(Protocol):
 
 
 class PairStore(Protocol):
-    """Pairs from the join to judgement; the queue between control and workers. At least once; all writes upsert by key."""
+    """Pairs from the join to judgement; the queue between control and workers. At least once; all writes upsert by
+    key."""
 
     def positions(self) -> Mapping[str, int]:
         """Per spool (its gateway's id), the last sequence that was joined."""
 
-    def join(self, pairs: Sequence[Pair], waiting: Sequence[Record], done: Sequence[str], positions: Mapping[str, int]) -> None:
-        """Store pairs (queued where not excluded), halves that wait for their other half, halves that were used, and how
-        far the spools are read, in one transaction. A pair that exists is left as it is."""
+    def join(self, joined: Joined) -> None:
+        """Commit one reading of the spools. Pairs are queued where not excluded; a pair that exists is left as it is."""
 
     def waiting_halves(self) -> Sequence[bytes]:
         """The encoded exchanges and shadow attempts that still wait for their other half."""
@@ -173,8 +222,12 @@ class PairStore(Protocol):
 
     def depth(self, route: str) -> QueueDepth: ...
 
+    def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
+        """Pairs of one direction admitted after a time, excluded ones not counted."""
+
     def purge(self, route: str, admitted_before: float) -> int:
-        """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and stays."""
+        """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and
+        stays."""
 
 
 class GateStore(Protocol):
@@ -185,13 +238,15 @@ class GateStore(Protocol):
     def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id)."""
 
+    def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
+        """Up to `limit` sticky keys whose last turn was admitted before `idle_since` and none of whose turns admitted
+        after `overdue_since` still waits for its judgement; keys without any judged turn are left out."""
+
     def fold(self, fold: Fold) -> bool:
-        """Mark pairs folded and store the state after them, both or neither; False where `token` is no longer the lease's."""
+        """Mark pairs folded and store the state after them, both or neither; False where the lease is somebody else's."""
 
 
 class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, GateStore, Protocol):
     """All roles in one object."""
 
     def close(self) -> None: ...
-
-

@@ -5,7 +5,8 @@ Each gateway process owns one SQLite file, `data_dir/spool/<gateway-id>.db`, and
 the store how far it has read. A spool outlives its process: what a dead gateway left is read like the rest.
 
 Owns the schema, the listing of spools, reading after a position, and retention. Must not know what the records say,
-besides their route, which retention goes by."""
+besides their route, which retention goes by.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Sequence

@@ -1,0 +1,185 @@
+"""What a client may be told: one tree of refusals, one envelope.
+
+    Refusal                      becomes `{"error": {"message", "type", "param", "code"}}`, always all four keys
+    ├── BadRequest       400     the client's: the body cannot be read
+    ├── Unauthorized     401     the client's: no key, a wrong one, a revoked one; never says which
+    ├── Forbidden        403     the client's: this key may not do this
+    ├── UnknownModel     404     the client's: no route of that name
+    ├── UnknownPath      404     the client's
+    ├── WrongMethod      405     the client's
+    ├── TooLarge         413     the client's: the body is above limits.request_mb
+    ├── WrongEncoding    415     the client's: compressed bodies are not read
+    ├── Overloaded       503     ours: too many requests at once; try again
+    ├── Draining         503     ours: this process is ending; try again (another one answers)
+    ├── UpstreamFailed   502/504 an upstream's: no answer could be had
+    └── InternalFault    500     ours: a defect; the message says nothing of it
+
+SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of ASGI or FastAPI.
+To add a refusal: one class here, one row in the tree. Faults of upstreams are in `gateway.upstreams.base`.
+"""
+
+from typing import Any
+
+import msgspec
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+Lines = tuple[tuple[bytes, bytes], ...]
+RETRY: Lines = ((b"x-should-retry", b"true"),)
+NO_RETRY: Lines = ((b"x-should-retry", b"false"),)
+
+
+def envelope(message: str, kind: str, *, param: str | None = None, code: str | None = None) -> bytes:
+    """The OpenAI error envelope as JSON bytes."""
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def in_band(message: str, code: str) -> bytes:
+    """The error as the last event of a stream that has begun."""
+    return b"data: " + envelope(message, SERVER_ERROR, code=code) + b"\n\n"
+
+
+class Refusal(Exception):
+    """Base. `headers` go with the answer; `param` names the field at fault."""
+
+    status = 400
+    kind = INVALID_REQUEST
+    code: str | None = None
+    headers: Lines = ()
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def body(self) -> bytes:
+        return envelope(self.message, self.kind, param=self.param, code=self.code)
+
+
+class BadRequest(Refusal):
+    """The body cannot be read, or says something that no server could do."""
+
+
+class Unauthorized(Refusal):
+    """One text for every reason, so that nothing is learned about keys."""
+
+    status = 401
+    code = "invalid_api_key"
+    headers: Lines = ((b"www-authenticate", b"Bearer"),)
+
+    def __init__(self) -> None:
+        super().__init__("Incorrect API key provided. Send a key of this gateway as `Authorization: Bearer KEY`.")
+
+
+class Forbidden(Refusal):
+    """The key is good and may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class UnknownModel(Refusal):
+    """No route of that name is visible to this key."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        shown = model if len(model) <= 128 else model[:128] + "…"
+        super().__init__(f"The model {shown!r} does not exist or you do not have access to it.", param="model")
+
+
+class UnknownPath(Refusal):
+    """Nothing is served there."""
+
+    status = 404
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Unknown request URL: {method} {path[:256]}.")
+
+
+class WrongMethod(Refusal):
+    """The path exists, the method does not."""
+
+    status = 405
+    code = "method_not_supported"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"Not allowed to {method} on this URL. Use {allowed}.")
+        self.headers = ((b"allow", allowed.encode()),)
+
+
+class TooLarge(Refusal):
+    """The connection is closed: what is left of the body is not read."""
+
+    status = 413
+    code = "request_too_large"
+    headers: Lines = ((b"connection", b"close"),)
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request is larger than the limit of {limit_bytes} bytes (limits.request_mb).")
+
+
+class WrongEncoding(Refusal):
+    """A compressed body is not read: it could hold any size."""
+
+    status = 415
+    code = "unsupported_content_encoding"
+
+
+class Overloaded(Refusal):
+    """As many requests as limits.streams allows are open already."""
+
+    status = 503
+    kind = SERVER_ERROR
+    code = "overloaded"
+    headers: Lines = ((b"retry-after", b"1"), *RETRY)
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is serving as many requests as it can. Try again in a second.")
+
+
+class Draining(Refusal):
+    """The process ends; a new connection reaches another one."""
+
+    status = 503
+    kind = SERVER_ERROR
+    code = "draining"
+    headers: Lines = ((b"retry-after", b"1"), (b"connection", b"close"), *RETRY)
+
+    def __init__(self) -> None:
+        super().__init__("This gateway process is shutting down. Try again.")
+
+
+class UpstreamFailed(Refusal):
+    """No arm gave an answer. `cause` is the error class that records and metrics show."""
+
+    kind = SERVER_ERROR
+    status = 502
+
+    def __init__(self, status: int, cause: str) -> None:
+        super().__init__(f"The model's server gave no usable answer ({cause}).", code=f"upstream_{cause}")
+        self.status = status
+
+
+class InternalFault(Refusal):
+    """A defect of ours: logged with its traceback, told without."""
+
+    status = 500
+    kind = SERVER_ERROR
+    code = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway could not process this request.")
+
+
+def of_status(status: int, detail: Any) -> Refusal:
+    """A refusal for what a framework raised: `status` and its words in our envelope."""
+    refusal = Refusal(detail if isinstance(detail, str) else "The request is not valid.")
+    refusal.status = status
+    refusal.kind = INVALID_REQUEST if status < 500 else SERVER_ERROR
+    return refusal

@@ -1,0 +1,118 @@
+"""The policy: one request's RoutePlan, decided before anything is known of the answer.
+
+Owns the order of reasons: no student, pinned, what the student cannot do; then the split; then open breakers. Must not
+know HTTP, upstreams or clocks; it waits for nothing and raises nothing. Every reason that it gives is in `REASONS`.
+
+Two things are kept apart on purpose. *Who serves* follows what works now: an open breaker moves the request. *What is
+sampled* follows the split alone (intention to treat): a request that fell to the student stays in the population at the
+student's rate though its breaker is open, because that is the student's failure. The shadow is then the arm that does not
+serve; the pair's direction is the assigned arm's.
+
+A new need of requests: a field in `Needs` and `Capabilities`, one line in `_lacking`, its name in `SCREENED`.
+"""
+
+from router.split import bucket, is_student, sampled
+from router.types import FULL_BP, Arm, Ask, Capabilities, FallbackRule, Needs, RoutePlan, RouteState, UnitOf
+
+NO_STUDENT = "no_student"
+PINNED = "pinned"
+SCREENED = ("endpoint", "context", "tools", "structured", "vision", "audio", "logprobs", "stateful")
+STUDENT_UNAVAILABLE = "student_unavailable"
+TEACHER_UNAVAILABLE = "teacher_unavailable"
+REASONS = (NO_STUDENT, PINNED, *SCREENED, STUDENT_UNAVAILABLE, TEACHER_UNAVAILABLE)
+
+
+def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_available: bool) -> RoutePlan:
+    """The plan for `ask`; availability is what each arm's breaker says now.
+
+    The teacher is the last resort: where nobody may serve in its place it is planned though its breaker is open, so that
+    the client gets the true error. A pin to the student of a route without one is given to the teacher, with both
+    reasons; the caller refuses it.
+    """
+    share_bp = 0 if route.student is None else route.share_bp
+    place = bucket(route.salt, ask.sticky_key)
+    assigned = Arm.STUDENT if is_student(place, share_bp) else Arm.TEACHER
+    outside = _outside(route, ask)
+    if outside:
+        serve, reasons, fallback, shadow_bp = _serving_outside(outside, ask), outside, None, 0
+    else:
+        serve, reasons = _serving(route.fallback, assigned, teacher_available, student_available)
+        fallback = _fallback(route.fallback, serve, student_available)
+        shadow_bp = _shadow_bp(route, ask, assigned)
+    sampling = route.sampling
+    unit = ask.request_id if route.unit is UnitOf.REQUEST else ask.sticky_key
+    return RoutePlan(
+        serve=serve,
+        assigned=assigned,
+        fallback=fallback,
+        shadow=serve.other if sampled(sampling.salt, unit, ask.utc_day, shadow_bp) else None,
+        holdout=sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
+        in_population=not outside,
+        reasons=reasons,
+        bucket=place,
+        share_bp=share_bp,
+        arm_bp=share_bp if assigned is Arm.STUDENT else FULL_BP - share_bp,
+        shadow_bp=shadow_bp,
+        policy_version=sampling.version,
+    )
+
+
+def _outside(route: RouteState, ask: Ask) -> tuple[str, ...]:
+    """Why gates must not read this request; empty where they may."""
+    if ask.pinned is not None:
+        return (PINNED, NO_STUDENT) if route.student is None else (PINNED,)
+    if route.student is None:
+        return (NO_STUDENT,)
+    return _lacking(route.can, ask.needs)
+
+
+def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
+    """What the request needs and the student does not declare, in the order of `SCREENED`."""
+    context = needs.prompt_tokens_at_least + needs.output_tokens
+    return tuple(
+        [
+            name
+            for name, lacks in (
+                ("endpoint", needs.endpoint not in can.endpoints),
+                ("context", can.context_tokens is not None and context > can.context_tokens),
+                ("tools", needs.tools and not can.tools),
+                ("structured", needs.structured and not can.structured),
+                ("vision", needs.vision and not can.vision),
+                ("audio", needs.audio and not can.audio),
+                ("logprobs", needs.logprobs and not can.logprobs),
+                ("stateful", needs.stateful is not None),
+            )
+            if lacks
+        ]
+    )
+
+
+def _serving_outside(reasons: tuple[str, ...], ask: Ask) -> Arm:
+    return ask.pinned if ask.pinned is not None and NO_STUDENT not in reasons else Arm.TEACHER
+
+
+def _serving(
+    rule: FallbackRule,
+    assigned: Arm,
+    teacher_available: bool,
+    student_available: bool,  # noqa: FBT001 facts, not switches
+) -> tuple[Arm, tuple[str, ...]]:
+    """The assigned arm, or the other one where its breaker is open and the other may take its place."""
+    if assigned is Arm.STUDENT:
+        return (Arm.STUDENT, ()) if student_available else (Arm.TEACHER, (STUDENT_UNAVAILABLE,))
+    if not teacher_available and student_available and rule is FallbackRule.BOTH:
+        return Arm.STUDENT, (TEACHER_UNAVAILABLE,)
+    return Arm.TEACHER, ()
+
+
+def _fallback(rule: FallbackRule, serve: Arm, student_available: bool) -> Arm | None:  # noqa: FBT001 a fact, not a switch
+    """Who takes over before the first byte. The teacher even where its breaker is open now: it is the last resort."""
+    if serve is Arm.STUDENT:
+        return None if rule is FallbackRule.NONE else Arm.TEACHER
+    return Arm.STUDENT if rule is FallbackRule.BOTH and student_available else None
+
+
+def _shadow_bp(route: RouteState, ask: Ask, assigned: Arm) -> int:
+    if not ask.may_shadow:
+        return 0
+    return route.sampling.reverse_bp if assigned is Arm.STUDENT else route.sampling.forward_bp

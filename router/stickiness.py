@@ -1,0 +1,66 @@
+"""Stickiness: which value of a request names whoever must stay on one arm.
+
+Owns the sources, their order and the hash. A route lists sources; the first that has a value wins, and the body's own hash
+is always the last, so that there is always a key. The value is never shown: a key is a hash over source, tenant and value,
+so that two tenants' user "1" are two users. Must not know how a request is parsed: it is handed the values, the costly ones
+as functions that are called only when their turn comes.
+
+A new source that is a string at the top level of the body needs no code. Another kind is one line in `_value`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+HEADER = "header:"
+FIRST_MESSAGE = "first_message"
+BODY = "body"
+DEFAULT_SOURCES = (
+    "header:x-tutelage-session",
+    "prompt_cache_key",
+    "safety_identifier",
+    "user",
+    FIRST_MESSAGE,
+    BODY,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """The values of one request that may name its user.
+
+    `headers` by lower-case name; `fields` is the top level of the body, of which only strings count; `first_message` gives
+    the system text and the first user text, joined, or None where there is none; `body_digest` a digest of the body's bytes.
+    """
+
+    tenant: str
+    headers: Mapping[str, str]
+    fields: Mapping[str, object]
+    first_message: Callable[[], str | None]
+    body_digest: Callable[[], bytes]
+
+
+def sticky_key(sources: Sequence[str], candidates: Candidates) -> tuple[str, str]:
+    """The first of `sources` that has a value, and the key made of it: 32 hexadecimal digits. Empty values do not count."""
+    for source in sources:
+        value = _value(source, candidates)
+        if value:
+            return source, _key(source, candidates.tenant, value)
+    return BODY, _key(BODY, candidates.tenant, candidates.body_digest().hex())
+
+
+def _value(source: str, candidates: Candidates) -> str | None:
+    if source.startswith(HEADER):
+        return candidates.headers.get(source[len(HEADER) :].lower())
+    if source == FIRST_MESSAGE:
+        return candidates.first_message()
+    if source == BODY:
+        return candidates.body_digest().hex()
+    value = candidates.fields.get(source)
+    return value if isinstance(value, str) else None
+
+
+def _key(source: str, tenant: str, value: str) -> str:
+    """JSON may hold lone surrogates and NUL: the one must not raise, and lengths keep fields from running together."""
+    text = f"{source}\0{len(tenant)}\0{tenant}\0{value}".encode("utf-8", "surrogatepass")
+    return blake2b(text, digest_size=16).hexdigest()

@@ -1,0 +1,21 @@
+"""Open the store that a configuration names, for one command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tutelage.contracts.load import load
+from tutelage.contracts.settings import Settings
+from tutelage.store.base import Store
+from tutelage.store.registry import open_store
+
+
+@contextmanager
+def opened(config: Path) -> Iterator[tuple[Settings, Store]]:
+    """The settings in `config` and their store, closed afterwards. Raises ConfigurationError or StoreUnavailable."""
+    settings = load(config)
+    store = open_store(settings.store.url)
+    try:
+        yield settings, store
+    finally:
+        store.close()
