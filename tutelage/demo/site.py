@@ -1,0 +1,154 @@
+"""A site: one installation of the gateway in a folder of its own, set up as an operator would, and ended again.
+
+Owns the configuration file, the keys and the processes of the demo. Must not know what is asked or what becomes of it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tutelage.contracts.errors import TutelageError
+
+ROUTE = "sections"
+READY_S = 60.0
+STOP_S = 45.0
+POLL_S = 0.1
+
+
+class SiteFailed(TutelageError):
+    """A process of the demo did not start or ended; the message ends with the tail of its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's."""
+
+    folder: Path
+    config: Path
+    url: str
+    admin_url: str
+    key: str
+    admin_key: str
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterator[Site]:
+    """Write `document` (the configuration but for places and ports) into `folder`, make keys, serve until the block ends."""
+    gateway_port, admin_port = free_port(), free_port()
+    complete = {
+        "data_dir": str(folder / "data"),
+        "gateway": {"bind": f"127.0.0.1:{gateway_port}", "processes": 1, "metrics_port": 0, "drain_deadline": "20s"},
+        "admin": {"bind": f"127.0.0.1:{admin_port}"},
+        "internal": {"gateway_url": f"http://127.0.0.1:{gateway_port}"},
+        **document,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "tutelage.yaml"
+    config.write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
+    site = Site(
+        folder=folder,
+        config=config,
+        url=f"http://127.0.0.1:{gateway_port}",
+        admin_url=f"http://127.0.0.1:{admin_port}",
+        key=_new_key(config, "--may-pin"),
+        admin_key=_new_key(config, "--admin"),
+    )
+    serve = [sys.executable, "-m", "tutelage.cli.main", "serve", "--config", str(config)]
+    async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz"):
+        await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def running_process(
+    argv: list[str], *, log: Path, ready_url: str, ready_s: float = READY_S
+) -> AsyncIterator[int]:
+    """Run `argv` until the block ends; yields its pid once `ready_url` answers 200. Raises SiteFailed where it does not."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: ASYNC220 - starting takes a millisecond, and nothing else runs yet
+            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        await _wait_ready(process, ready_url, log, ready_s)
+        yield process.pid
+    finally:
+        await _end(process)
+
+
+async def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path, ready_s: float) -> None:
+    deadline = time.monotonic() + ready_s
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise SiteFailed(f"{_shown(process)} ended with status {process.returncode}\n{_tail(log)}")
+            with contextlib.suppress(httpx.HTTPError):
+                if (await http.get(url)).status_code == 200:
+                    return
+            await asyncio.sleep(POLL_S)
+    raise SiteFailed(f"{_shown(process)} was not ready after {ready_s:g} s\n{_tail(log)}")
+
+
+async def _wait_until_up(url: str, key: str) -> None:
+    deadline = time.monotonic() + READY_S
+    async with httpx.AsyncClient(timeout=2.0, trust_env=False, headers={"authorization": f"Bearer {key}"}) as http:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await http.get(url)).status_code == 200:
+                    return
+            await asyncio.sleep(POLL_S)
+    raise SiteFailed(f"{url} did not answer within {READY_S:g} s; see serve.log")
+
+
+async def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it to end and wait; then end its whole group, whatever is left of it."""
+    process.terminate()
+    deadline = time.monotonic() + STOP_S
+    while process.poll() is None and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _new_key(config: Path, *options: str) -> str:
+    """A key, made by the command that an operator uses."""
+    command = [sys.executable, "-m", "tutelage.cli.main", "keys", "create", "--json", "--config", str(config), *options]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise SiteFailed(f"tutelage keys create: {made.stderr.strip()}")
+    key: str = json.loads(made.stdout)["key"]
+    return key
+
+
+def _shown(process: "subprocess.Popen[bytes]") -> str:
+    arguments = process.args
+    return " ".join(map(str, arguments)) if isinstance(arguments, list) else str(arguments)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2_000:]
