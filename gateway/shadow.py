@@ -8,8 +8,8 @@ Must not know of routes' plans, of HTTP, or of what a call asks: the dispatcher 
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -185,7 +185,7 @@ class ShadowPool:
         attempt.status = reply.status
         attempt.headers = reply.headers
         kept = 0
-        async with aclosing(_closable(reply)) as chunks:
+        async with _closing(reply.chunks()) as chunks:
             async for chunk in chunks:
                 if attempt.first_token_ms is None:
                     attempt.first_token_ms = (self._monotonic() - began) * 1000
@@ -217,3 +217,22 @@ class Slot:
         if not self._used:
             self._used = True
             self._pool.give_back()
+
+
+def _nothing(_: Outcome) -> None:
+    """Settles nothing: no breaker was asked."""
+
+
+def _outcome(status: int) -> Outcome:
+    """A 4xx is about the request and a 429 about our rate: neither says that the upstream is ill."""
+    return Outcome.FAILURE if status >= 500 else Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
+
+
+@asynccontextmanager
+async def _closing(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Close a generator here and now, not when it happens to be collected."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
