@@ -48,6 +48,9 @@ GATEWAY_DIED = "gateway_died"
 EXCHANGE_LOST = "exchange_lost"
 SHUTDOWN = "shutdown"
 TEACHER_LOST = "teacher_lost"
+REQUEST_LOST = "request_lost"
+CONTENT_LOST = ("too_large", "redaction_failed")
+"""A call that was made and whose answer could not be kept."""
 BEFORE_TRAINED_UNTIL = "before_trained_until"
 SUPERSEDED = "superseded"
 OTHER_VERSION = "other_version"
@@ -56,6 +59,7 @@ NO_RUBRIC = "no_rubric"
 NOT_DRAWN = "not_drawn"
 """Left out by the judge's rate: drawn by hash, before content is seen."""
 
+RESCORE = "rescore"
 _SETTLED_KEPT = 20_000
 _ROWS_AT_ONCE = 500
 _EXPIRE_EVERY_S = 1.0
@@ -244,29 +248,40 @@ def _no_pair(
     exchange: Exchange, shadows: tuple[ShadowAttempt, ...], teacher: Attempt | None, student: Attempt | None
 ) -> str | None:
     """Why no pair can be made of this exchange; None where one can."""
-    lost = {shadow.lost for shadow in shadows if shadow.lost is not None}
     if not exchange.plan.in_population:
         return exchange.plan.reasons[0] if exchange.plan.reasons else NOT_IN_POPULATION
     if exchange.policy.log != "full":
         return LOG_OFF
-    if teacher is None or student is None:
-        return _without(exchange, shadows, lost, teacher)
-    if _refused(teacher) and _refused(student):
-        return BOTH_REFUSED
-    if exchange.truncated and exchange.served_arm is Arm.TEACHER and teacher.purpose == "serve":
+    missing = _half_missing(exchange, shadows, teacher)
+    if missing is not None:
+        return missing
+    if _cut_by_us(exchange):
         return TRUNCATED
-    return None
+    if teacher is not None and student is not None and _refused(teacher) and _refused(student):
+        return BOTH_REFUSED
+    if teacher is not None and teacher.error in CONTENT_LOST:
+        return teacher.error
+    answered = student is not None and student.error is None
+    return REQUEST_LOST if exchange.request is None and answered else None
 
 
-def _without(
-    exchange: Exchange, shadows: tuple[ShadowAttempt, ...], lost: set[str], teacher: Attempt | None
-) -> str | None:
-    """One arm has no attempt at all. A student's answer that was lost keeps its pair: it counts as the worst."""
+def _half_missing(exchange: Exchange, shadows: tuple[ShadowAttempt, ...], teacher: Attempt | None) -> str | None:
+    """Why there is nothing to compare with. A student's answer that was lost keeps its pair: it counts as the worst."""
+    lost = {shadow.lost for shadow in shadows if shadow.attempt is None and shadow.lost is not None}
     if SHUTDOWN in lost:
         return SHUTDOWN
-    if len(shadows) < expected_shadows(exchange) and not lost:
-        return CLIENT_GONE if exchange.client_gone and shadows else GATEWAY_DIED
+    asked_again = any(shadow.attempt is not None and shadow.attempt.purpose == RESCORE for shadow in shadows)
+    if exchange.client_gone and not asked_again:
+        return CLIENT_GONE if shadows else GATEWAY_DIED
+    if len(shadows) < expected_shadows(exchange):
+        return GATEWAY_DIED
     return TEACHER_LOST if teacher is None else None
+
+
+def _cut_by_us(exchange: Exchange) -> bool:
+    """The gateway ended the answer (a drain, a bound), not its upstream: what there is of it says nothing."""
+    served = [attempt for attempt in exchange.attempts if attempt.arm is exchange.served_arm]
+    return exchange.truncated and not any(attempt.broke or attempt.error for attempt in served)
 
 
 def _excluded(
@@ -296,7 +311,7 @@ def _answer_of(arm: Arm, exchange: Exchange, shadows: tuple[ShadowAttempt, ...])
     """The attempt that stands for `arm`: where it was assigned and failed, that failure; asked again only for a
     client that hung up."""
     asked_again = [s.attempt for s in shadows if s.attempt is not None and s.attempt.arm is arm]
-    rescored = [attempt for attempt in asked_again if attempt.purpose == "rescore"]
+    rescored = [attempt for attempt in asked_again if attempt.purpose == RESCORE]
     served = [attempt for attempt in exchange.attempts if attempt.arm is arm]
     for candidates in (rescored, served, asked_again):
         if candidates:
@@ -312,8 +327,11 @@ def _refused(attempt: Attempt) -> bool:
 
 
 def _differences(exchange: Exchange, shadows: tuple[ShadowAttempt, ...]) -> tuple[str, ...]:
-    differing = any(shadow.attempt is not None and shadow.params_hash != exchange.params_hash for shadow in shadows)
-    return ("params",) if differing else ()
+    """A row without its content has no parameters to compare."""
+    if exchange.request is None:
+        return ()
+    compared = [shadow for shadow in shadows if shadow.attempt is not None and shadow.lost is None]
+    return ("params",) if any(shadow.params_hash != exchange.params_hash for shadow in compared) else ()
 
 
 def _other_version(attempt: Attempt | None, declared: str) -> bool:
@@ -340,6 +358,8 @@ class Tail:
         self._joiner: Joiner | None = None
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
+        self._unread: set[str] = set()
+        self.behind = False
         self.unreadable = 0
 
     def read(self, routes: Mapping[str, JoinRoute], now: float) -> Joined:
@@ -349,11 +369,11 @@ class Tail:
         """
         try:
             joiner = self._joiner or self._recall(now)
-            records, positions, drained = self._rows()
+            records, positions = self._rows()
             joined = replace(joiner.join(records, routes, now), positions=positions)
             self._commit(joined)
             self._positions.update(positions)
-            if drained and now >= self._expired_at + _EXPIRE_EVERY_S:
+            if not (self.behind or self._unread) and now >= self._expired_at + _EXPIRE_EVERY_S:
                 self._expired_at = now
                 self._commit(joiner.expire(routes, now))
         except Exception:
@@ -384,23 +404,24 @@ class Tail:
         self._joiner = Joiner(halves, lambda name: self._store.pair(name) is not None)
         return self._joiner
 
-    def _rows(self) -> tuple[list[Spooled], dict[str, int], bool]:
-        """The next records of all spools, the positions after them, and whether every spool was read to its end."""
+    def _rows(self) -> tuple[list[Spooled], dict[str, int]]:
+        """The next records of all spools, and the positions after them."""
         records: list[Spooled] = []
         positions: dict[str, int] = {}
-        drained = True
+        self.behind = False
         for gateway, path in spools(self._data_dir).items():
             try:
                 rows = read_after(path, self._positions.get(gateway, 0), _ROWS_AT_ONCE)
             except StoreUnavailable as fault:
                 log.warning("a spool cannot be read now", gateway=gateway, fault=str(fault))
-                drained = False
+                self._unread.add(gateway)
                 continue
-            drained = drained and len(rows) < _ROWS_AT_ONCE
+            self._unread.discard(gateway)
+            self.behind = self.behind or len(rows) == _ROWS_AT_ONCE
             if rows:
                 positions[gateway] = rows[-1].sequence
                 records += filter(None, map(self._decoded, rows))
-        return records, positions, drained
+        return records, positions
 
     def _decoded(self, row: SpooledRow) -> Spooled | None:
         try:

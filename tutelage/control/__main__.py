@@ -1,0 +1,144 @@
+"""`python -m tutelage.control --config FILE`: the composition root of the control role.
+
+The loop has a thread and a store of its own, the admin plane another store on the desk's thread: they meet in the
+store only.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from router.rollout import IllegalTransition
+from scoring.rubrics.load import load_rubric
+from tutelage import logs
+from tutelage.contracts.errors import ConfigurationError, TutelageError
+from tutelage.contracts.ids import uuid7
+from tutelage.contracts.load import load
+from tutelage.contracts.settings import Settings
+from tutelage.control.app import application
+from tutelage.control.chores import Retention, TeacherRate
+from tutelage.control.decide import Gatekeeper
+from tutelage.control.desk import Desk
+from tutelage.control.join import Tail
+from tutelage.control.loop import Loop, Parts
+from tutelage.control.metrics import Metrics
+from tutelage.control.snapshot import Publisher, Sources, digest
+from tutelage.store.base import Store
+from tutelage.store.registry import open_store
+
+log = structlog.get_logger()
+
+_STOP_S = 10.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT. 0 where it ended in order, 2 for a configuration that cannot be used."""
+    parser = argparse.ArgumentParser(prog="tutelage control", description="The control role.")
+    parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"))
+    config: Path = parser.parse_args(argv).config
+    logs.configure("control")
+    try:
+        settings = load(config)
+        return asyncio.run(_run(settings))
+    except (TutelageError, IllegalTransition) as fault:
+        log.error("control cannot start", reason=str(fault))  # noqa: TRY400 - the reason is the message, not the stack
+        return 2 if isinstance(fault, ConfigurationError) else 1
+
+
+def rubric_digests(settings: Settings) -> dict[str, str]:
+    """SHA-256 of each rubric's content by name: a rubric that was changed in place is another epoch."""
+    names = {route.rubric for route in settings.routes.values() if route.rubric is not None}
+    return {name: digest(load_rubric(settings.rubrics, name).model_dump(mode="json")) for name in names}
+
+
+def sources() -> Sources:
+    """The system's own identifiers and randomness."""
+    return Sources(new_id=uuid7, new_salt=lambda: os.urandom(8).hex())
+
+
+async def _run(settings: Settings) -> int:
+    metrics = Metrics()
+    stop = threading.Event()
+    loop, store = _loop(settings, metrics)
+    thread = threading.Thread(target=loop.run, args=(stop,), name="control loop", daemon=True)
+    desk = Desk(open_store(settings.store.url))
+    server = _server(settings, desk, metrics, thread)
+    thread.start()
+    try:
+        await _serve(server)
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join, _STOP_S)
+        await desk.aclose()
+        if not thread.is_alive():
+            store.close()
+    return 0 if not thread.is_alive() else 1
+
+
+def _loop(settings: Settings, metrics: Metrics) -> tuple[Loop, Store]:
+    store = open_store(settings.store.url)
+    made = sources()
+    data_dir = Path(settings.data_dir)
+
+    parts = Parts(
+        store=store,
+        settings=settings,
+        publisher=Publisher(settings, rubric_digests(settings), made),
+        tail=Tail(store, data_dir),
+        keeper=Gatekeeper(store, settings, metrics, made.new_id),
+        metrics=metrics,
+        chores=(TeacherRate(store, settings), Retention(store, settings, metrics, data_dir)),
+    )
+    holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+    return Loop(parts, holder, time.time), store
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: it would raise the signal again when it has ended."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(settings: Settings, desk: Desk, metrics: Metrics, thread: threading.Thread) -> _Server:
+    host, _, port = settings.admin.bind.rpartition(":")
+    app = application(desk, metrics.scrape, thread.is_alive)
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=host.strip("[]") or "127.0.0.1",
+            port=int(port),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+        )
+    )
+
+
+async def _serve(server: _Server) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        server.should_exit = True
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, end)
+    await server.serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""Routes and their rollouts: show, explain, and the operator's verbs.
+
+Owns the translation between HTTP and events. What an event does is `router.rollout`'s, what a gate says
+`tutelage.control.gates`'s. share, pause, resume, promote and rollback take `If-Match: REVISION`: who moves a
+rollout says what they saw. kill and clear do not: in an emergency nobody reads first.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.errors import BadRequest, of_status
+from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare
+from router.types import FULL_BP
+from tutelage.contracts.errors import StaleRevision, UnknownName
+from tutelage.contracts.records import Json, Key
+from tutelage.contracts.snapshot import Snapshot
+from tutelage.control import gates
+from tutelage.control.api.access import Admin, AtDesk
+from tutelage.control.desk import Desk
+from tutelage.store import apply as writes
+from tutelage.store.base import Store
+
+router = APIRouter(prefix="/admin/routes")
+
+IfMatch = Annotated[str | None, Header(alias="If-Match")]
+_EMERGENCY_TRIES = 5
+
+
+class Verb(BaseModel):
+    """Every act has a reason; it stands in the history."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=2000)
+
+
+class ShareVerb(Verb):
+    """The student's share, set by hand, in basis points."""
+
+    student_bp: int = Field(ge=0, le=FULL_BP)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@router.get("")
+async def list_routes(_: Admin, desk: AtDesk) -> Json:
+    """Every route of the published configuration."""
+    now = desk.clock()
+
+    def read(store: Store) -> list[Json]:
+        snapshot = published(store)
+        return [_route(store, snapshot, name, now) for name in sorted(snapshot.config.settings["routes"])]
+
+    return {"routes": await desk.ask(read)}
+
+
+@router.get("/{name}")
+async def show_route(name: str, _: Admin, desk: AtDesk) -> Json:
+    """One route: its arms, where its rollout stands, its queue."""
+    now = desk.clock()
+    return await desk.ask(lambda store: _route(store, known_route(store, name), name, now))
+
+
+@router.get("/{name}/gates")
+async def show_gates(name: str, _: Admin, desk: AtDesk) -> Json:
+    """What the gate sees now: evidence against thresholds, and what blocks the next rung, in words."""
+    now = desk.clock()
+    return await desk.ask(lambda store: gates.document(gates.look(store, known_route(store, name), name, now)))
+
+
+@router.get("/{name}/history")
+async def show_history(name: str, _: Admin, desk: AtDesk, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Json:
+    """Decisions, newest first: every move and every refusal, with the evidence that it was made on."""
+
+    def read(store: Store) -> Json:
+        known_route(store, name)
+        return {"route": name, "decisions": msgspec.to_builtins(list(store.history(name, limit)))}
+
+    return await desk.ask(read)
+
+
+def published(store: Store) -> Snapshot:
+    """The snapshot in force. Raises UnknownName before the first publication."""
+    snapshot = store.snapshot()
+    if snapshot is None:
+        raise UnknownName("nothing is published yet: is a control process running with this configuration?")
+    return snapshot
+
+
+def known_route(store: Store, name: str) -> Snapshot:
+    """The snapshot in force, where it has a route of that name. Raises UnknownName naming what there is."""
+    snapshot = published(store)
+    names = snapshot.config.settings["routes"]
+    if name not in names:
+        raise UnknownName(f"no route {name[:128]!r}; there are {', '.join(sorted(names)) or 'none'}")
+    return snapshot
+
+
+def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
+    settings = snapshot.config.settings["routes"][name]
+    rollout = snapshot.rollouts.get(name) if settings.get("student") else None
+    depth = store.depth(name)
+    oldest = depth.oldest_admitted_at
+    return {
+        "route": name,
+        "teacher": _arm(snapshot, settings["teacher"]),
+        "student": None if settings.get("student") is None else _arm(snapshot, settings["student"]),
+        **(_NO_ROLLOUT if rollout is None else rollout_document(rollout)),
+        "queue": {
+            "waiting": depth.waiting,
+            "scored": depth.scored,
+            "oldest_s": None if oldest is None else round(max(0.0, now - oldest), 3),
+        },
+        "exclusions": dict(depth.by_exclusion),
+        "sampling": msgspec.to_builtins(snapshot.samplings.get(name)),
+        "snapshot": {
+            "generation": snapshot.generation,
+            "sequence": snapshot.sequence,
+            "digest": snapshot.config.digest,
+        },
+    }
+
+
+def rollout_document(rollout: Rollout) -> dict[str, Json]:
+    """A rollout as the admin plane shows it."""
+    return {
+        "student_version": rollout.student,
+        "mode": rollout.mode,
+        "phase": rollout.phase,
+        "share_bp": rollout.share_bp,
+        "share_in_force_bp": rollout.share_in_force_bp,
+        "killed": rollout.killed,
+        "rung": rollout.rung,
+        "stages": list(rollout.ladder.shares_bp),
+        "holds": sorted(rollout.holds),
+        "revision": rollout.revision,
+        "attempt": rollout.attempt,
+        "alpha_index": rollout.alpha_index,
+        "epoch": rollout.epoch,
+        "entered_at": rollout.entered_at,
+        "waived_by": rollout.waived_by,
+        "initial_bp": rollout.initial_bp,
+    }
+
+
+_NO_ROLLOUT: dict[str, Json] = {
+    "student_version": None,
+    "mode": None,
+    "phase": None,
+    "share_bp": 0,
+    "share_in_force_bp": 0,
+    "killed": False,
+    "rung": None,
+    "stages": [],
+    "holds": [],
+    "revision": None,
+    "attempt": None,
+    "epoch": None,
+}
+
+
+def _arm(snapshot: Snapshot, upstream: str) -> Json:
+    return {"upstream": upstream, "version": snapshot.config.settings["upstreams"][upstream]["version"]}
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+Make = Callable[[Store, Rollout, dict[str, Any]], Event]
+"""Makes an event of the store, the rollout as it stands, and {at, actor, reason}."""
+
+
+def _plain(event: type[Event]) -> Make:
+    return lambda store, rollout, who: event(**who)
+
+
+def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
+    return Resume(**who, salt=os.urandom(8).hex())
+
+
+def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
+    look = gates.look(store, published(store), rollout.route, who["at"])
+    return Promote(**who, waived=not look.passed)
+
+
+GUARDED: dict[str, Make] = {
+    "pause": _plain(Pause),
+    "resume": _resume,
+    "promote": _promote,
+    "rollback": _plain(Rollback),
+}
+UNGUARDED: dict[str, Make] = {"kill": _plain(Kill), "clear": _plain(Clear)}
+
+
+@router.put("/{name}/share")
+async def set_share(name: str, verb: ShareVerb, admin: Admin, desk: AtDesk, if_match: IfMatch = None) -> Json:
+    """Set the student's share by hand: MANUAL until `resume`."""
+
+    def make(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
+        return SetShare(**who, share_bp=verb.student_bp)
+
+    return await _act(desk, admin, name, verb.reason, make=make, expected=revision(if_match))
+
+
+@router.post("/{name}/{verb_name}")
+async def act(
+    *, name: str, verb_name: str, admin: Admin, desk: AtDesk, verb: Verb | None = None, if_match: IfMatch = None
+) -> Json:
+    """pause, resume, promote, rollback (with If-Match), kill and clear (without)."""
+    reason = "" if verb is None else verb.reason
+    if verb_name in UNGUARDED:
+        return await _act(desk, admin, name, reason, make=UNGUARDED[verb_name], expected=None)
+    if verb_name not in GUARDED:
+        verbs = ", ".join((*GUARDED, *UNGUARDED))
+        raise UnknownName(f"no verb {verb_name[:64]!r} for a route; there are {verbs}, and PUT …/share")
+    return await _act(desk, admin, name, reason, make=GUARDED[verb_name], expected=revision(if_match))
+
+
+def revision(if_match: str | None) -> int:
+    """The revision in `If-Match`, quoted or bare. 428 where it is missing, 400 where it is no number."""
+    if if_match is None:
+        refusal = of_status(428, "Send the revision that you have seen as `If-Match: REVISION` (GET the route first).")
+        refusal.code = "revision_required"
+        raise refusal
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadRequest(f"If-Match must be a revision such as 12, not {if_match[:64]!r}.", code="bad_revision")
+    return int(text)
+
+
+async def _act(desk: Desk, admin: Key, name: str, reason: str, *, make: Make, expected: int | None) -> Json:
+    now = desk.clock()
+
+    def write(store: Store) -> Json:
+        rollout = _with_student(store, name)
+        if expected is not None:
+            return _write(desk, store, rollout, make(store, rollout, who), expected)
+        for _ in range(_EMERGENCY_TRIES):
+            try:
+                return _write(desk, store, rollout, make(store, rollout, who), rollout.revision)
+            except StaleRevision:
+                rollout = _with_student(store, name)
+        return _write(desk, store, rollout, make(store, rollout, who), rollout.revision)
+
+    who = {"at": now, "actor": admin.id, "reason": reason or "no reason given"}
+    return await desk.ask(write)
+
+
+def _write(desk: Desk, store: Store, rollout: Rollout, event: Event, expected: int) -> Json:
+    if expected != rollout.revision:
+        raise StaleRevision(rollout.route, expected, rollout.revision)
+    applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id(event.at))
+    return {"route": rollout.route, **rollout_document(applied.rollout)}
+
+
+def _with_student(store: Store, name: str) -> Rollout:
+    known_route(store, name)
+    rollout = store.rollout(name)
+    if rollout is None:
+        raise UnknownName(f"route {name!r} has no student: there is nothing to split or to roll out")
+    return rollout

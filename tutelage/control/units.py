@@ -1,0 +1,102 @@
+"""Units: what a gate counts as one observation, cut from judged pairs. Pure but for `Cutter`, which asks the store.
+
+A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its judged
+turns, one unit per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer
+lost on the student's side count as d = -1 for promotion, a teacher that failed as the worker scored it.
+
+Must not know cells, gates or thresholds. A turn that nobody judged in time is left out, and the rollout is held
+meanwhile.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from router.types import Direction, UnitOf
+from tutelage.contracts.records import Unit
+from tutelage.store.base import GateStore, Scored, Turns
+
+IDLE_S = 1800.0
+"""A conversation is over when it has been silent for this long."""
+OVERDUE_S = 7200.0
+"""A turn that waits longer than this for its judgement no longer keeps its conversation open."""
+PLAIN = (None, "student_failed")
+"""Failures that carry a full score: a student that failed has score 0, and that is its score."""
+WORST = -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Units to fold, in order, and the store's numbers of the pairs that they and overdue turns came from."""
+
+    units: tuple[Unit, ...] = ()
+    orders: tuple[int, ...] = ()
+
+
+class Cutter:
+    """Cuts what is ready of one route, at most `limit` at a time."""
+
+    def __init__(self, store: GateStore, limit: int) -> None:
+        self._store = store
+        self._limit = limit
+
+    def cut(self, route: str, unit: UnitOf, now: float) -> Cut:
+        """The next units of `route`; empty where nothing is ready."""
+        if unit is UnitOf.REQUEST:
+            return of_requests(self._store.unfolded(route, self._limit))
+        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit))
+
+
+def of_requests(scored: Sequence[Scored]) -> Cut:
+    """Each judged pair is a unit."""
+    return Cut(units=tuple(_unit((turn,)) for turn in scored), orders=tuple(turn.order for turn in scored))
+
+
+def of_conversations(conversations: Iterable[Turns]) -> Cut:
+    """Each silent conversation is a unit per direction and epoch: arms are never averaged with each other."""
+    units: list[Unit] = []
+    orders: list[int] = []
+    for turns in conversations:
+        orders += [*(turn.order for turn in turns.scored), *turns.overdue]
+        ordered = sorted(turns.scored, key=_population)
+        units += [_unit(tuple(group)) for _, group in groupby(ordered, key=_population)]
+    return Cut(units=tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id))), orders=tuple(orders))
+
+
+def _population(turn: Scored) -> tuple[Direction, str]:
+    return turn.pair.direction, turn.pair.epoch
+
+
+def _unit(turns: tuple[Scored, ...]) -> Unit:
+    """One unit of turns of one population. It counts from the revision of its first turn: never for more than it
+    saw.
+    """
+    first = min(turns, key=lambda turn: (turn.pair.admitted_at, turn.pair.id)).pair
+    missing = [name for turn in turns if (name := missing_class(turn)) is not None]
+    known = [d for turn in turns if (d := turn.judgement.d) is not None]
+    return Unit(
+        id=first.id,
+        route=first.route,
+        epoch=first.epoch,
+        direction=first.direction,
+        revision=min(turn.pair.revision for turn in turns),
+        key=first.sticky_key,
+        d=sum(_read_for_promotion(turn) for turn in turns) / len(turns) if known else None,
+        first_at=first.admitted_at,
+        last_at=max(turn.pair.admitted_at for turn in turns),
+        policy_version=first.policy_version,
+        missing=missing[0] if missing else None,
+    )
+
+
+def missing_class(turn: Scored) -> str | None:
+    """Why a turn has no plain score; None where it has one."""
+    failure = turn.judgement.failure
+    if failure in PLAIN:
+        return None if turn.judgement.d is not None else "no_score"
+    return failure
+
+
+def _read_for_promotion(turn: Scored) -> float:
+    d = turn.judgement.d
+    return WORST if d is None else d
