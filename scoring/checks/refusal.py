@@ -1,4 +1,4 @@
-"""`refusal`: the answer answers. A refusal is the API's field, a content filter, or a phrase that the text opens with."""
+"""`refusal`: whether the arm answered. A refusal is the API's field, a content filter, or a phrase early in the text."""
 
 from pydantic import Field, model_validator
 

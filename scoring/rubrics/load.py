@@ -9,6 +9,13 @@ from scoring.rubrics.schema import Rubric
 from tutelage.contracts.errors import ConfigurationError
 
 
+def rubrics_folder(config: Path, rubrics: str) -> Path:
+    """The folder that the setting `rubrics` of the file `config` names: beside that file, else in the working
+    directory."""
+    beside = config.parent / rubrics
+    return beside if beside.is_dir() else Path(rubrics)
+
+
 def load_rubric(folder: str | Path, name: str) -> Rubric:
     """The rubric `name` ("title@version") in `folder`.
 

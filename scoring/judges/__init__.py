@@ -1,0 +1,1 @@
+"""Judges: a model's opinion of both answers of a pair."""

@@ -1,0 +1,239 @@
+"""A rubric made ready: checks built, right answers loaded; pairs in, judgements out. Pure once compiled.
+
+Owns how scores become d and what a failed arm is worth. Must not know stores, clocks or how a judge is asked: `draft` does
+what can be done without one, whoever asked the judge hands its scores to `finish`.
+
+    d = sum of weight x (score(student) - score(teacher)) over `none` and `label` criteria, in [-1, 1]
+
+| what came of the pair | failure | d |
+|---|---|---|
+| both arms answered | none | by the rubric |
+| the student failed: error, timeout, broken answer | student_failed | its score is 0; where a judge would score the teacher, 1 |
+| the teacher failed, or both | teacher_failed | its score is 1 |
+| the student's answer was lost (too large, not redacted) | student_lost | None: -1 for promotion, 0 for rollback |
+| a `label` rubric has no right answer for the input | no_reference | None: outside the population, counted, never -1 |
+| the judge saw content and gave no usable verdict | judge_unscorable | None: -1 for promotion, 0 for rollback |
+| scoring crashed, or was never finished, several times | worker_failed | None: -1 for promotion, 0 for rollback |
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from pydantic import ValidationError
+
+from scoring.checks import CHECKS, Check
+from scoring.rubrics.labels import load_labels
+from scoring.rubrics.load import load_rubric
+from scoring.rubrics.same import same_answer
+from scoring.rubrics.schema import Criterion, Rubric
+from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.records import Answer, Attempt, CriterionScore, Judgement, Pair
+
+CHECK, JUDGE = "check", "judge"
+"""Methods. A rubric has one: `judge` where any criterion needs a judge, so that a pair has one key per rubric version."""
+
+JUDGE_UNSCORABLE = "judge_unscorable"
+NO_REFERENCE = "no_reference"
+STUDENT_FAILED = "student_failed"
+STUDENT_LOST = "student_lost"
+TEACHER_FAILED = "teacher_failed"
+WORKER_FAILED = "worker_failed"
+WITHOUT_D = frozenset({JUDGE_UNSCORABLE, NO_REFERENCE, STUDENT_LOST, WORKER_FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge made of one pair: (teacher, student) per criterion, in [0, 1]. `failure` where it made nothing."""
+
+    scores: Mapping[str, tuple[float, float]]
+    failure: str | None = None
+    judge: str | None = None
+    judge_version: str | None = None
+    prompt_hash: str | None = None
+    orders: tuple[str, ...] = ()
+    rationale: str | None = None
+    cost_nusd: int | None = None
+    retries: int = 0
+
+
+NOTHING_ASKED = Verdict(scores={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A pair scored by its checks. `needs_judge`: hand it on with a verdict; otherwise `finish` it as it is."""
+
+    pair: Pair
+    reference: str | None
+    scores: tuple[CriterionScore, ...]
+    failure: str | None
+    needs_judge: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """One compiled rubric. `labels` are right answers by the hash of the input."""
+
+    rubric: Rubric
+    checks: Mapping[str, Check]
+    labels: Mapping[str, str]
+
+    @property
+    def method(self) -> str:
+        return JUDGE if self.rubric.needs_judge else CHECK
+
+    def draft(self, pair: Pair) -> Draft:
+        """What the checks and the arms' failures say. Deterministic."""
+        reference = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
+        failure = self._failure(pair, reference)
+        if failure in (NO_REFERENCE, STUDENT_LOST):
+            return Draft(pair=pair, reference=reference, scores=(), failure=failure, needs_judge=False)
+        return Draft(
+            pair=pair,
+            reference=reference,
+            scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in self.rubric.criteria),
+            failure=failure,
+            needs_judge=self.rubric.needs_judge and failure != STUDENT_FAILED and not _same(pair) and _answered(pair),
+        )
+
+    def finish(self, draft: Draft, scored_at: float, verdict: Verdict = NOTHING_ASKED) -> Judgement:
+        """The judgement of a drafted pair. Raises KeyError where the verdict lacks a criterion."""
+        asked = draft.needs_judge and verdict.failure is None
+        scores = tuple(_with_verdict(score, verdict, draft) for score in draft.scores) if asked else draft.scores
+        failure = verdict.failure or draft.failure
+        return Judgement(
+            pair_id=draft.pair.id,
+            rubric=self.rubric.id,
+            method=self.method,
+            scores=scores,
+            d=None if failure in WITHOUT_D else self._d(scores),
+            scored_at=scored_at,
+            failure=failure,
+            judge=verdict.judge,
+            judge_version=verdict.judge_version,
+            prompt_hash=verdict.prompt_hash,
+            orders=verdict.orders,
+            rationale=verdict.rationale,
+            cost_nusd=verdict.cost_nusd,
+            retries=verdict.retries,
+        )
+
+    def given_up(self, pair: Pair, scored_at: float, retries: int) -> Judgement:
+        """The judgement of a pair that several deliveries did not get scored: unscorable, and counted as that."""
+        return Judgement(
+            pair_id=pair.id,
+            rubric=self.rubric.id,
+            method=self.method,
+            scores=(),
+            d=None,
+            scored_at=scored_at,
+            failure=WORKER_FAILED,
+            retries=retries,
+        )
+
+    def _failure(self, pair: Pair, reference: str | None) -> str | None:
+        if reference is None and any(criterion.reference == "label" for criterion in self.rubric.criteria):
+            return NO_REFERENCE
+        if failed(pair.teacher):
+            return TEACHER_FAILED
+        if failed(pair.student):
+            return STUDENT_FAILED
+        if answer_of(pair.student) is None:
+            return STUDENT_LOST
+        return TEACHER_FAILED if answer_of(pair.teacher) is None else None
+
+    def _by_check(self, criterion: Criterion, pair: Pair, reference: str | None, failure: str | None) -> CriterionScore:
+        """Scores by the criterion's check; what a judge has yet to say is None. A failed arm's score is set."""
+        teacher, student = answer_of(pair.teacher), answer_of(pair.student)
+        check = self.checks.get(criterion.name)
+        scores: tuple[float | None, float | None]
+        note = None
+        if check is None:
+            scores = (None, None)
+            note = "equal answers: a tie" if _same(pair) else None
+        elif criterion.reference == "teacher":
+            scores = (1.0, check.score(student, (teacher.text if teacher is not None else None) or ""))
+        else:
+            scores = (check.score(teacher, reference), check.score(student, reference))
+        if failure == STUDENT_FAILED:
+            note = "the judge is not asked about a failure: teacher read as 1" if check is None else None
+            scores = (1.0 if scores[0] is None else scores[0], 0.0)
+        if failure == TEACHER_FAILED:
+            scores = (1.0, 0.0 if student is None else scores[1])
+        return CriterionScore(
+            criterion=criterion.name, weight=criterion.weight, teacher=scores[0], student=scores[1], note=note
+        )
+
+    def _d(self, scores: tuple[CriterionScore, ...]) -> float:
+        """A criterion without scores is a tie."""
+        counted = {criterion.name for criterion in self.rubric.criteria if criterion.reference != "teacher"}
+        parts = [
+            score.weight * (score.student - score.teacher)
+            for score in scores
+            if score.criterion in counted and score.student is not None and score.teacher is not None
+        ]
+        return max(-1.0, min(1.0, math.fsum(parts)))
+
+
+def failed(attempt: Attempt | None) -> bool:
+    """The upstream gave no whole answer. An attempt that is not there was lost by us, and has not failed."""
+    if attempt is None:
+        return False
+    return attempt.error is not None or attempt.broke or attempt.status is None or attempt.status >= 400
+
+
+def answer_of(attempt: Attempt | None) -> Answer | None:
+    """The answer that may be scored; None where the arm failed or its answer was lost."""
+    return None if attempt is None or failed(attempt) else attempt.answer
+
+
+def compile_rubric(folder: str | Path, name: str) -> Scorer:
+    """The rubric `name` in `folder`, ready. Raises ConfigurationError naming rubric, criterion, bad value and fix."""
+    rubric = load_rubric(folder, name)
+    checks = {c.name: _build(rubric, c) for c in rubric.criteria if c.check is not None}
+    for criterion in rubric.criteria:
+        if criterion.judge is not None and criterion.reference == "teacher":
+            raise _fault(rubric, criterion, "a judge cannot score agreement with the teacher; use a check")
+    labels = load_labels(Path(folder) / rubric.labels) if rubric.labels is not None else {}
+    return Scorer(rubric=rubric, checks=checks, labels=labels)
+
+
+def _build(rubric: Rubric, criterion: Criterion) -> Check:
+    spec = criterion.check
+    if spec is None or spec.kind not in CHECKS:
+        kind = spec.kind if spec is not None else None
+        raise _fault(rubric, criterion, f"there is no check {kind!r}; there are {', '.join(sorted(CHECKS))}")
+    try:
+        check = CHECKS[spec.kind].build(spec.options)
+    except ValidationError as faults:
+        lines = [f"{'.'.join(map(str, e['loc'])) or spec.kind}: {e['msg']}" for e in faults.errors(include_url=False)]
+        raise _fault(rubric, criterion, "options: " + "; ".join(lines)) from None
+    reads_reference = check.score(Answer(text="probe"), None) is None
+    if reads_reference and criterion.reference == "none":
+        raise _fault(rubric, criterion, f"check {spec.kind!r} needs a reference: write reference: label or teacher")
+    if not reads_reference and criterion.reference != "none":
+        raise _fault(rubric, criterion, f"check {spec.kind!r} reads no reference: write reference: none")
+    return check
+
+
+def _fault(rubric: Rubric, criterion: Criterion, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"rubric {rubric.id}, criterion {criterion.name!r}: {reason}")
+
+
+def _same(pair: Pair) -> bool:
+    teacher, student = answer_of(pair.teacher), answer_of(pair.student)
+    return teacher is not None and student is not None and same_answer(teacher, student)
+
+
+def _answered(pair: Pair) -> bool:
+    return answer_of(pair.student) is not None
+
+
+def _with_verdict(score: CriterionScore, verdict: Verdict, draft: Draft) -> CriterionScore:
+    if score.student is not None:
+        return score
+    teacher, student = verdict.scores[score.criterion]
+    return msgspec.structs.replace(score, teacher=1.0 if draft.failure == TEACHER_FAILED else teacher, student=student)
