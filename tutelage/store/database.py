@@ -1,0 +1,173 @@
+"""One SQLite file and its connection: opening, schema, transactions, the global sequence.
+
+Owns the pragmas, the lock, the translation of SQLite's faults into StoreUnavailable. Must not know what the rows mean:
+that is in the `sqlite_*.py` files, one per role of the store. A change of SCHEMA raises SCHEMA_VERSION.
+
+Several processes open the same file; each uses its connection from one thread at a time. Write transactions take the
+write lock when they begin, so that what they read cannot change before they commit.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import RLock
+
+from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 5.0
+
+SCHEMA = (
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
+    # what gateways read
+    "CREATE TABLE config (id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE rollouts (route TEXT PRIMARY KEY, revision INTEGER NOT NULL, epoch TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE epochs (id TEXT PRIMARY KEY, route TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE samplings (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE TABLE keys (id TEXT PRIMARY KEY, created_at REAL NOT NULL, body BLOB NOT NULL)",
+    # what was decided, by whom
+    "CREATE TABLE decisions (rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE INDEX decisions_of_route ON decisions (route, rank)",
+    "CREATE TABLE audits (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    "CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, token INTEGER NOT NULL, expires_at REAL NOT NULL)",
+    # traffic; bodies stand apart, so that a change of state rewrites a short row
+    """CREATE TABLE pairs (
+        rank INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        route TEXT NOT NULL,
+        direction TEXT NOT NULL,
+        sticky_key TEXT NOT NULL,
+        admitted_at REAL NOT NULL,
+        state TEXT NOT NULL,  -- queued, judged, folded or excluded
+        excluded TEXT,
+        visible_at REAL NOT NULL DEFAULT 0,
+        deliveries INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
+    "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
+    "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
+    "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
+    "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
+    """CREATE TABLE judgements (
+        rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (rank, rubric, method)
+    )""",
+    "CREATE TABLE exclusions (id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL)",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
+    "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
+)
+
+
+class Database:
+    """One connection to the file at `path`, made with its folder where it is not there.
+
+    `clock` names the generation of a file that is made: a rebuilt store has a higher one. Raises ConfigurationError
+    where another version of the program wrote the file, StoreUnavailable where it cannot be opened.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._lock = RLock()
+        self._seen: tuple[int, int] | None = None  # (data_version, sequence) when the sequence was last read
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        try:
+            self._prepare(clock)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state of the file."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is committed, on disk, when the block ends, and rolled back where it raises."""
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    def raise_sequence(self) -> int:
+        """Inside a write transaction: this commit changes the snapshot. Returns its sequence."""
+        statement = "UPDATE meta SET value = value + 1 WHERE name = 'sequence' RETURNING value"
+        self._seen = None
+        return int(self._connection.execute(statement).fetchone()[0])
+
+    def sequence(self) -> int:
+        """The sequence of the last commit that changed the snapshot. Other connections' commits change
+        `data_version`; this one's forget what was seen."""
+        with self._lock, self._faults():
+            version = int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            if self._seen is None or self._seen[0] != version:
+                self._seen = version, self.meta(self._connection, "sequence")
+            return self._seen[1]
+
+    @staticmethod
+    def meta(connection: sqlite3.Connection, name: str) -> int:
+        return int(connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._faults():
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as fault:
+            raise StoreUnavailable(f"store {self.path}: {fault}") from fault
+
+    def _prepare(self, clock: Callable[[], float]) -> None:
+        with self._faults():
+            self._begin_log()
+            self._connection.execute("PRAGMA synchronous = FULL")
+        with self.write() as connection:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                self._create(connection, generation=int(clock()))
+            elif found != SCHEMA_VERSION:
+                raise ConfigurationError(
+                    f"store {self.path} has schema version {found}, this program reads {SCHEMA_VERSION}: "
+                    "run the version that wrote it, or name another file in store.url"
+                )
+
+    def _begin_log(self) -> None:
+        """Turn the write-ahead log on. SQLite does not wait for others there: who loses the race tries again."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as fault:
+                if "locked" not in str(fault) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    @staticmethod
+    def _create(connection: sqlite3.Connection, *, generation: int) -> None:
+        for statement in SCHEMA:
+            connection.execute(statement)
+        rows = (("sequence", 0), ("generation", generation))
+        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", rows)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

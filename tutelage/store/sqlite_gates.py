@@ -1,0 +1,93 @@
+"""What gates read and keep, on SQLite: judged pairs that no gate has folded, silent sticky keys, the state after a fold.
+
+Owns the rows of `base.GateStore`. Must not know what a gate's state says. A pair is folded once: the mark and the state
+after it are one transaction, fenced by the lease.
+
+Where a pair has several judgements, gates get the one that was stored first; the others are for people.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from tutelage.contracts.records import Judgement, Pair
+from tutelage.store.base import Fold, Scored, Turns
+from tutelage.store.database import Database
+from tutelage.store.sqlite_rollouts import holds
+
+_pair = msgspec.json.Decoder(Pair)
+_judgement = msgspec.json.Decoder(Judgement)
+
+
+class SqliteGates:
+    """`base.GateStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def gate_state(self, route: str) -> bytes | None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT state FROM gates WHERE route = ?", (route,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
+        with self._database.read() as connection:
+            return _scored(connection.execute(_UNFOLDED, (route, limit)))
+
+    def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
+        with self._database.read() as connection:
+            keys = connection.execute(_SILENT, (route, idle_since, overdue_since, limit)).fetchall()
+            return [_turns(connection, route, key) for (key,) in keys]
+
+    def fold(self, fold: Fold) -> bool:
+        """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
+        orders = [(order,) for order in dict.fromkeys(fold.folded)]
+        with self._database.write() as connection:
+            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for (order,) in orders):
+                return False
+            connection.executemany("UPDATE pairs SET state = 'folded' WHERE rank = ?", orders)
+            connection.execute(
+                "INSERT OR REPLACE INTO gates (route, state) VALUES (?, ?)", (fold.route, fold.gate_state)
+            )
+            return True
+
+
+_FIRST_JUDGEMENT = """
+    (SELECT body FROM judgements WHERE judgements.rank = pairs.rank ORDER BY judgements.rowid LIMIT 1)
+"""
+_UNFOLDED = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_judged JOIN pair_bodies USING (rank)
+    WHERE route = ? AND state = 'judged' ORDER BY admitted_at, id LIMIT ?
+"""  # noqa: S608 - made of constants
+_SILENT = """
+    SELECT sticky_key FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
+    GROUP BY sticky_key
+    HAVING max(admitted_at) < ? AND sum(state = 'queued' AND admitted_at > ?) = 0 AND sum(state = 'judged') > 0
+    ORDER BY max(admitted_at), sticky_key LIMIT ?
+"""
+_OF_KEY = "WHERE route = ? AND sticky_key = ? AND state IN ('queued', 'judged')"
+_SCORED_OF_KEY = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs JOIN pair_bodies USING (rank)
+    {_OF_KEY} AND state = 'judged' ORDER BY admitted_at, id
+"""  # noqa: S608 - made of constants
+_OVERDUE_OF_KEY = f"SELECT rank FROM pairs {_OF_KEY} AND state = 'queued' ORDER BY admitted_at, id"  # noqa: S608 - made of constants
+
+
+def _scored(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+    return tuple(
+        Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judgement))
+        for rank, pair, judgement in rows
+    )
+
+
+def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
+    """The open turns of a key: those judged, and those that nobody judged (their pairs may be judged later, in vain)."""
+    scored = _scored(connection.execute(_SCORED_OF_KEY, (route, key)))
+    overdue = connection.execute(_OVERDUE_OF_KEY, (route, key)).fetchall()
+    return Turns(key=key, scored=scored, overdue=tuple(rank for (rank,) in overdue))
+
+
+def _is_folded(connection: sqlite3.Connection, order: int) -> bool:
+    found = connection.execute("SELECT state FROM pairs WHERE rank = ?", (order,)).fetchone()
+    return bool(found == ("folded",))

@@ -1,0 +1,168 @@
+"""Pairs on SQLite: the join, the queue between control and workers, judgements, retention.
+
+Owns the rows of `base.PairStore`. Must not know what a pair says, besides the fields that stand in columns. The state of
+a pair is queued, judged, folded (by a gate) or excluded; a claimed pair is queued and invisible until its time.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from router.types import Direction
+from tutelage.contracts.records import Judgement, Pair, encode
+from tutelage.store.base import Claimed, Joined, QueueDepth
+from tutelage.store.database import Database
+
+_pair = msgspec.json.Decoder(Pair)
+_judgement = msgspec.json.Decoder(Judgement)
+
+
+class SqlitePairs:
+    """`base.PairStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def positions(self) -> Mapping[str, int]:
+        with self._database.read() as connection:
+            return dict(connection.execute("SELECT spool, position FROM positions").fetchall())
+
+    def join(self, joined: Joined) -> None:
+        waiting = [(record, exchange, body) for (record, exchange), body in joined.waiting.items()]
+        with self._database.write() as connection:
+            for pair in joined.pairs:
+                _queue(connection, pair)
+            connection.executemany(
+                "INSERT OR IGNORE INTO exclusions (id, route, reason, at) VALUES (?, ?, ?, ?)",
+                [(row.id, row.route, row.reason, row.at) for row in joined.excluded],
+            )
+            connection.executemany("INSERT OR REPLACE INTO waiting (id, exchange_id, body) VALUES (?, ?, ?)", waiting)
+            connection.executemany("DELETE FROM waiting WHERE id = ?", [(record,) for record in joined.done])
+            connection.executemany(
+                "INSERT OR REPLACE INTO positions (spool, position) VALUES (?, ?)", list(joined.positions.items())
+            )
+
+    def waiting_halves(self) -> Sequence[bytes]:
+        with self._database.read() as connection:
+            return [body for (body,) in connection.execute("SELECT body FROM waiting ORDER BY rowid")]
+
+    def claim(self, worker: str, limit: int, visible_after_s: float, now: float) -> Sequence[Claimed]:
+        until = now + visible_after_s
+        with self._database.write() as connection:
+            rows = connection.execute(_CLAIMABLE, (now, limit)).fetchall()
+            connection.executemany(
+                "UPDATE pairs SET visible_at = ?, deliveries = deliveries + 1 WHERE rank = ?",
+                [(until, rank) for rank, _, _ in rows],
+            )
+        return [Claimed(pair=_pair.decode(body), until=until, deliveries=before + 1) for _, before, body in rows]
+
+    def judged(self, judgements: Sequence[Judgement]) -> None:
+        rows = [(row.rubric, row.method, row.scored_at, encode(row), row.pair_id) for row in judgements]
+        with self._database.write() as connection:
+            connection.executemany(_UPSERT_JUDGEMENT, rows)
+            connection.executemany(
+                "UPDATE pairs SET state = 'judged' WHERE id = ? AND state = 'queued'",
+                [(row.pair_id,) for row in judgements],
+            )
+
+    def requeue(self, pair_id: str, not_before: float) -> None:
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE pairs SET visible_at = ? WHERE id = ? AND state = 'queued'", (not_before, pair_id)
+            )
+
+    def pair(self, pair_id: str) -> Pair | None:
+        statement = "SELECT body FROM pairs JOIN pair_bodies USING (rank) WHERE id = ?"
+        with self._database.read() as connection:
+            found = connection.execute(statement, (pair_id,)).fetchone()
+        return None if found is None else _pair.decode(found[0])
+
+    def pairs(self, route: str, limit: int, before: float | None = None) -> Sequence[Pair]:
+        with self._database.read() as connection:
+            rows = connection.execute(_NEWEST, (route, _FOREVER if before is None else before, limit)).fetchall()
+        return [_pair.decode(body) for (body,) in rows]
+
+    def judgements(self, pair_id: str) -> Sequence[Judgement]:
+        statement = """
+            SELECT body FROM judgements WHERE rank = (SELECT rank FROM pairs WHERE id = ?) ORDER BY judgements.rowid
+        """
+        with self._database.read() as connection:
+            return [_judgement.decode(body) for (body,) in connection.execute(statement, (pair_id,))]
+
+    def depth(self, route: str) -> QueueDepth:
+        with self._database.read() as connection:
+            by_state = dict(
+                connection.execute(
+                    "SELECT state, count(*) FROM pairs WHERE route = ? GROUP BY state", (route,)
+                ).fetchall()
+            )
+            waiting, oldest = connection.execute(_WAITING, (route,)).fetchone()
+            reasons = dict(connection.execute(_BY_EXCLUSION, (route, route)).fetchall())
+        return QueueDepth(
+            waiting=waiting,
+            oldest_admitted_at=oldest,
+            scored=by_state.get("judged", 0) + by_state.get("folded", 0),
+            by_exclusion=reasons,
+        )
+
+    def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
+        statement = """
+            SELECT count(*) FROM pairs WHERE route = ? AND admitted_at > ? AND direction = ? AND state != 'excluded'
+        """
+        with self._database.read() as connection:
+            return int(connection.execute(statement, (route, admitted_after, direction.value)).fetchone()[0])
+
+    def purge(self, route: str, admitted_before: float) -> int:
+        with self._database.write() as connection:
+            for table in ("pair_bodies", "judgements"):
+                connection.execute(f"DELETE FROM {table} WHERE rank IN ({_PAST})", (route, admitted_before))  # noqa: S608
+            connection.execute("DELETE FROM exclusions WHERE route = ? AND at < ?", (route, admitted_before))
+            connection.execute(_PURGE_WAITING, (route, admitted_before))
+            statement = "DELETE FROM pairs WHERE route = ? AND admitted_at < ?"
+            return connection.execute(statement, (route, admitted_before)).rowcount
+
+
+_FOREVER = float("inf")
+_PAST = "SELECT rank FROM pairs WHERE route = ? AND admitted_at < ?"
+_QUEUE = """
+    INSERT INTO pairs (id, route, direction, sticky_key, admitted_at, state, excluded)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+"""
+_CLAIMABLE = """
+    SELECT rank, deliveries, body FROM pairs INDEXED BY pairs_queued JOIN pair_bodies USING (rank)
+    WHERE state = 'queued' AND visible_at <= ? ORDER BY admitted_at, id LIMIT ?
+"""
+_UPSERT_JUDGEMENT = """
+    INSERT INTO judgements (rank, rubric, method, scored_at, body) SELECT rank, ?, ?, ?, ? FROM pairs WHERE id = ?
+    ON CONFLICT (rank, rubric, method) DO UPDATE SET scored_at = excluded.scored_at, body = excluded.body
+"""
+_NEWEST = """
+    SELECT body FROM pairs JOIN pair_bodies USING (rank) WHERE route = ? AND admitted_at < ?
+    ORDER BY admitted_at DESC, id DESC LIMIT ?
+"""
+_WAITING = """
+    SELECT count(*), min(admitted_at) FROM pairs INDEXED BY pairs_open
+    WHERE route = ? AND state IN ('queued', 'judged') AND state = 'queued'
+"""
+_BY_EXCLUSION = """
+    SELECT reason, sum(n) FROM (
+        SELECT reason, count(*) AS n FROM exclusions WHERE route = ? GROUP BY reason
+        UNION ALL
+        SELECT excluded, count(*) FROM pairs WHERE route = ? AND state = 'excluded' GROUP BY excluded
+    ) GROUP BY reason ORDER BY reason
+"""
+_PURGE_WAITING = """
+    DELETE FROM waiting WHERE json_extract(CAST(body AS TEXT), '$.route') = ? AND
+    coalesce(json_extract(CAST(body AS TEXT), '$.admitted_at'), json_extract(CAST(body AS TEXT), '$.ended_at')) < ?
+"""
+
+
+def _queue(connection: sqlite3.Connection, pair: Pair) -> None:
+    """Write a pair that is not there yet: to the queue, or aside where it is excluded."""
+    state = "queued" if pair.excluded is None else "excluded"
+    direction = pair.direction.value
+    row = (pair.id, pair.route, direction, pair.sticky_key, pair.admitted_at, state, pair.excluded)
+    written = connection.execute(_QUEUE, row)
+    if written.rowcount:
+        connection.execute("INSERT INTO pair_bodies (rank, body) VALUES (?, ?)", (written.lastrowid, encode(pair)))
