@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 
 from router.rollout import IllegalTransition
-from scoring.rubrics.load import load_rubric
+from scoring.rubrics.load import load_rubric, rubrics_folder
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
 from tutelage.contracts.ids import uuid7
@@ -50,16 +50,16 @@ def main(argv: list[str] | None = None) -> int:
     logs.configure("control")
     try:
         settings = load(config)
-        return asyncio.run(_run(settings))
+        return asyncio.run(_run(settings, rubrics_folder(config, settings.rubrics)))
     except (TutelageError, IllegalTransition) as fault:
         log.error("control cannot start", reason=str(fault))  # noqa: TRY400 - the reason is the message, not the stack
         return 2 if isinstance(fault, ConfigurationError) else 1
 
 
-def rubric_digests(settings: Settings) -> dict[str, str]:
+def rubric_digests(settings: Settings, folder: Path) -> dict[str, str]:
     """SHA-256 of each rubric's content by name: a rubric that was changed in place is another epoch."""
     names = {route.rubric for route in settings.routes.values() if route.rubric is not None}
-    return {name: digest(load_rubric(settings.rubrics, name).model_dump(mode="json")) for name in names}
+    return {name: digest(load_rubric(folder, name).model_dump(mode="json")) for name in names}
 
 
 def sources() -> Sources:
@@ -67,10 +67,10 @@ def sources() -> Sources:
     return Sources(new_id=uuid7, new_salt=lambda: os.urandom(8).hex())
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, rubrics: Path) -> int:
     metrics = Metrics()
     stop = threading.Event()
-    loop, store = _loop(settings, metrics)
+    loop, store = _loop(settings, rubrics, metrics)
     thread = threading.Thread(target=loop.run, args=(stop,), name="control loop", daemon=True)
     desk = Desk(open_store(settings.store.url))
     server = _server(settings, desk, metrics, thread)
@@ -86,7 +86,7 @@ async def _run(settings: Settings) -> int:
     return 0 if not thread.is_alive() else 1
 
 
-def _loop(settings: Settings, metrics: Metrics) -> tuple[Loop, Store]:
+def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, Store]:
     store = open_store(settings.store.url)
     made = sources()
     data_dir = Path(settings.data_dir)
@@ -94,7 +94,7 @@ def _loop(settings: Settings, metrics: Metrics) -> tuple[Loop, Store]:
     parts = Parts(
         store=store,
         settings=settings,
-        publisher=Publisher(settings, rubric_digests(settings), made),
+        publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
         tail=Tail(store, data_dir),
         keeper=Gatekeeper(store, settings, metrics, made.new_id),
         metrics=metrics,

@@ -3,14 +3,26 @@
 Computed from what the store holds, by the functions that decide: a standby shows the same as the active process.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.rollout import Rollout
+import msgspec
+
 from scoring.gates import controller
+from scoring.gates.accounts import promotion_prior
 from scoring.gates.facts import Facts
+from scoring.gates.fresh import MIN_KEYS, fresh
+from scoring.gates.futility import futility
+from scoring.gates.harm import roll_back, step_down, warm
+from scoring.gates.holds import missing
+from scoring.gates.verdict import Finding
+from scoring.gates.view import View
+from scoring.gates.view import look as view_of
+from scoring.stats.eprocess import lower_confidence
+from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.records import Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.base import QueueDepth, Store
 
@@ -32,12 +44,10 @@ LOSSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a gate."""
+    """One look at a gate: what it reads, and what follows."""
 
-    rollout: Rollout
-    epoch: Epoch
+    view: View
     ruling: controller.Ruling
-    facts: Facts
 
 
 def facts_of(depth: QueueDepth, now: float, before: Mapping[str, int] | None = None) -> Facts:
@@ -63,4 +73,91 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     body = store.gate_state(name)
     state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
     facts = facts_of(store.depth(name), now)
-    return Look(rollout=rollout, epoch=epoch, facts=facts, ruling=controller.decide(state, rollout, epoch, facts, now))
+    return Look(
+        view=view_of(state, rollout, epoch, facts, now),
+        ruling=controller.explain(state, rollout, epoch, facts, now),
+    )
+
+
+def document(seen: Look) -> Json:
+    """The look as the admin plane shows it. Numbers that do not exist, infinity included, are null."""
+    view, ruling = seen.view, seen.ruling
+    rollout, evidence = view.rollout, view.state.evidence.evidence
+    alarms = (warm(view), step_down(view), roll_back(view))
+    following = min(rollout.rung + 1, rollout.ladder.top)
+    return {
+        "route": rollout.route,
+        "student": rollout.student,
+        "epoch": rollout.epoch,
+        "attempt": rollout.attempt,
+        "revision": rollout.revision,
+        "phase": rollout.phase,
+        "rung": rollout.rung,
+        "next_rung": following,
+        "next_share_bp": rollout.ladder.share_bp(following),
+        "margin": view.epoch.delta,
+        "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in ruling.cells],
+        "fresh": _fresh(view),
+        "detectors": {name: _number(value) for name, value in view.detectors.items()},
+        "detector_thresholds": {finding.gate: finding.need for finding in alarms},
+        "futility": _shown(futility(view)),
+        "lower_bound": _lower_bound(view),
+        "missing": {
+            "by_class": evidence.missing_by_class() | dict(view.facts.missing),
+            "words": missing(view).words,
+        },
+        "distinct_keys": evidence.distinct_keys,
+        "pairs_left": _pairs_left(view),
+        "proven": ruling.proven,
+        "blockers": list(ruling.blockers),
+        "reason": ruling.reason,
+    }
+
+
+def _fresh(view: View) -> Json:
+    key = view.state.fresh
+    found = fresh(view)
+    return {
+        "direction": key.account.evidence.cell.direction,
+        "n": key.account.evidence.units,
+        "distinct_keys": key.account.evidence.distinct_keys,
+        "distinct_keys_needed": MIN_KEYS,
+        "log_e": _number(found.value),
+        "threshold": found.need,
+        "reached": key.reached,
+        "verdict": found.verdict,
+    }
+
+
+def _shown(finding: Finding) -> Json:
+    return {"log_e": _number(finding.value), "threshold": finding.need, "verdict": finding.verdict}
+
+
+def _lower_bound(view: View) -> float | None:
+    """E[d] is above this at all times at once, with the error probability that the next rung allows."""
+    histogram = view.state.evidence.evidence.promotion()
+    if not histogram:
+        return None
+    bound = lower_confidence(histogram, promotion_prior(view.epoch), alpha=math.exp(-view.next_need))
+    return round(bound, 4)
+
+
+def _pairs_left(view: View) -> Json:
+    """How many more forward pairs the next rung takes: a band, never a point."""
+    account = view.state.evidence
+    left = pairs_left(
+        account.evidence.scored(),
+        log_e=account.log_e(promotion_prior(view.epoch)),
+        alpha=math.exp(-view.next_need),
+        null_mean=-view.epoch.delta,
+        sigma0=view.epoch.sigma0,
+    )
+    return {"low": _number(left.low), "middle": _number(left.middle), "high": _number(left.high)}
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _finite(plain: Json) -> Json:
+    return {name: _number(value) if isinstance(value, float) else value for name, value in plain.items()}

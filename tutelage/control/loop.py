@@ -167,10 +167,8 @@ class Loop:
         metrics.unreadable.set(self._parts.tail.unreadable)
         for name, rollout in snapshot.rollouts.items():
             metrics.saw_rollout(rollout)
-            if name in self._parts.settings.routes:
-                metrics.saw_queue(name, store.depth(name), now)
-                if rollout.phase is Phase.PENDING:
-                    self._parts.publisher.settle(store, lease, name, now)
+            if rollout.phase is Phase.PENDING and name in self._parts.settings.routes:
+                self._parts.publisher.settle(store, lease, name, now)
         for chore in self._parts.chores:
             chore.do(snapshot, lease, now)
 

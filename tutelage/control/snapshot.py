@@ -241,7 +241,7 @@ class Publisher:
                 actor=ACTOR,
                 reason="the route has a student",
                 at=at,
-                new_id=self._sources.new_id(at),
+                new_id=self._sources.new_id,
                 lease=lease,
             )
             return True
@@ -253,7 +253,7 @@ class Publisher:
             name,
             event,
             expected_revision=rollout.revision,
-            new_id=self._sources.new_id(at),
+            new_id=self._sources.new_id,
             lease=lease,
             epoch=wanted.epoch if isinstance(event, NewStudent | NewEpoch) else None,
         )

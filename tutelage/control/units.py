@@ -22,6 +22,8 @@ OVERDUE_S = 7200.0
 """A turn that waits longer than this for its judgement no longer keeps its conversation open."""
 PLAIN = (None, "student_failed")
 """Failures that carry a full score: a student that failed has score 0, and that is its score."""
+NO_REFERENCE = "no_reference"
+"""There is no right answer for the input: outside the population, counted, never a score."""
 WORST = -1.0
 
 
@@ -31,6 +33,7 @@ class Cut:
 
     units: tuple[Unit, ...] = ()
     orders: tuple[int, ...] = ()
+    no_reference: int = 0
 
 
 class Cutter:
@@ -49,18 +52,31 @@ class Cutter:
 
 def of_requests(scored: Sequence[Scored]) -> Cut:
     """Each judged pair is a unit."""
-    return Cut(units=tuple(_unit((turn,)) for turn in scored), orders=tuple(turn.order for turn in scored))
+    counted = _in_population(scored)
+    return Cut(
+        units=tuple(_unit((turn,)) for turn in counted),
+        orders=tuple(turn.order for turn in scored),
+        no_reference=len(scored) - len(counted),
+    )
 
 
 def of_conversations(conversations: Iterable[Turns]) -> Cut:
     """Each silent conversation is a unit per direction and epoch: arms are never averaged with each other."""
     units: list[Unit] = []
     orders: list[int] = []
+    outside = 0
     for turns in conversations:
         orders += [*(turn.order for turn in turns.scored), *turns.overdue]
-        ordered = sorted(turns.scored, key=_population)
+        counted = _in_population(turns.scored)
+        outside += len(turns.scored) - len(counted)
+        ordered = sorted(counted, key=_population)
         units += [_unit(tuple(group)) for _, group in groupby(ordered, key=_population)]
-    return Cut(units=tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id))), orders=tuple(orders))
+    in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
+    return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
+
+
+def _in_population(scored: Sequence[Scored]) -> list[Scored]:
+    return [turn for turn in scored if turn.judgement.failure != NO_REFERENCE]
 
 
 def _population(turn: Scored) -> tuple[Direction, str]:

@@ -185,7 +185,7 @@ def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
 
 def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
     look = gates.look(store, published(store), rollout.route, who["at"])
-    return Promote(**who, waived=not look.passed)
+    return Promote(**who, waived=not look.ruling.proven)
 
 
 GUARDED: dict[str, Make] = {
@@ -254,7 +254,7 @@ async def _act(desk: Desk, admin: Key, name: str, reason: str, *, make: Make, ex
 def _write(desk: Desk, store: Store, rollout: Rollout, event: Event, expected: int) -> Json:
     if expected != rollout.revision:
         raise StaleRevision(rollout.route, expected, rollout.revision)
-    applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id(event.at))
+    applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id)
     return {"route": rollout.route, **rollout_document(applied.rollout)}
 
 

@@ -1,0 +1,223 @@
+"""The gatekeeper: folds what is ready of a route, looks at its gate, applies what follows.
+
+Owns the route's gate state between two ticks (a cache of the store's), how often the gate is looked at, and what is
+worth a row in the history. Must not know statistics: `scoring.gates.controller` decides.
+
+What keeps it honest: units are folded before anything is decided, under the rollout as it stands in the store; a
+fold and its state are one transaction; an event names the revision that it was decided on.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from router.rollout import Effect, IllegalTransition, Rollout
+from router.types import UnitOf
+from scoring.gates import controller
+from scoring.gates.facts import ALL_WELL, Facts
+from tutelage import __version__
+from tutelage.contracts.errors import LeaseLost, StaleRevision
+from tutelage.contracts.records import Decision, Epoch
+from tutelage.contracts.settings import Settings
+from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.gates import facts_of, losses
+from tutelage.control.metrics import Metrics
+from tutelage.control.units import Cut, Cutter
+from tutelage.store import apply as writes
+from tutelage.store.base import Fold, Lease, Store
+
+log = structlog.get_logger()
+
+UNITS_PER_LOOK = 100
+LOOKS_PER_TICK = 10
+EVENTS_PER_LOOK = 8
+"""A hold that goes, another that comes, an advance: more than this at one look would be a loop."""
+FACTS_EVERY_S = 1.0
+CELLS_EVERY_S = 1.0
+REFUSAL = "Stay"
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of a route between two looks."""
+
+    state: controller.State
+    facts: Facts = ALL_WELL
+    facts_at: float = float("-inf")
+    cells_at: float = float("-inf")
+    looked_at: float = float("-inf")
+    revision: int = 0
+    refused: str | None = None
+    evidence_began: int = 0
+    losses_before: dict[str, int] = field(default_factory=dict)
+
+
+class Gatekeeper:
+    """`new_id` names decisions by their time."""
+
+    def __init__(self, store: Store, settings: Settings, metrics: Metrics, new_id: Callable[[float], str]) -> None:
+        self._store = store
+        self._settings = settings
+        self._metrics = metrics
+        self._new_id = new_id
+        self._cutter = Cutter(store, UNITS_PER_LOOK)
+        self._routes: dict[str, _Memory] = {}
+
+    def forget(self) -> None:
+        """The next look begins with what the store holds."""
+        self._routes.clear()
+
+    def tend(self, snapshot: Snapshot, lease: Lease, route: str, now: float) -> bool:
+        """Fold what is ready and look after every hundred units; True where more is ready at once."""
+        unit = UnitOf(self._settings.routes[route].unit)
+        for _ in range(LOOKS_PER_TICK):
+            rollout, epoch = self._store.rollout(route), snapshot.epochs.get(route)
+            if rollout is None or epoch is None or rollout.epoch != epoch.id:
+                return False
+            memory = self._remembered(rollout, epoch)
+            cut = self._cutter.cut(route, unit, now)
+            self._fold(memory, cut, rollout, epoch, lease)
+            self._look(memory, rollout, epoch, lease, now)
+            if len(cut.orders) < UNITS_PER_LOOK:
+                return False
+        return True
+
+    def _remembered(self, rollout: Rollout, epoch: Epoch) -> _Memory:
+        memory = self._routes.get(rollout.route)
+        if memory is None:
+            body = self._store.gate_state(rollout.route)
+            state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
+            memory = _Memory(state=state, refused=self._last_refusal(rollout.route))
+            self._routes[rollout.route] = memory
+        return memory
+
+    def _last_refusal(self, route: str) -> str | None:
+        latest = next(iter(self._store.history(route, 1)), None)
+        return kind_of(latest.reason) if latest is not None and latest.event == REFUSAL else None
+
+    def _fold(self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
+        """State and marks in one transaction; the state in memory follows only where the store took it."""
+        if not cut.orders:
+            return
+        state = controller.fold_all(memory.state, cut.units, rollout, epoch)
+        body = controller.encode(state)
+        if not self._store.fold(Fold(route=rollout.route, folded=cut.orders, gate_state=body, lease=lease)):
+            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
+        memory.state = state
+        memory.looked_at = float("-inf")
+        self._metrics.folded.labels(rollout.route).inc(len(cut.units))
+        if cut.no_reference:
+            self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _look(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """Decide and apply until nothing follows. Without news the gate is looked at once a second: dwell and
+        deadlines.
+        """
+        if rollout.revision == memory.revision and now < memory.looked_at + FACTS_EVERY_S:
+            return
+        memory.looked_at = now
+        self._refresh(memory, rollout, now)
+        for _ in range(EVENTS_PER_LOOK):
+            ruling = controller.decide(memory.state, rollout, epoch, memory.facts, now)
+            memory.revision = rollout.revision
+            self._show(memory, rollout, epoch, ruling, now)
+            if ruling.event is None:
+                self._refuse(memory, rollout, ruling, now)
+                return
+            moved = self._apply(rollout, ruling, lease)
+            if moved is None:
+                return
+            memory.refused = None
+            rollout = moved
+
+    def _apply(self, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+        """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
+        event = ruling.event
+        if event is None:
+            return None
+        try:
+            applied = writes.apply(
+                self._store,
+                rollout.route,
+                event,
+                expected_revision=rollout.revision,
+                new_id=self._new_id,
+                lease=lease,
+                cells=ruling.cells,
+                detectors=ruling.detectors,
+            )
+        except StaleRevision:
+            return None
+        except IllegalTransition as fault:
+            log.error("the gate asked for a move that does not apply", reason=str(fault))  # noqa: TRY400 - no crash
+            return None
+        decision = applied.decision
+        self._metrics.saw_decision(decision)
+        self._metrics.saw_rollout(applied.rollout)
+        page = Effect.PAGE in applied.effects
+        say = log.error if page else log.info
+        say("rollout moved", route=rollout.route, event_name=decision.event, to_bp=decision.to_bp,
+            phase=decision.phase_to, reason=decision.reason, page=page)  # fmt: skip
+        return applied.rollout
+
+    def _refuse(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, now: float) -> None:
+        """Record why nothing moves where the reason is another one than before, not where only its numbers changed."""
+        kind = kind_of(ruling.reason)
+        if kind == memory.refused:
+            return
+        memory.refused = kind
+        decision = refusal(rollout, ruling, id=self._new_id(now), at=now)
+        self._store.refuse(decision)
+        self._metrics.saw_decision(decision)
+
+    def _refresh(self, memory: _Memory, rollout: Rollout, now: float) -> None:
+        if now < memory.facts_at + FACTS_EVERY_S and memory.evidence_began == rollout.since.evidence:
+            return
+        depth = self._store.depth(rollout.route)
+        if memory.evidence_began and memory.evidence_began != rollout.since.evidence:
+            memory.losses_before = losses(depth)
+        memory.evidence_began = rollout.since.evidence
+        memory.facts = facts_of(depth, now, memory.losses_before)
+        memory.facts_at = now
+        self._metrics.saw_queue(rollout.route, depth, now)
+
+    def _show(self, memory: _Memory, rollout: Rollout, epoch: Epoch, ruling: controller.Ruling, now: float) -> None:
+        if now >= memory.cells_at + CELLS_EVERY_S:
+            memory.cells_at = now
+            shown = controller.explain(memory.state, rollout, epoch, memory.facts, now)
+            self._metrics.saw_gate(rollout.route, shown.cells, ruling.detectors)
+
+
+def refusal(rollout: Rollout, ruling: controller.Ruling, *, id: str, at: float) -> Decision:  # noqa: A002 - as the record
+    """A decision that moves nothing."""
+    share_bp, phase = rollout.share_in_force_bp, rollout.phase.value
+    return Decision(
+        id=id,
+        at=at,
+        route=rollout.route,
+        student=rollout.student,
+        attempt=rollout.attempt,
+        epoch=rollout.epoch,
+        revision_from=rollout.revision,
+        revision_to=rollout.revision,
+        phase_from=phase,
+        phase_to=phase,
+        from_bp=share_bp,
+        to_bp=share_bp,
+        event=REFUSAL,
+        actor=controller.ACTOR,
+        reason=ruling.reason,
+        cells=ruling.cells,
+        detectors=ruling.detectors,
+        holds=tuple(sorted(rollout.holds)),
+        code_version=__version__,
+    )
+
+
+def kind_of(reason: str) -> str:
+    """A reason without its numbers: what it is about."""
+    return re.sub(r"[-+]?\d[\d.,:]*", "#", reason)
