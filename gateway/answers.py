@@ -9,7 +9,7 @@ To add an endpoint: one reader of bodies and one of streams, one line each in th
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,31 +180,34 @@ def read_usage(usage: Json) -> Usage | None:
 
 @dataclass(slots=True)
 class _Choice:
-    """One choice of a stream as it grows."""
+    """One choice of a stream as it grows: `said` are pieces of its message's strings by field, `rest` its other fields."""
 
-    message: dict[str, Any] = field(default_factory=lambda: {"role": "assistant"})
+    said: dict[str, list[str]] = field(default_factory=dict)
+    rest: dict[str, Any] = field(default_factory=dict)
     calls: list[dict[str, Any]] = field(default_factory=list)
     indices: list[int] = field(default_factory=list)
     logprobs: dict[str, Any] | None = None
     finish_reason: str | None = None
 
     def take(self, choice: dict[str, Any]) -> None:
-        if isinstance(choice.get("text"), str):
-            self.message["content"] = self.message.get("content", "") + choice["text"]
-        for name, piece in _optional(choice.get("delta")).items():
-            self._grow(name, piece)
+        if (delta := choice.get("delta")) is not None:
+            for name, piece in _object(delta).items():
+                self._grow(name, piece)
+        elif isinstance(choice.get("text"), str):
+            self._grow("content", choice["text"])
         if (logprobs := choice.get("logprobs")) is not None:
             self.logprobs = _merged(self.logprobs or {}, _object(logprobs))
-        self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
+        if (reason := choice.get("finish_reason")) is not None:
+            self.finish_reason = _text(reason)
 
     def _grow(self, name: str, piece: Json) -> None:
         if name == "tool_calls":
             for call in _objects(piece):
                 self._call(call)
-        elif name == "role":
-            self.message["role"] = _text(piece) or self.message["role"]
-        else:
-            self.message = _merged(self.message, {name: piece})
+        elif not isinstance(piece, str):
+            _merged(self.rest, {name: piece})
+        elif name != "role" or not self.said.get(name):
+            self.said.setdefault(name, []).append(piece)
 
     def _call(self, piece: dict[str, Any]) -> None:
         """Pieces of a call belong together by `index`; where a server sends none, a new id begins a new call."""
@@ -222,7 +225,8 @@ class _Choice:
         call["function"]["arguments"] += _text(function.get("arguments")) or ""
 
     def whole(self) -> dict[str, Any]:
-        message = {"content": None} | self.message
+        said = {name: "".join(pieces) for name, pieces in self.said.items()}
+        message = {"role": "assistant", "content": None} | self.rest | said
         if self.calls:
             message["tool_calls"] = [call for _, call in sorted(zip(self.indices, self.calls, strict=True), key=_first)]
         return message
@@ -234,12 +238,14 @@ def _first(pair: tuple[int, dict[str, Any]]) -> int:
 
 def _read_chat_stream(body: bytes) -> Reading:
     choices: dict[int, _Choice] = {}
-    usage = fingerprint = error = None
+    usage: Usage | None = None
+    fingerprint = error = None
     events = _events(body)
     for event in events.values:
-        if "error" in event and event["error"] is not None:
+        if event.get("error") is not None:
             error = STREAM_ERROR
-        usage = read_usage(event.get("usage")) or usage
+        if (counted := event.get("usage")) is not None:
+            usage = read_usage(counted) or usage
         fingerprint = fingerprint or _text(event.get("system_fingerprint"))
         for choice in _objects(event.get("choices")):
             choices.setdefault(_index(choice.get("index")), _Choice()).take(choice)
@@ -277,24 +283,33 @@ def _read_opaque_stream(body: bytes) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    values: Iterable[dict[str, Any]]
+    values: list[dict[str, Any]]
     done: bool
 
 
 def _events(body: bytes) -> _Events:
     """The JSON objects of a stream's `data` fields. An event that the end of the bytes cut short is left out."""
-    values: list[dict[str, Any]] = []
-    done = False
-    for data, complete in _data(body):
-        if data.strip() == b"[DONE]":
-            done = True
-        elif data.strip():
-            try:
-                values.append(_object(read_json(data)))
-            except Malformed:
-                if complete:
-                    raise
-    return _Events(values, done)
+    found = [(data, complete) for data, complete in _data(body) if data]
+    pieces = [data for data, _ in found if data != b"[DONE]"]
+    done = len(pieces) < len(found)
+    try:
+        values = _decode(b"[" + b",".join(pieces) + b"]")  # one call for all is several times faster than one for each
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        values = None
+    if values is None or len(values) != len(pieces):
+        values = _one_by_one([event for event in found if event[0] != b"[DONE]"])
+    return _Events(_objects(values), done)
+
+
+def _one_by_one(events: list[tuple[bytes, bool]]) -> list[Json]:
+    values: list[Json] = []
+    for data, complete in events:
+        try:
+            values.append(read_json(data))
+        except Malformed:
+            if complete:
+                raise
+    return values
 
 
 def _data(body: bytes) -> Iterator[tuple[bytes, bool]]:
@@ -305,12 +320,12 @@ def _data(body: bytes) -> Iterator[tuple[bytes, bool]]:
     for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         if not line:
             if lines:
-                yield b"\n".join(lines), True
+                yield b"\n".join(lines).strip(), True
             lines = []
         elif line.startswith(b"data:"):
-            lines.append(line[6:] if line[5:6] == b" " else line[5:])
+            lines.append(line[5:])
     if lines:
-        yield b"\n".join(lines), False
+        yield b"\n".join(lines).strip(), False
 
 
 def _merged(into: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:

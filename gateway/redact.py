@@ -27,6 +27,8 @@ from tutelage.contracts.redaction import kinds_of
 TOKEN_HEX = 6
 _DIGITS = re.compile(r"\D+")
 _ESCAPED_ASCII = re.compile(r"\\u00([2-7][0-9a-fA-F])")
+_ESCAPED_SPACE = re.compile(r"\\[nrtbf]")
+_SPACE_BYTES = re.compile(rb"\\[nrtbf]")
 _DATA_URL = re.compile(r"data:[a-z]+/[A-Za-z0-9.+-]+;base64,[A-Za-z0-9+/=\s]*")
 
 
@@ -128,7 +130,7 @@ KINDS: dict[str, Kind] = {
         pattern=r"\b(?:sk-[A-Za-z0-9_-]{16,}|tut-[A-Za-z0-9_-]{20,}|[prs]k_(?:live|test)_[A-Za-z0-9]{10,}|AIza[A-Za-z0-9_-]{35}"
         r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|hf_[A-Za-z0-9]{30,}|glpat-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{36})"
     ),
-    "bearer": Kind(pattern=r"(?i:\bbearer[\s:]+)([A-Za-z0-9._~+/-]{16,}=*)"),
+    "bearer": Kind(pattern=r"(?i:\bbearer[\s:]+)([A-Za-z0-9._~+/-]{15,}[A-Za-z0-9_~+/-]=*)"),
     "email": Kind(
         pattern=r"[\pL\pN][\pL\pN._%+'-]*@[\pL\pN](?:[\pL\pN-]*[\pL\pN])?(?:\.[\pL\pN](?:[\pL\pN-]*[\pL\pN])?)*\.\pL{2,}",
         canonical=str.lower,
@@ -158,7 +160,7 @@ def _any_of(kinds: tuple[str, ...]) -> Any:
     """One pass over a whole JSON document tells whether there is anything to do: mostly there is not."""
     options = re2.Options()
     options.never_capture = True
-    return re2.compile("|".join(f"(?:{KINDS[kind].pattern})" for kind in kinds) + r"|\\u00[2-7]", options)
+    return re2.compile("|".join(f"(?:{KINDS[kind].pattern})" for kind in kinds), options)
 
 
 class Redactor:
@@ -183,17 +185,25 @@ class Redactor:
             raise RedactionFailed(type(error).__name__) from None  # its message may hold the content
 
     def text(self, text: str, kinds: tuple[str, ...]) -> str:
-        """One string, redacted."""
+        """One string, redacted. JSON inside the string (tool arguments) is looked through behind its escapes."""
         if text.startswith("data:") and _DATA_URL.fullmatch(text):
             return text
         plain = _ESCAPED_ASCII.sub(_unescape, text) if "\\u00" in text else text
-        found = plain
-        for kind in kinds:
-            found = self._replace(found, kind)
-        return text if found == plain else found
+        seen = _ESCAPED_SPACE.sub("  ", plain) if "\\" in plain else plain
+        if _any_of(kinds).search(seen) is None:
+            return text
+        pieces, last = [], 0
+        for start, end, kind in _spans(seen, kinds):
+            pieces += [plain[last:start], self._placeholder(kind, plain[start:end])]
+            last = end
+        return "".join([*pieces, plain[last:]]) if pieces else text
 
     def _suspicious(self, value: Json, kinds: tuple[str, ...]) -> bool:
-        document = msgspec.json.encode(value).replace(b"\\n", b"\n\n").replace(b"\\t", b"\t\t").replace(b"\\r", b"\r\r")
+        document = msgspec.json.encode(value)
+        if b"\\" in document:
+            if b"\\u00" in document or b"\\\\" in document:
+                return True  # what stands behind escapes is looked at string by string
+            document = _SPACE_BYTES.sub(b"  ", document)
         return _any_of(kinds).search(document) is not None
 
     def _walk(self, value: Json, kinds: tuple[str, ...]) -> Json:
@@ -205,13 +215,6 @@ class Redactor:
             return {self.text(name, kinds): self._walk(item, kinds) for name, item in value.items()}
         return value
 
-    def _replace(self, text: str, kind: str) -> str:
-        pieces, last = [], 0
-        for start, end in _found(text, kind):
-            pieces += [text[last:start], self._placeholder(kind, text[start:end])]
-            last = end
-        return "".join([*pieces, text[last:]]) if pieces else text
-
     def _placeholder(self, kind: str, value: str) -> str:
         return f"<{kind}:{self._pseudonyms.of(kind, KINDS[kind].canonical(value), hex_chars=TOKEN_HEX)}>"
 
@@ -220,6 +223,19 @@ def _unescape(match: re.Match[str]) -> str:
     """A JSON escape inside a string that holds JSON (tool arguments), but for those that JSON needs."""
     char = chr(int(match[1], 16))
     return match[0] if char in '"\\\x7f' else char
+
+
+def _spans(text: str, kinds: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    """What to take out, from left to right. Where two overlap, both go, as the kind that is looked for first."""
+    found = sorted((start, end, rank) for rank, kind in enumerate(kinds) for start, end in _found(text, kind))
+    merged: list[tuple[int, int, int]] = []
+    for start, end, rank in found:
+        if merged and start < merged[-1][1]:
+            before = merged.pop()
+            merged.append((before[0], max(before[1], end), min(before[2], rank)))
+        else:
+            merged.append((start, end, rank))
+    return [(start, end, kinds[rank]) for start, end, rank in merged]
 
 
 def _found(text: str, kind: str) -> Iterable[tuple[int, int]]:
