@@ -5,6 +5,7 @@ Owns names, help and labels. Label values are bounded: routes, cells, reasons an
 never keys, tenants or content. Must not decide anything. To add one: an attribute here, a row there.
 """
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -42,6 +43,7 @@ class Metrics:
         self.threshold = self._gauge("tutelage_gate_threshold", "log E that the next rung needs", "route", "cell")
         self.units = self._gauge("tutelage_gate_units", "Units folded into a cell", "route", "cell")
         self.mean_d = self._gauge("tutelage_gate_mean_d", "Mean of d: student minus teacher", "route", "cell")
+        self.lower_bound = self._gauge("tutelage_gate_lower_bound", "E[d] is above it, always valid", "route", "cell")
         self.missing = self._gauge("tutelage_gate_missing", "Units without a score, by class", "route", "cell", "cause")
         self.detector = self._gauge("tutelage_gate_detector", "Statistic of a rollback detector", "route", "detector")
         self.pairs = Counter("tutelage_pairs", "Pairs joined", ["route", "direction"], registry=registry)
@@ -91,7 +93,8 @@ class Metrics:
             self.log_e.labels(route, numbers.cell).set(numbers.log_e)
             self.threshold.labels(route, numbers.cell).set(numbers.threshold)
             self.units.labels(route, numbers.cell).set(numbers.n)
-            self.mean_d.labels(route, numbers.cell).set(numbers.mean_d or 0.0)
+            self.mean_d.labels(route, numbers.cell).set(_or_nan(numbers.mean_d))
+            self.lower_bound.labels(route, numbers.cell).set(_or_nan(numbers.lower_bound))
             for cause, count in numbers.missing.items():
                 self.missing.labels(route, numbers.cell, cause).set(count)
         for name, value in detectors.items():
@@ -107,3 +110,8 @@ class Metrics:
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)
+
+
+def _or_nan(value: float | None) -> float:
+    """Unknown is not zero."""
+    return math.nan if value is None else value

@@ -1,0 +1,25 @@
+"""A spool as a gateway writes it, for tests."""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from tutelage.contracts.records import Exchange, ShadowAttempt, encode
+from tutelage.store.spool import INSERT, create, spool_path
+
+
+def spool(data_dir: Path, gateway: str, records: Iterable[Exchange | ShadowAttempt]) -> None:
+    """Append records to a gateway's spool in one transaction."""
+    path = spool_path(data_dir, gateway)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        create(connection)
+        with connection:
+            connection.executemany(INSERT, [_row(record) for record in records])
+
+
+def _row(record: Exchange | ShadowAttempt) -> tuple[str, str, float, bytes]:
+    if isinstance(record, Exchange):
+        return record.id, "exchange", record.admitted_at, encode(record)
+    return record.id, "shadow", record.ended_at, encode(record)
