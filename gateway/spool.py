@@ -43,7 +43,7 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, encode
 from tutelage.contracts.settings import Settings
-from tutelage.store.spool import INSERT, create, last_sequence, spool_path
+from tutelage.store.spool import INSERT, SCHEMA_VERSION, create, last_sequence, spool_path
 
 log = structlog.get_logger()
 
@@ -327,8 +327,10 @@ def _prepare(path: Path) -> int:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
     try:
-        create(connection)
-        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
+            create(connection)
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+        connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
