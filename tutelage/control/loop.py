@@ -30,7 +30,7 @@ from tutelage.store.base import Lease, Store
 log = structlog.get_logger()
 
 LEASE = "control"
-LEASE_S = 5.0
+LEASE_S = 3.0
 TICK_S = 0.2
 SLOWLY_S = 1.0
 """How often what changes slowly is looked at: queues, a training time that ends."""
