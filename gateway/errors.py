@@ -10,6 +10,7 @@
     ├── TooLarge         413     the client's: the body is above limits.request_mb
     ├── WrongEncoding    415     the client's: compressed bodies are not read
     ├── Overloaded       503     ours: too many requests at once; try again
+    ├── NotReady         503     ours: no snapshot has been seen yet, so no key is known; try again
     ├── Draining         503     ours: this process is ending; try again (another one answers)
     ├── UpstreamFailed   502/504 an upstream's: no answer could be had
     └── InternalFault    500     ours: a defect; the message says nothing of it
@@ -141,6 +142,18 @@ class Overloaded(Refusal):
 
     def __init__(self) -> None:
         super().__init__("The gateway is serving as many requests as it can. Try again in a second.")
+
+
+class NotReady(Refusal):
+    """Neither the store nor a kept snapshot has told any key yet."""
+
+    status = 503
+    kind = SERVER_ERROR
+    code = "not_ready"
+    headers: Lines = ((b"retry-after", b"1"), *RETRY)
+
+    def __init__(self) -> None:
+        super().__init__("The gateway has not learned its keys yet. Try again in a second.")
 
 
 class Draining(Refusal):

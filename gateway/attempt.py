@@ -1,0 +1,172 @@
+"""One arm's call within a request: built, opened, held, relayed, settled once and recorded, in whatever way it ends.
+
+Must not know of plans and fallbacks: the dispatcher decides what to do with a fault.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.capture import RawAttempt, RawExchange, RawShadow
+from gateway.exchange import Incoming, Serving
+from gateway.lanes import Lanes, Settle
+from gateway.metrics import Metrics
+from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
+from gateway.routing import Target
+from gateway.shadow import ShadowPool
+from gateway.upstreams.base import Call, CallRefused, UpstreamError
+from gateway.wire import client_id, encode_fields, inject_usage, to_upstream, with_model
+from router.types import Arm, Outcome
+
+SERVE = "serve"
+FALLBACK = "fallback"
+SHADOW = "shadow"
+RESCORE = "rescore"
+GRACE_S = 5.0
+"""How much longer than its upstream may a slow reader take."""
+
+
+class Sink(Protocol):
+    """Where exchanges go: the spool. Never blocks, never raises."""
+
+    def offer(self, raw: RawExchange | RawShadow, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a process has one of, and what every request uses. Clocks and names are arguments."""
+
+    lanes: Lanes
+    shadows: ShadowPool
+    spool: Sink
+    metrics: Metrics
+    answer_bytes: int
+    new_id: Callable[[], str]
+    utc: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Attempt:
+    """One arm's call within a request: opened, held, relayed, settled once and recorded, in whatever way it ends."""
+
+    def __init__(
+        self, means: Means, incoming: Incoming, serving: Serving, *, arm: Arm, purpose: str, settle: Settle
+    ) -> None:
+        self._means = means
+        self._incoming = incoming
+        self._serving = serving
+        self._target = incoming.route.target(arm)
+        self._settle = settle
+        self._purpose = purpose
+        self._held: Held | None = None
+        self._outcome = Outcome.IGNORED
+        self._began = means.monotonic()
+        self.raw = RawAttempt(
+            arm=arm,
+            upstream=self._target.upstream,
+            version=self._target.version,
+            purpose=purpose,
+            started=means.utc(),
+        )
+        keeps = incoming.route.captured and incoming.policy.log != "off"
+        self._keeper = Keeper(
+            self.raw, limit=means.answer_bytes if keeps else 0, began=self._began, clock=means.monotonic
+        )
+        serving.attempts.append(self.raw)
+        serving.asked = arm
+
+    async def __aenter__(self) -> "Attempt":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Runs before the fallback begins: the connection is closed or given back, the permit settled."""
+        means, raw = self._means, self.raw
+        raw.total_ms = (means.monotonic() - self._began) * 1000
+        self._settle(self._outcome)
+        means.metrics.attempt(raw.upstream, raw.error)
+        if self._held is not None:
+            await self._held.aclose()
+
+    async def held(self) -> Held:
+        """The reply, its first event or whole body read. Raises UpstreamError."""
+        means, incoming, raw = self._means, self._incoming, self.raw
+        call, injected = call_to(means, incoming, self._target, self._purpose)
+        waits_from = means.monotonic()
+        try:
+            reply = await means.lanes[raw.upstream].upstream.open(call)
+            held = self._held = Held(reply=reply, attempt=raw, chunks=reply.chunks(), form=incoming.endpoint.form)
+            await hold(held, self._keeper, strip_usage=injected, bound=means.answer_bytes)
+        except UpstreamError as error:
+            raw.error = error.kind
+            raw.broke = raw.first_token_ms is not None
+            self._outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
+            raise
+        finally:
+            self._serving.upstream_s += means.monotonic() - waits_from
+        self._outcome = _outcome_of(held)
+        return held
+
+    async def relayed(self, held: Held, client: Client) -> None:
+        """Send the answer to its end, or to where it broke off."""
+        means, incoming, serving, raw = self._means, self._incoming, self._serving, self.raw
+        now = means.monotonic()
+        serving.status = held.status
+        serving.served = raw.arm
+        serving.overhead_ms = max(0.0, (now - incoming.began - serving.upstream_s) * 1000)
+        head = head_of(held, _ours(incoming, serving, raw.arm))
+        means.metrics.head(incoming.route.name, raw.arm, now - incoming.began, serving.overhead_ms / 1000)
+        fault = held.fault
+        judged, self._outcome = self._outcome, Outcome.IGNORED
+        try:
+            await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
+        except asyncio.CancelledError:
+            if client.cutting:
+                await break_off(held, client, SHUTDOWN)
+                serving.truncated = True
+            raise
+        self._outcome = Outcome.FAILURE if raw.broke else judged
+        serving.truncated = raw.broke
+        serving.cause = raw.error or fault
+
+
+def call_to(means: Means, incoming: Incoming, target: Target, purpose: str) -> tuple[Call, bool]:
+    """The request as `target` gets it; True where usage was asked for that the client did not ask for."""
+    body = incoming.body
+    fields = dict(body.fields) if target.model is None else with_model(body, target.model)
+    if purpose in (SHADOW, RESCORE) and "store" in fields:
+        fields.pop("store")
+        fields.pop("metadata", None)
+    injected = incoming.route.usage_injected and body.stream and incoming.endpoint.form.done and inject_usage(fields)
+    untouched = target.model is None and not injected and purpose in (SERVE, FALLBACK)
+    name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
+    return (
+        Call(
+            method="POST",
+            path=incoming.endpoint.path,
+            headers=to_upstream(incoming.headers, name or means.new_id().encode()),
+            body=body.raw if untouched else encode_fields(fields),
+            deadlines=target.deadlines,
+            affinity=incoming.sticky_key,
+        ),
+        injected,
+    )
+
+
+def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
+    lines = [
+        (b"x-tutelage-request-id", incoming.id.encode()),
+        (b"x-tutelage-overhead-ms", f"{serving.overhead_ms:.2f}".encode()),
+    ]
+    if not incoming.route.blind:
+        lines.append((b"x-tutelage-arm", arm.value.encode()))
+    return lines
+
+
+def _outcome_of(held: Held) -> Outcome:
+    if held.status >= 500:
+        return Outcome.FAILURE
+    if held.status >= 400:
+        return Outcome.IGNORED
+    return Outcome.SUCCESS if held.fault is None else Outcome.FAILURE

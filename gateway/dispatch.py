@@ -1,0 +1,263 @@
+"""The life of one request: plan, permit, open, fallback, relay, settle.
+
+    serve(incoming, client)
+      plan          router.policy.plan_route: who serves, who may take over, who is asked beside it; a shadow slot is reserved
+      try each arm  one permit, one call; the head is held until the first event
+      relay         bytes to the client; nothing is retried any more
+      finally       metrics · the exchange to the spool · the shadow calls start, or their slot is given back
+
+Every permit is settled once, whatever happens. A client that hangs up says nothing of an upstream. A sampled exchange is
+accounted for: its shadow call is made, and where its client hung up the served arm is asked again (`rescore`); where a fallback
+has asked the shadow's arm already, a record says so instead of a second call.
+
+Must not know of HTTP parsing (`gateway.api`), sockets, or the store. To add an endpoint: a file in `gateway/api`.
+"""
+
+from datetime import UTC, datetime
+
+import structlog
+
+from gateway.attempt import FALLBACK, RESCORE, SERVE, SHADOW, Attempt, Means, call_to
+from gateway.capture import RawExchange, RawShadow
+from gateway.errors import Draining, Refusal, UpstreamFailed
+from gateway.exchange import Incoming, Serving
+from gateway.metrics import NONE
+from gateway.relay import GONE, SHUTDOWN, Client, Interrupted
+from gateway.shadow import ShadowCall, ShadowJob, Slot
+from gateway.upstreams.base import UpstreamError
+from router.policy import plan_route
+from router.types import Arm, Ask, RoutePlan
+
+log = structlog.get_logger()
+
+ANSWERED = "answered_in_fallback"
+OK = "ok"
+
+
+class Dispatcher:
+    """Serves requests with the means of one process."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+
+    async def serve(self, incoming: Incoming, client: Client) -> None:
+        """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
+        serving = self._planned(incoming)
+        try:
+            async with client.watched():
+                await self._answered(incoming, serving, client)
+        except Interrupted as interrupted:
+            serving.client_gone = interrupted.why == GONE
+            serving.cut = interrupted.why == SHUTDOWN
+            if serving.cut and not client.started:
+                raise Draining from None
+        except Refusal as refusal:
+            serving.refusal = refusal
+            raise
+        finally:
+            self._ended(incoming, serving, client)
+
+    # --- before -------------------------------------------------------------------------------------------------------
+
+    def _planned(self, incoming: Incoming) -> Serving:
+        """The plan, and the slot of its shadow. No slot: not sampled."""
+        state = incoming.route.state
+        student = state.student
+        ask = Ask(
+            request_id=incoming.id,
+            sticky_key=incoming.sticky_key,
+            utc_day=datetime.fromtimestamp(incoming.admitted_at, UTC).date().isoformat(),
+            needs=incoming.needs,
+            pinned=incoming.pinned,
+            may_shadow=incoming.policy.log == "full",
+        )
+        plan = plan_route(
+            state,
+            ask,
+            teacher_available=self._means.lanes[state.teacher].available,
+            student_available=student is not None and self._means.lanes[student].available,
+        )
+        self._means.metrics.reasons(state.name, plan.reasons)
+        slot = None
+        if plan.shadow is not None:
+            slot = self._means.shadows.reserve()
+            if slot is None:
+                plan = _unsampled(plan)
+                self._means.metrics.shed(state.name)
+        return Serving(plan=plan, slot=slot)
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    async def _answered(self, incoming: Incoming, serving: Serving, client: Client) -> None:
+        """Ask the planned arm, then its fallback; relay the first good answer, else the last arm's own error."""
+        plan = serving.plan
+        if plan.fallback is None:
+            await self._last(incoming, serving, client, plan.serve, SERVE)
+            return
+        fault = await self._first(incoming, serving, client)
+        if fault is not None:
+            self._means.metrics.fallback(incoming.route.name, fault)
+            await self._last(incoming, serving, client, plan.fallback, FALLBACK)
+
+    async def _first(self, incoming: Incoming, serving: Serving, client: Client) -> str | None:
+        """Ask the planned arm; the fault for which its fallback takes over, or None where it answered."""
+        arm = serving.plan.serve
+        settle = self._means.lanes[incoming.route.target(arm).upstream].admit()
+        if settle is None:
+            return "breaker_open"
+        async with Attempt(self._means, incoming, serving, arm=arm, purpose=SERVE, settle=settle) as attempt:
+            try:
+                held = await attempt.held()
+            except UpstreamError as error:
+                return error.kind
+            if held.fault is not None and not (arm is Arm.TEACHER and _clients_fault(held.status)):
+                return held.fault
+            await attempt.relayed(held, client)
+        return None
+
+    async def _last(self, incoming: Incoming, serving: Serving, client: Client, arm: Arm, purpose: str) -> None:
+        """Ask the arm after which there is no other; what it says is what the client gets."""
+        settle = self._means.lanes[incoming.route.target(arm).upstream].call()
+        async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+            try:
+                held = await attempt.held()
+            except UpstreamError as error:
+                raise UpstreamFailed(error.status, error.kind) from error
+            if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+                raise UpstreamFailed(502, held.fault or "truncated")  # a redirect or an empty stream answers nothing
+            await attempt.relayed(held, client)
+
+    # --- after --------------------------------------------------------------------------------------------------------
+
+    def _ended(self, incoming: Incoming, serving: Serving, client: Client) -> None:
+        """Count, hand over to capture, see to the shadow. Never raises into the request."""
+        if not client.ended and not serving.client_gone and serving.refusal is None and client.started:
+            serving.truncated = True
+        total_ms = (self._means.monotonic() - incoming.began) * 1000
+        outcome, cause = _outcome(serving)
+        route = incoming.route
+        self._means.metrics.request(route.name, serving.served or NONE, _class(serving), total_ms / 1000)
+        if serving.truncated:
+            self._means.metrics.truncated(route.name, cause or OK)
+        if cause is not None and outcome != "client_cancelled":
+            log.info("request ended badly", request=incoming.id, route=route.name, outcome=outcome, cause=cause)
+        if route.captured:
+            self._means.spool.offer(self._exchange(incoming, serving, outcome, cause, total_ms))
+        if serving.slot is not None:
+            self._shadow(incoming, serving, serving.slot)
+
+    def _exchange(
+        self, incoming: Incoming, serving: Serving, outcome: str, cause: str | None, total_ms: float
+    ) -> RawExchange:
+        state, routing = incoming.route.state, incoming.routing
+        return RawExchange(
+            id=incoming.id,
+            generation=routing.generation,
+            snapshot=routing.sequence,
+            digest=routing.digest,
+            route=state.name,
+            tenant=incoming.key.tenant,
+            key_id=incoming.key.id,
+            endpoint=incoming.endpoint.name,
+            stream=incoming.body.stream,
+            body=incoming.body.raw,
+            sticky_source=incoming.sticky_source,
+            sticky_key=incoming.sticky_key,
+            salt=state.salt,
+            revision=state.revision,
+            epoch=incoming.route.epoch,
+            plan=serving.plan,
+            slices=incoming.slices,
+            policy=incoming.policy,
+            admitted_at=incoming.admitted_at,
+            attempts=serving.attempts,
+            served_arm=serving.served,
+            outcome=outcome,
+            cause=cause,
+            client_gone=serving.client_gone,
+            truncated=serving.truncated,
+            ended_ms=total_ms,
+            overhead_ms=serving.overhead_ms,
+        )
+
+    def _shadow(self, incoming: Incoming, serving: Serving, slot: Slot) -> None:
+        """Start what a sampled exchange owes."""
+        arm = serving.plan.shadow
+        calls: list[ShadowCall] = []
+        if arm is not None:
+            if not serving.client_gone and any(attempt.arm is arm for attempt in serving.attempts):
+                self._means.spool.offer(self._answered_already(incoming))
+            else:
+                calls.append(self._shadow_call(incoming, arm, SHADOW))
+        if serving.client_gone:
+            asked = serving.served or serving.asked or serving.plan.serve
+            calls.append(self._shadow_call(incoming, asked, RESCORE))
+        slot.start(
+            ShadowJob(
+                exchange_id=incoming.id,
+                route=incoming.route.name,
+                endpoint=incoming.endpoint.name,
+                stream=incoming.body.stream,
+                policy=incoming.policy,
+                calls=tuple(calls),
+            )
+        )
+
+    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> ShadowCall:
+        target = incoming.route.target(arm)
+        lane = self._means.lanes[target.upstream]
+        return ShadowCall(
+            arm=arm,
+            upstream=lane.upstream,
+            version=target.version,
+            purpose=purpose,
+            call=call_to(self._means, incoming, target, purpose)[0],
+            admit=lane.admit,
+        )
+
+    def _answered_already(self, incoming: Incoming) -> RawShadow:
+        return RawShadow(
+            id=self._means.new_id(),
+            exchange_id=incoming.id,
+            route=incoming.route.name,
+            endpoint=incoming.endpoint.name,
+            stream=incoming.body.stream,
+            body=incoming.body.raw,
+            policy=incoming.policy,
+            ended_at=self._means.utc(),
+            attempt=None,
+            lost=ANSWERED,
+        )
+
+
+def _unsampled(plan: RoutePlan) -> RoutePlan:
+    """The plan of a request that got no slot."""
+    return RoutePlan(**{name: getattr(plan, name) for name in plan.__slots__} | {"shadow": None})
+
+
+def _clients_fault(status: int) -> bool:
+    """A 4xx that another arm would not cure: the request's own."""
+    return 400 <= status < 500 and status != 429
+
+
+def _outcome(serving: Serving) -> tuple[str, str | None]:
+    """(outcome, cause) as records show them."""
+    if serving.client_gone:
+        return "client_cancelled", GONE
+    if serving.cut:
+        return "truncated" if serving.truncated else "upstream_error", SHUTDOWN
+    if serving.truncated:
+        return "truncated", serving.cause or "internal"
+    if serving.refusal is not None or serving.status == 0:
+        last = serving.attempts[-1].error if serving.attempts else None
+        return "upstream_error", last or "internal"
+    if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
+        return "upstream_error", serving.cause
+    return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
+
+
+def _class(serving: Serving) -> str:
+    if serving.client_gone:
+        return "gone"
+    status = serving.status or (serving.refusal.status if serving.refusal is not None else 500)
+    return f"{status // 100}xx"

@@ -1,0 +1,65 @@
+"""One request as values: what came in, and what has happened to it so far.
+
+Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dispatch`).
+"""
+
+from dataclasses import dataclass, field
+
+from gateway.capture import RawAttempt, RawPolicy
+from gateway.errors import Refusal
+from gateway.relay import CHAT, Form
+from gateway.routing import Route, Routing
+from gateway.shadow import Slot
+from gateway.upstreams.base import Headers
+from gateway.wire import Body
+from router.types import Arm, Needs, RoutePlan
+from tutelage.contracts.records import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers."""
+
+    name: str
+    path: str
+    form: Form = CHAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One request, read, authenticated and admitted. `began` is monotonic, `admitted_at` UTC seconds."""
+
+    id: str
+    endpoint: Endpoint
+    route: Route
+    routing: Routing
+    key: Key
+    headers: Headers
+    body: Body
+    needs: Needs
+    sticky_source: str
+    sticky_key: str
+    pinned: Arm | None
+    policy: RawPolicy
+    slices: dict[str, str]
+    admitted_at: float
+    began: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Serving:
+    """What happened to one request so far."""
+
+    plan: RoutePlan
+    slot: Slot | None
+    attempts: list[RawAttempt] = field(default_factory=list)
+    upstream_s: float = 0.0
+    status: int = 0
+    served: Arm | None = None
+    asked: Arm | None = None
+    overhead_ms: float | None = None
+    cause: str | None = None
+    client_gone: bool = False
+    cut: bool = False
+    truncated: bool = False
+    refusal: Refusal | None = None

@@ -1,0 +1,124 @@
+"""Lanes: each upstream with its breaker and its calls under way; kept over snapshots, rebuilt when its settings change.
+
+A lane that left the configuration is closed when its last call has ended. Must not know of routes or of what calls ask.
+"""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from gateway.upstreams.base import Upstream
+from router.breaker import Breaker, BreakerPolicy, BreakerState
+from router.types import Outcome
+from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.settings import UpstreamSettings
+from tutelage.tasks import Tasks
+
+log = structlog.get_logger()
+
+Settle = Callable[[Outcome], None]
+Build = Callable[[str, UpstreamSettings], Upstream]
+
+
+class Lane:
+    """One upstream as the dispatcher uses it. `call` and `admit` give a function that must be called exactly once."""
+
+    def __init__(
+        self, upstream: Upstream, settings: UpstreamSettings, monotonic: Callable[[], float], tasks: Tasks
+    ) -> None:
+        self.upstream = upstream
+        self.settings = settings
+        self.name = upstream.name
+        self.calls = 0
+        self._breaker = Breaker(BreakerPolicy())
+        self._monotonic = monotonic
+        self._tasks = tasks
+        self._retired = False
+
+    @property
+    def available(self) -> bool:
+        """Whether its breaker would let a call through."""
+        return self._breaker.available(self._monotonic())
+
+    @property
+    def state(self) -> BreakerState:
+        return self._breaker.state
+
+    def admit(self) -> Settle | None:
+        """A call under the breaker, None while it is open."""
+        permit = self._breaker.acquire(self._monotonic())
+        if permit is None:
+            return None
+        self.calls += 1
+
+        def settle(outcome: Outcome) -> None:
+            before = self._breaker.state
+            self._breaker.settle(permit, outcome, self._monotonic())
+            if self._breaker.state is not before:
+                log.warning("breaker", upstream=self.name, state=str(self._breaker.state))
+            self._ended()
+
+        return settle
+
+    def call(self) -> Settle:
+        """A call that is made whatever the breaker says: nobody else may answer, and the client gets the true error."""
+        settle = self.admit()
+        if settle is not None:
+            return settle
+        self.calls += 1
+        return lambda _: self._ended()
+
+    def retire(self) -> None:
+        """Close the upstream as soon as no call is under way."""
+        self._retired = True
+        if self.calls == 0:
+            self._close()
+
+    def _ended(self) -> None:
+        self.calls -= 1
+        if self._retired and self.calls == 0:
+            self._close()
+
+    def _close(self) -> None:
+        self._tasks.start(self.upstream.aclose(), f"close {self.name}")
+
+
+class Lanes:
+    """The lanes by upstream name. For one event loop."""
+
+    def __init__(self, build: Build, monotonic: Callable[[], float]) -> None:
+        self._build = build
+        self._monotonic = monotonic
+        self._tasks = Tasks()
+        self._lanes: dict[str, Lane] = {}
+
+    def __getitem__(self, name: str) -> Lane:
+        return self._lanes[name]
+
+    def all(self) -> tuple[Lane, ...]:
+        return tuple(self._lanes.values())
+
+    def update(self, wanted: Mapping[str, UpstreamSettings]) -> None:
+        """Bring the lanes to `wanted`. Raises ConfigurationError, and changes nothing, where an upstream cannot be built."""
+        fresh = {name: settings for name, settings in wanted.items() if not self._serves(name, settings)}
+        built = {name: self._lane(name, settings) for name, settings in fresh.items()}
+        kept = {name: self._lanes[name] for name in wanted if name not in built}
+        old = [lane for name, lane in self._lanes.items() if name not in kept]
+        self._lanes = {name: kept[name] if name in kept else built[name] for name in wanted}
+        for lane in old:
+            lane.retire()
+
+    async def aclose(self) -> None:
+        for lane in self._lanes.values():
+            await lane.upstream.aclose()
+        await self._tasks.drain(5.0)
+
+    def _serves(self, name: str, settings: UpstreamSettings) -> bool:
+        return name in self._lanes and self._lanes[name].settings == settings
+
+    def _lane(self, name: str, settings: UpstreamSettings) -> Lane:
+        try:
+            upstream = self._build(name, settings)
+        except ConfigurationError as fault:
+            raise ConfigurationError(f"upstreams.{name}: {fault}") from fault
+        return Lane(upstream, settings, self._monotonic, self._tasks)

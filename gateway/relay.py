@@ -1,0 +1,288 @@
+"""The relay: an upstream's answer to the client, byte for byte, and a reference to every byte for capture.
+
+Two steps. `hold` opens nothing and sends nothing: it reads a reply until something can be said of it (the first event of a
+stream, the whole of any other body) and names its fault, so that another arm may still take over. `relay` sends what was
+held and the rest. After the first byte a failure becomes an in-band error event, and the answer counts as truncated.
+
+    fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended without `[DONE]`)
+                     · the kinds of `gateway.upstreams.base`
+
+Must not know of routes, plans or breakers.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from gateway.capture import RawAttempt
+from gateway.errors import in_band
+from gateway.sse import Scanner, is_error
+from gateway.upstreams.base import Reply, TimedOut, UpstreamError
+from gateway.wire import header, to_client
+
+TRUNCATED = "truncated"
+MALFORMED = "malformed"
+ERROR_EVENT = "error_event"
+SHUTDOWN = "shutdown"
+GONE = "client_gone"
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Line = tuple[bytes, bytes]
+
+
+class Interrupted(Exception):
+    """The work for a client was cut: `why` is GONE or SHUTDOWN."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Client:
+    """The client's end of one request: what is sent to it, and the watch over its leaving.
+
+    Inside `watched()` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
+    """
+
+    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._task: asyncio.Task[Any] | None = None
+        self._why: str | None = None
+        self._cut = False
+        self.started = False
+        self.ended = False
+
+    @property
+    def cutting(self) -> bool:
+        """The request is being interrupted by a shutdown, not by its client."""
+        return self._why == SHUTDOWN
+
+    async def start(self, status: int, headers: Sequence[Line]) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        self.ended = True
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def cut(self) -> None:
+        """End the request: the process shuts down."""
+        self._cut = True
+        self._interrupt(SHUTDOWN)
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Raises Interrupted in place of what is inside."""
+        task = self._task = asyncio.current_task()
+        if self._cut:
+            raise Interrupted(SHUTDOWN)
+        watcher = asyncio.ensure_future(self._watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._why is None or task is None:
+                raise
+            task.uncancel()
+            raise Interrupted(self._why) from None
+        finally:
+            self._task = None
+            watcher.cancel()
+
+    async def _watch(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._interrupt(GONE)
+                return
+
+    def _interrupt(self, why: str) -> None:
+        if self._task is not None and self._why is None and not self.ended:
+            self._why = why
+            self._task.cancel()
+
+
+class Clock(Protocol):
+    """Monotonic seconds."""
+
+    def __call__(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What an endpoint's answers look like. `field` stands in every good body; streams end with `[DONE]` where `done`."""
+
+    field: str = "choices"
+    done: bool = True
+
+
+CHAT = Form()
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`."""
+
+    reply: Reply
+    attempt: RawAttempt
+    chunks: AsyncIterator[bytes]
+    form: Form
+    scanner: Scanner | None = None
+    parts: list[bytes] = field(default_factory=list)
+    complete: bool = False
+    fault: str | None = None
+
+    @property
+    def status(self) -> int:
+        return self.reply.status
+
+    async def aclose(self) -> None:
+        """Give the connection back or close it. Idempotent."""
+        if isinstance(self.chunks, AsyncGenerator):
+            await self.chunks.aclose()
+        await self.reply.aclose()
+
+
+class Keeper:
+    """Counts the bytes that are kept of one answer; beyond the bound nothing is."""
+
+    __slots__ = ("_attempt", "_began", "_clock", "_left", "_on")
+
+    def __init__(self, attempt: RawAttempt, *, limit: int, began: float, clock: Clock) -> None:
+        self._attempt = attempt
+        self._left = limit
+        self._on = limit > 0
+        self._began = began
+        self._clock = clock
+
+    def keep(self, chunk: bytes) -> None:
+        attempt = self._attempt
+        if attempt.first_token_ms is None and chunk:
+            attempt.first_token_ms = (self._clock() - self._began) * 1000
+        if not self._on:
+            return
+        self._left -= len(chunk)
+        if self._left < 0:
+            self._on = False
+            attempt.overflow = True
+            attempt.chunks = []
+        else:
+            attempt.chunks.append(chunk)
+
+
+async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> None:
+    """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held."""
+    headers = held.reply.headers
+    held.attempt.status = held.status
+    held.attempt.headers = headers
+    plain = header(headers, b"content-encoding") in (None, b"identity")
+    if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
+        held.scanner = Scanner(strip_usage)
+    size = 0
+    async for chunk in held.chunks:
+        keeper.keep(chunk)
+        size += len(chunk)
+        held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
+        if size > bound or (held.scanner is not None and held.scanner.events):
+            break
+    else:
+        held.complete = True
+    held.fault = _fault(held, plain)
+    held.attempt.error = held.fault
+
+
+def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
+    if held.status >= 400:
+        return f"status_{held.status}"
+    if held.status != 200:
+        return None if 200 < held.status < 300 else f"status_{held.status}"
+    scanner = held.scanner
+    if scanner is not None:
+        if scanner.error:
+            return ERROR_EVENT
+        if scanner.malformed:
+            return MALFORMED
+        return TRUNCATED if held.complete and not scanner.done and held.form.done else None
+    if not held.complete or not plain:
+        return None
+    return _fault_of_body(b"".join(held.parts), held.form)
+
+
+def _fault_of_body(body: bytes, form: Form) -> str | None:
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None if b"\\ud" in body.lower() else MALFORMED  # lone surrogates are the model's own business
+    if form.field in fields:
+        return None
+    return ERROR_EVENT if is_error(body) else MALFORMED
+
+
+def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
+    """The answer's header lines: the upstream's that may travel, then ours."""
+    lines = to_client(held.reply.headers)
+    if held.scanner is not None:
+        lines = [line for line in lines if line[0] not in (b"cache-control", b"x-accel-buffering")]
+        lines += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    elif held.complete:
+        lines.append((b"content-length", str(sum(map(len, held.parts))).encode()))
+    lines += ours
+    return lines
+
+
+async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line], total_s: float) -> None:
+    """Send the answer. Whatever happens to it on the way is told to the client, and stands in `attempt.error` and `broke`."""
+    await client.start(held.status, head)
+    if held.complete and held.scanner is None:
+        await client.end(b"".join(held.parts))
+        return
+    try:
+        async with asyncio.timeout(total_s):
+            await _pass_on(held, keeper, client)
+    except UpstreamError as error:
+        await break_off(held, client, error.kind)
+    except TimeoutError:
+        await break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
+
+
+async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
+    scanner = held.scanner
+    first = b"".join(held.parts)
+    if first:
+        await client.write(first)
+    if not held.complete:
+        async for chunk in held.chunks:
+            keeper.keep(chunk)
+            out = chunk if scanner is None else scanner.feed(chunk)
+            if out:
+                await client.write(out)
+    if scanner is not None:
+        if scanner.error:
+            held.attempt.error, held.attempt.broke = ERROR_EVENT, True
+        elif not scanner.done and held.form.done:
+            await break_off(held, client, TRUNCATED)
+            return
+        await client.end(scanner.rest())
+        return
+    await client.end()
+
+
+async def break_off(held: Held, client: Client, cause: str) -> None:
+    """Tell inside the answer that it ends early; then the end. A plain body just stops: its framing tells."""
+    if cause != SHUTDOWN:  # that one is no fault of the arm's
+        held.attempt.error, held.attempt.broke = cause, True
+    scanner = held.scanner
+    if scanner is None:
+        return
+    told = (
+        "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
+    )
+    event = in_band(told, f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}")
+    await client.end((b"\n\n" if scanner.inside else b"") + event)

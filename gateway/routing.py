@@ -1,0 +1,209 @@
+"""Routing: what a snapshot means for requests. Built once per snapshot (or kill file), then only read.
+
+    Target    one arm's upstream: name, model, version, deadlines
+    Route     what a request needs of its route: the policy's view of it, targets, capture, stickiness, slices
+    Routing   model name → Route; keys by digest; who sees which route
+
+Pure: a snapshot, its settings and the kills in; values out. Must not know of upstream objects, stores or HTTP.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import translate
+from types import MappingProxyType
+
+from gateway.auth import by_digest
+from gateway.upstreams.base import Deadlines
+from router.stickiness import HEADER
+from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
+from tutelage.contracts.records import Key
+from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
+from tutelage.contracts.snapshot import Snapshot
+
+DEFAULT = "default"
+JUDGE = "judge:"
+INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where an arm's calls go. `model` None: as the client named it."""
+
+    upstream: str
+    model: str | None
+    version: str
+    deadlines: Deadlines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """What a route lets be captured. `log`: off, metadata or full."""
+
+    log: str = "off"
+    purpose: str | None = None
+    redact: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header)."""
+
+    state: RouteState
+    teacher: Target
+    student: Target | None = None
+    captured: bool = True
+    capture: Capture = Capture()
+    usage_injected: bool = False
+    stickiness: tuple[str, ...] = ()
+    slices: tuple[tuple[str, str], ...] = ()
+    blind: bool = False
+    epoch: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.state.name
+
+    def target(self, arm: Arm) -> Target:
+        """The arm's target; a route without a student has one arm."""
+        return self.student if arm is Arm.STUDENT and self.student is not None else self.teacher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too."""
+
+    generation: int
+    sequence: int
+    digest: str
+    source: str
+    upstreams: Mapping[str, UpstreamSettings]
+    routes: tuple[Route, ...]
+    exact: Mapping[str, Route]
+    globs: tuple[tuple[re.Pattern[str], Route], ...]
+    judges: Mapping[str, Route]
+    default: Route | None
+    keys: Mapping[str, Key]
+    kills: frozenset[str] = field(default_factory=frozenset)
+
+    def find(self, model: str, role: str) -> Route | None:
+        """The route of a model name: its own name, then `match` names, then globs in order, then `default_upstream`."""
+        route = self.exact.get(model)
+        if route is not None:
+            return route
+        if model.startswith(JUDGE):
+            return self.judges.get(model) if role == INTERNAL else None
+        for pattern, globbed in self.globs:
+            if pattern.match(model):
+                return globbed
+        return self.default
+
+
+def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], source: str) -> Routing:
+    """What `snapshot` means; `settings` are the ones published in it, `kills` routes with a kill file."""
+    routes = tuple(_route(name, route, settings, snapshot, kills) for name, route in settings.routes.items())
+    exact: dict[str, Route] = {}
+    globs: list[tuple[re.Pattern[str], Route]] = []
+    for route in routes:
+        exact[route.name] = route
+    for route in routes:
+        for pattern in settings.routes[route.name].match:
+            if any(character in pattern for character in "*?["):
+                globs.append((re.compile(translate(pattern)), route))
+            else:
+                exact.setdefault(pattern, route)
+    return Routing(
+        generation=snapshot.generation,
+        sequence=snapshot.sequence,
+        digest=snapshot.config.digest,
+        source=source,
+        upstreams=MappingProxyType(dict(settings.upstreams)),
+        routes=routes,
+        exact=MappingProxyType(exact),
+        globs=tuple(globs),
+        judges=MappingProxyType({JUDGE + name: _judge(name, settings) for name in settings.upstreams}),
+        default=None if settings.default_upstream is None else _default(settings.default_upstream, settings),
+        keys=MappingProxyType(by_digest(snapshot.keys)),
+        kills=kills,
+    )
+
+
+def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
+    rollout = snapshot.rollouts.get(name)
+    killed = rollout is None or name in kills
+    student = None if route.student is None else settings.upstreams[route.student]
+    return Route(
+        state=RouteState(
+            name=name,
+            teacher=route.teacher,
+            student=route.student,
+            share_bp=0 if killed or rollout is None else rollout.share_in_force_bp,
+            revision=0 if rollout is None else rollout.revision,
+            salt=name if rollout is None else rollout.salt,
+            unit=UnitOf(route.unit),
+            fallback=FallbackRule(route.fallback),
+            can=Capabilities() if student is None else _capabilities(student.can),
+            sampling=snapshot.samplings.get(name, Sampling()),
+        ),
+        teacher=_target(route.teacher, settings.upstreams[route.teacher]),
+        student=None if route.student is None or student is None else _target(route.student, student),
+        capture=Capture(
+            log=route.capture.content, purpose=route.capture.purpose, redact=frozenset(route.capture.redact)
+        ),
+        usage_injected=route.usage == "inject",
+        stickiness=route.stickiness,
+        slices=_slices(route.slices.routing),
+        blind=route.blind,
+        epoch="" if rollout is None else rollout.epoch,
+    )
+
+
+def _judge(upstream: str, settings: Settings) -> Route:
+    return _one_armed(JUDGE + upstream, upstream, settings)
+
+
+def _default(upstream: str, settings: Settings) -> Route:
+    """Models nobody configured keep their names, but where a name could steer a translating upstream elsewhere."""
+    route = _one_armed(DEFAULT, upstream, settings)
+    if settings.upstreams[upstream].kind == "litellm":
+        return route
+    return replace(route, teacher=replace(route.teacher, model=None))
+
+
+def _one_armed(name: str, upstream: str, settings: Settings) -> Route:
+    """No student, no fallback, no shadow, no capture."""
+    return Route(
+        state=RouteState(name=name, teacher=upstream, fallback=FallbackRule.NONE),
+        teacher=_target(upstream, settings.upstreams[upstream]),
+        captured=False,
+    )
+
+
+def _target(name: str, upstream: UpstreamSettings) -> Target:
+    waits = upstream.deadlines
+    return Target(
+        upstream=name,
+        model=upstream.model,
+        version=upstream.version,
+        deadlines=Deadlines(
+            connect_s=waits.connect, first_token_s=waits.first_token, idle_s=waits.idle, total_s=waits.total
+        ),
+    )
+
+
+def _capabilities(can: CanSettings) -> Capabilities:
+    return Capabilities(
+        context_tokens=can.context,
+        tools=can.tools,
+        structured=can.structured,
+        vision=can.vision,
+        audio=can.audio,
+        logprobs=can.logprobs,
+        endpoints=frozenset(can.endpoints),
+    )
+
+
+def _slices(sources: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """`header:x-tutelage-slice` is the slice `slice`; another header gives its own name to its slice."""
+    headers = [source.removeprefix(HEADER).lower() for source in sources if source.startswith(HEADER)]
+    return tuple((header.removeprefix("x-tutelage-"), header) for header in headers)

@@ -1,0 +1,151 @@
+"""Server-sent events split on bytes. Pure: chunks in, the chunks that may be sent out.
+
+A `Scanner` follows one stream: whether it stands inside an event, whether `[DONE]` came, whether an event was an error. Lines end
+with CR, LF or CRLF and with nothing else. Without `strip_usage` every byte leaves as it came, in the same chunk. With it, what
+was only sent because the gateway asked for usage is removed again: the usage chunk (`choices: []`) and `"usage": null`; whole
+events leave as soon as they are complete, everything else in them byte for byte.
+
+Must not know of HTTP, of arms or of what an answer means beyond these marks.
+"""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+MAX_EVENT_BYTES = 4 * 2**20
+"""A longer event is no longer looked at: it passes as it comes."""
+
+_END_OF_EVENT = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_END_OF_LINE = re.compile(rb"\r\n|\n|\r")
+_NULL_USAGE = re.compile(
+    rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,|(?<=\{)"usage"\s*:\s*null(?=\})'
+)
+_object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Scanner:
+    """One stream, chunk by chunk."""
+
+    __slots__ = ("_pending", "_strip", "done", "error", "events", "inside", "malformed")
+
+    def __init__(self, strip_usage: bool) -> None:  # noqa: FBT001 the one thing that two streams differ in
+        self._strip = strip_usage
+        self._pending = b""
+        self.events = 0
+        """Events with data so far."""
+        self.done = False
+        self.error = False
+        self.malformed = False
+        """The first event's data was neither JSON nor `[DONE]`."""
+        self.inside = False
+        """The bytes given out end inside an event."""
+
+    @property
+    def between_events(self) -> bool:
+        """Nothing of an unfinished event has come."""
+        return not self._pending and not self.inside
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk; what may be sent now."""
+        if self.events and not self._pending and chunk.endswith(b"\n\n") and not self._marked(chunk):
+            self.events += 1
+            self.inside = False
+            return chunk
+        data = self._pending + chunk
+        out = self._whole_events(data)
+        if len(self._pending) > MAX_EVENT_BYTES:
+            out, self._pending = (out + self._pending if self._strip else out), b""
+            self.inside = True
+        elif not self._strip:
+            self.inside = bool(self._pending)
+        return out if self._strip else chunk
+
+    def rest(self) -> bytes:
+        """What was held back of an unfinished event when the stream ended; only the end of one that broke off."""
+        rest, self._pending = self._pending if self._strip else b"", b""
+        return rest
+
+    def _marked(self, chunk: bytes) -> bool:
+        return b'"error"' in chunk or b"[DONE]" in chunk or (self._strip and b'"usage"' in chunk)
+
+    def _whole_events(self, data: bytes) -> bytes:
+        """Read every complete event of `data`, remember the rest; the events that stay."""
+        out: list[bytes] = []
+        start = 0
+        for match in _END_OF_EVENT.finditer(data):
+            end = match.end()
+            if end == len(data) and data.endswith(b"\r\n\r"):
+                break  # the LF of this CRLF is still to come
+            out.append(self._event(data[start:end]))
+            start = end
+        self._pending = data[start:]
+        return b"".join(out) if self._strip else b""
+
+    def _event(self, event: bytes) -> bytes:
+        """One complete event as it may be sent: unchanged, without `usage`, or nothing."""
+        self.inside = False
+        first = self.events == 0
+        if not first and not self._marked(event):
+            self.events += 1
+            return event
+        data = data_of(event)
+        if data is None:
+            return event
+        self.events += 1
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return event
+        fields = _fields(data)
+        if fields is None:
+            self.malformed = self.malformed or first
+            return event
+        self.error = self.error or _is_error(fields)
+        return _without_usage(event, data, fields) if self._strip and "usage" in fields else event
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The data of one event, its lines joined by LF; None where it has none."""
+    if event.startswith(b"data:") and (match := _END_OF_LINE.search(event)) and not event[match.end() :].strip(b"\r\n"):
+        return event[5 : match.start()].removeprefix(b" ")
+    lines = [line[5:].removeprefix(b" ") for line in _lines(event) if line.startswith(b"data:")]
+    return b"\n".join(lines) if lines else None
+
+
+def is_error(body: bytes) -> bool:
+    """Whether a JSON body tells of an error instead of an answer."""
+    fields = _fields(body)
+    return fields is not None and _is_error(fields)
+
+
+def _lines(event: bytes) -> Iterator[bytes]:
+    yield from _END_OF_LINE.split(event)
+
+
+def _fields(data: bytes) -> dict[str, msgspec.Raw] | None:
+    try:
+        return _object.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _is_error(fields: dict[str, msgspec.Raw]) -> bool:
+    return "error" in fields and bytes(fields["error"]) != b"null" and "choices" not in fields
+
+
+def _without_usage(event: bytes, data: bytes, fields: dict[str, msgspec.Raw]) -> bytes:
+    """The event without what was injected. Usage that comes with choices was not asked for by us: it stays."""
+    if bytes(fields["usage"]) != b"null":
+        return b"" if _is_empty_list(fields.get("choices")) else event
+    wanted = {name: bytes(value) for name, value in fields.items() if name != "usage"}
+    at = event.find(data)
+    for match in _NULL_USAGE.finditer(data):
+        shorter = data[: match.start()] + data[match.end() :]
+        found = _fields(shorter)
+        if found is not None and at >= 0 and {name: bytes(value) for name, value in found.items()} == wanted:
+            return event[:at] + shorter + event[at + len(data) :]
+    return event
+
+
+def _is_empty_list(raw: msgspec.Raw | None) -> bool:
+    return raw is not None and b"".join(bytes(raw).split()) == b"[]"
