@@ -87,7 +87,7 @@ def _storable(value: Json, depth: int) -> Json:
 def _is_stream(body: bytes, content_type: str | None) -> bool:
     if content_type is not None and content_type.strip():
         return content_type.lower().startswith("text/event-stream")
-    return body.lstrip()[:1] not in (b"{", b"[", b"")
+    return body.lstrip().startswith((b"data:", b"event:", b"id:", b":"))
 
 
 # --- one JSON body ----------------------------------------------------------------------------------------------------
@@ -251,7 +251,9 @@ def _read_chat_stream(body: bytes) -> Reading:
             choices.setdefault(_index(choice.get("index")), _Choice()).take(choice)
     ended = events.done or (bool(choices) and all(choice.finish_reason for choice in choices.values()))
     inorder = [choices[index] for index in sorted(choices)]
-    first = inorder[0] if inorder else _Choice()
+    if not inorder:
+        return Reading(usage=usage, error=error or (MALFORMED if events.done else TRUNCATED), broke=not events.done)
+    first = inorder[0]
     return Reading(
         answer=_answer([choice.whole() for choice in inorder], first.finish_reason, first.logprobs),
         usage=usage,

@@ -12,7 +12,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -148,16 +148,19 @@ class Context:
     price: PriceOf
 
 
+Written_co = TypeVar("Written_co", bound=Spooled, covariant=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class Captured(Generic[Written_co]):
     """A record to be written. `lost` names why its content is not in it (a counted reason), None where nothing is missing."""
 
-    record: Spooled
+    record: Written_co
     at: float
     lost: str | None = None
 
 
-def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captured:
+def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captured[Exchange]:
     """The record of an exchange. Content that cannot be read or redacted is left out, the rest of the row stays."""
     asked = _readable(raw.body)
     cut = raw.client_gone or raw.truncated
@@ -206,7 +209,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
     return Captured(record=record, at=raw.admitted_at, lost=lost)
 
 
-def capture_shadow(raw: RawShadow, context: Context) -> Captured:
+def capture_shadow(raw: RawShadow, context: Context) -> Captured[ShadowAttempt]:
     """The record of a shadow call; where its answer is lost on the way, `lost` says so in the record too."""
     attempt, reason = None, None
     if raw.attempt is not None:
@@ -224,7 +227,7 @@ def capture_shadow(raw: RawShadow, context: Context) -> Captured:
     return Captured(record=record, at=raw.ended_at, lost=reason)
 
 
-def capture_feedback(feedback: Feedback, context: Context) -> Captured:
+def capture_feedback(feedback: Feedback, context: Context) -> Captured[Feedback]:
     """Feedback as it is written. It does not know its route's policy: every class is taken out of what people wrote."""
     value = context.redact(feedback.value, frozenset(CLASSES))
     return Captured(record=msgspec.structs.replace(feedback, value=value), at=feedback.at)

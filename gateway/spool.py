@@ -41,7 +41,7 @@ from gateway.redact import Redactor
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
-from tutelage.contracts.records import Feedback, encode
+from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
 from tutelage.store.spool import INSERT, SCHEMA_VERSION, create, last_sequence, spool_path
 
@@ -364,7 +364,7 @@ def _row(item: Item, context: Context) -> tuple[Row | None, str | None]:
         return None, REDACTION_FAILED
 
 
-def _captured(raw: Raw, number: int, context: Context) -> Captured:
+def _captured(raw: Raw, number: int, context: Context) -> Captured[Spooled]:
     if isinstance(raw, RawExchange):
         return capture_exchange(raw, number, context)
     if isinstance(raw, RawShadow):
@@ -372,7 +372,7 @@ def _captured(raw: Raw, number: int, context: Context) -> Captured:
     return capture_feedback(raw, context)
 
 
-def _encoded(captured: Captured, lost: str | None) -> tuple[Row, str | None]:
+def _encoded(captured: Captured[Spooled], lost: str | None) -> tuple[Row, str | None]:
     record = captured.record
     kind = str(record.__struct_config__.tag)
     return (record.id, kind, captured.at, encode(record)), lost or captured.lost

@@ -180,7 +180,7 @@ def test_overlapping_finds_are_taken_out_whole():
 
 
 def test_what_cannot_be_redacted_fails_and_says_nothing_of_the_content():
-    deep = "bob@example.com"
+    deep: object = "bob@example.com"
     for _ in range(5000):
         deep = [deep]
     with pytest.raises(RedactionFailed) as caught:

@@ -230,7 +230,7 @@ async def test_what_cannot_be_redacted_is_written_without_its_content(tmp_path, 
     def redact(self, value, classes):
         raise fault
 
-    monkeypatch.setattr(module.Redactor, "redact", redact)
+    monkeypatch.setattr("gateway.redact.Redactor.redact", redact)
     spool = open_spool(settings(tmp_path), "gw")
     spool.offer(exchange())
     spool.offer(shadow(attempt()))
@@ -333,7 +333,12 @@ async def test_a_short_lock_costs_nothing(tmp_path, monkeypatch):
     spool = open_spool(settings(tmp_path), "gw")
     failed = threading.Event()
     real = module.Writer._disconnect
-    monkeypatch.setattr(module.Writer, "_disconnect", lambda self: (real(self), failed.set()))
+
+    def disconnect(self):
+        real(self)
+        failed.set()
+
+    monkeypatch.setattr(module.Writer, "_disconnect", disconnect)
     with closing(sqlite3.connect(spool_path(tmp_path, "gw"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         spool.offer(exchange())
@@ -376,6 +381,7 @@ def test_nothing_reported_durable_is_missing_after_kill_9(tmp_path):
             stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
         )  # fmt: skip
         with process:
+            assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(rng.randint(1, 8))]
             process.kill()
             lines += process.stdout.readlines()
