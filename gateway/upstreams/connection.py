@@ -1,0 +1,387 @@
+"""One socket to an upstream, its parser, and the answer that is being read from it.
+
+    Connection    an asyncio protocol over httptools; belongs to one reply at a time, then to its owner's idle ones
+    HttpReply     one answer; keeps what has arrived and nobody has taken yet, within a bound
+
+Owns framing, deadlines of the answer and back-pressure. Must not know how connections are found or made: that is the pool's, seen
+from here as `Owner`. Nothing here starts a task or a timer; the owner calls `expire` when `deadline_at` has passed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from math import inf
+from typing import Protocol, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, TimedOut, UpstreamError
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a head, and of any run of bytes that brings no body: interim answers, chunk extensions, trailers."""
+
+MAX_UNREAD_BYTES = 64 * 1024
+"""Above this the socket is not read until the reader has taken what there is."""
+
+_WITHOUT_DEADLINES = Deadlines()
+
+
+class Unanswered(ReplyBroken):
+    """The connection ended before any byte of an answer: on a reused one the call may be sent again."""
+
+
+class Owner(Protocol):
+    """Whose connection it is."""
+
+    @property
+    def upstream(self) -> str: ...
+
+    @property
+    def replica(self) -> str: ...
+
+    def give_back(self, connection: "Connection") -> None:
+        """`connection` is free for another call."""
+
+    def forget(self, connection: "Connection") -> None:
+        """`connection` is closed. Called once."""
+
+
+class HttpReply:
+    """One answer. First what readers use (see `base.Reply`), then what its connection tells it."""
+
+    __slots__ = (
+        "_connection",
+        "_fault",
+        "_loop",
+        "_pieces",
+        "_waiter",
+        "complete",
+        "has_body",
+        "headers",
+        "on_close",
+        "replica",
+        "status",
+        "unread_bytes",
+        "upstream",
+    )
+
+    def __init__(self, connection: "Connection", owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection: Connection | None = connection
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._fault: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self.upstream = owner.upstream
+        self.replica = owner.replica
+        self.status = 0
+        self.headers: Headers = ()
+        self.complete = False
+        self.has_body = False
+        self.unread_bytes = 0
+        self.on_close: Callable[[], None] | None = None
+
+    async def head(self) -> None:
+        """Return when the head is there."""
+        while not self.status:
+            if self._fault is not None:
+                raise self._fault
+            await self._news()
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._pieces:
+            if self._fault is not None:
+                raise self._fault
+            if self.complete:
+                raise StopAsyncIteration
+            await self._news()
+        return self._take()
+
+    async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `aclose`, for those who cannot wait."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not self.complete:
+            self._pieces.clear()
+            self.fail(ReplyBroken(self.upstream, "closed by its reader"))
+        connection.finish(self)
+        if self.on_close is not None:
+            self.on_close()
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread_bytes = 0
+        if self._connection is not None:
+            self._connection.taken()
+        return taken
+
+    async def _news(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # --- for the connection
+
+    def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self.unread_bytes += len(piece)
+        self.has_body = True
+
+    def fail(self, fault: UpstreamError) -> None:
+        """What has arrived is still given, then `fault` is raised. The first one counts."""
+        if self._fault is None:
+            self._fault = fault
+        self.wake()
+
+    def wake(self) -> None:
+        """There is news: a head, a piece, the end or a fault."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One socket. `deadline_at` (the loop's time) is when `expire` is due."""
+
+    __slots__ = (
+        "_answered",
+        "_barren_bytes",
+        "_deadlines",
+        "_headers",
+        "_keep",
+        "_loop",
+        "_owner",
+        "_parser",
+        "_paused",
+        "_reply",
+        "_total_at",
+        "_transport",
+        "_until_end",
+        "closed",
+        "deadline_at",
+        "reused",
+        "used",
+    )
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = HttpResponseParser(self)
+        self._reply: HttpReply | None = None
+        self._deadlines = _WITHOUT_DEADLINES
+        self._total_at = inf
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._barren_bytes = 0
+        self._answered = False
+        self._keep = True
+        self._until_end = False
+        self._paused = False
+        self.used = False
+        self.reused = False
+        self.closed = False
+        self.deadline_at = inf
+
+    # --- for the owner
+
+    def send(self, request: tuple[bytes, ...], deadlines: Deadlines, began: float) -> HttpReply:
+        """Write `request` and return its reply, which may have failed already. `began` is when the call did."""
+        reply = HttpReply(self, self._owner, self._loop)
+        self.reused, self.used = self.used, True
+        transport = self._transport
+        if self.closed or transport is None or transport.is_closing():
+            self.close()
+            reply.fail(Unanswered(reply.upstream, "the connection ended before the request was written"))
+            return reply
+        self._reply = reply
+        self._deadlines = deadlines
+        self._total_at = began + deadlines.total_s
+        self._barren_bytes = 0
+        self._answered = False
+        self._await_first_token()
+        for piece in request:
+            transport.write(piece)
+        return reply
+
+    def expire(self, now: float) -> None:
+        """A deadline has passed: nobody used the connection, or the reply is late."""
+        reply = self._reply
+        if reply is None:
+            self.close()
+        elif now >= self._total_at:
+            self.fail(TimedOut(reply.upstream, "total", self._deadlines.total_s))
+        elif reply.has_body:
+            self.fail(TimedOut(reply.upstream, "idle", self._deadlines.idle_s))
+        else:
+            self.fail(TimedOut(reply.upstream, "first_token", self._deadlines.first_token_s))
+
+    def fail(self, fault: UpstreamError) -> None:
+        """The reply, if there is one, ends with `fault`, and so does the connection."""
+        reply = self._reply
+        if reply is not None and not reply.complete:
+            reply.fail(fault)
+        self.close()
+
+    def close(self) -> None:
+        """At once, whatever is under way."""
+        if self.closed:
+            return
+        self.closed = True
+        self.deadline_at = inf
+        if self._transport is not None:
+            self._transport.abort()
+        self._owner.forget(self)
+
+    # --- for the reply
+
+    def taken(self) -> None:
+        """The reader has taken everything that had arrived."""
+        if self._paused and self._transport is not None and not self.closed:
+            self._paused = False
+            self.deadline_at = min(self._loop.time() + self._deadlines.idle_s, self._total_at)
+            self._transport.resume_reading()
+
+    def finish(self, reply: HttpReply) -> None:
+        """`reply` is closed: free for another call where nothing of this one is left, else the end."""
+        if reply is not self._reply:
+            return
+        self._reply = None
+        transport = self._transport
+        clean = reply.complete and self._keep and not self.closed
+        if clean and transport is not None and not transport.get_write_buffer_size():
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
+            self._owner.give_back(self)
+        else:
+            self.close()
+
+    # --- asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self.closed:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        reply = self._reply
+        if reply is None or reply.complete:
+            self._keep = False  # bytes that nobody asked for
+            if reply is None:
+                self.close()
+            return
+        self._answered = True
+        self._barren_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as fault:
+            self._keep = False
+            self.fail(ReplyBroken(reply.upstream, f"no HTTP/1.1: {fault}"))
+            return
+        if self._barren_bytes > MAX_HEAD_BYTES:
+            self.fail(ReplyBroken(reply.upstream, f"more than {MAX_HEAD_BYTES} bytes of head or framing"))
+            return
+        self._rearm(reply)
+        reply.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reply = self._reply
+        self._keep = False
+        if reply is not None and not reply.complete:
+            self._end_early(reply, exc)
+        self.close()
+
+    def pause_writing(self) -> None:
+        """The request is still on its way: the first token is not due yet."""
+        if self._reply is not None and not self._answered:
+            self.deadline_at = self._total_at
+
+    def resume_writing(self) -> None:
+        if self._reply is not None and not self._answered:
+            self._await_first_token()
+
+    def _await_first_token(self) -> None:
+        self.deadline_at = min(self._loop.time() + self._deadlines.first_token_s, self._total_at)
+
+    def _rearm(self, reply: HttpReply) -> None:
+        """After news: the next deadline, and whether to go on reading."""
+        if reply.complete:
+            self.deadline_at = inf
+        elif reply.unread_bytes > MAX_UNREAD_BYTES:
+            self.deadline_at = self._total_at
+            if not self._paused and self._transport is not None and not self.closed:
+                self._paused = True
+                self._transport.pause_reading()
+        elif reply.unread_bytes:
+            self.deadline_at = min(self._loop.time() + self._deadlines.idle_s, self._total_at)
+
+    def _end_early(self, reply: HttpReply, exc: Exception | None) -> None:
+        if self._until_end and exc is None:
+            reply.complete = True
+            reply.wake()
+        elif not self._answered:
+            reply.fail(Unanswered(reply.upstream, f"the connection ended before the reply{_why(exc)}"))
+        else:
+            reply.fail(ReplyBroken(reply.upstream, f"the connection ended inside the reply{_why(exc)}"))
+
+    # --- httptools'
+
+    def on_message_begin(self) -> None:
+        reply = self._reply
+        if reply is not None and reply.complete:
+            self._keep = False  # a second answer to one call
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        reply = self._reply
+        if reply is None or reply.complete:
+            return
+        if self._barren_bytes > MAX_HEAD_BYTES and _size(self._headers) > MAX_HEAD_BYTES:
+            raise ValueError(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        status = self._parser.get_status_code()
+        if status < 200:
+            return  # an interim answer; the next head replaces it
+        reply.headers = self._headers
+        reply.status = status
+        self._headers = []  # what comes now are trailers
+        if not self._parser.should_keep_alive():
+            self._keep = False
+            self._until_end = not any(_frames(name, value) for name, value in reply.headers)
+
+    def on_body(self, body: bytes) -> None:
+        reply = self._reply
+        if reply is not None and not reply.complete:
+            self._barren_bytes = 0
+            reply.add(body)
+
+    def on_message_complete(self) -> None:
+        reply = self._reply
+        if reply is not None and reply.status:
+            reply.complete = True
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _frames(name: bytes, value: bytes) -> bool:
+    """Whether this header says where the body ends; without one it ends with the connection."""
+    return name == b"content-length" or (name == b"transfer-encoding" and value.lower().rstrip().endswith(b"chunked"))
+
+
+def _why(exc: Exception | None) -> str:
+    return f": {exc}" if exc is not None else ""

@@ -1,0 +1,300 @@
+"""Our HTTP/1.1 client: one replica and the connections to it.
+
+Owns addresses, how a request is written, and which connection carries it; `connection.py` reads the answer. Every error
+leaves as an `UpstreamError`. Must not know of models, routes, balancing or breakers. Follows no redirect, decodes no body,
+adds no header but Host, Authorization and Content-Length.
+
+Kept cheap, because every request passes here: no task and no timer per request (one tick per pool watches all deadlines),
+the head and a short body are one write, whatever one read brought is one piece for the reader.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from urllib.parse import urlsplit
+
+from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut
+from gateway.upstreams.connection import Connection, HttpReply, Unanswered
+from tutelage.contracts.errors import ConfigurationError
+
+TICK_S = 0.05
+"""Deadlines are met this much late at most."""
+
+KEEP_ALIVE_S = {"http": 4.0, "https": 55.0}
+"""How long an unused connection is kept. uvicorn, and so vLLM, closes after 5 s; a TLS handshake is worth more patience."""
+
+_ONE_WRITE_BYTES = 64 * 1024
+_MAY_BE_BODILESS = ("GET", "DELETE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A base URL, taken apart. `name` is the URL without its scheme: what records call the replica."""
+
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.authority + self.path
+
+
+def address_of(base_url: str) -> Address:
+    """Raises ConfigurationError for what is no plain http or https URL."""
+    try:
+        parts = urlsplit(base_url)
+        host, port = parts.hostname, parts.port
+    except ValueError as fault:
+        raise ConfigurationError(f"base_url cannot be read: {fault}") from fault
+    if parts.scheme not in KEEP_ALIVE_S or not host:
+        raise ConfigurationError(f"base_url {base_url!r} must begin with http:// or https:// and name a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        reason = "no user, query or fragment may stand in it; keys go into api_key"
+        raise ConfigurationError(f"base_url of host {host!r}: {reason}")
+    if not base_url.isascii() or any(char <= " " for char in base_url):
+        raise ConfigurationError(f"base_url {base_url!r} must be ASCII without spaces: percent-encode it")
+    return Address(
+        scheme=parts.scheme,
+        host=host,
+        port=port or (443 if parts.scheme == "https" else 80),
+        authority=parts.netloc,
+        path=parts.path.rstrip("/"),
+    )
+
+
+class HttpPool:
+    """The connections to one replica. For one event loop; not for threads.
+
+    `upstream` is the name that errors carry. A call waits for a free connection as long as its connect deadline allows.
+    `outstanding` counts calls from `open` until their reply is closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        upstream: str,
+        base_url: str,
+        api_key: str | None = None,
+        max_connections: int = 256,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.address = address_of(base_url)
+        self.replica = self.address.name
+        self.outstanding = 0
+        self._tls = (tls or ssl.create_default_context()) if self.address.scheme == "https" else None
+        self._keep_alive_s = KEEP_ALIVE_S[self.address.scheme]
+        self._max = max_connections
+        self._fixed = _fixed_lines(self.address, api_key)
+        self._connections: set[Connection] = set()
+        self._idle: list[Connection] = []  # the last used at the end
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._taken = 0
+        self._ticker: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are there or being made."""
+        return self._taken
+
+    @property
+    def idle_connections(self) -> int:
+        """Connections that wait for a call."""
+        return len(self._idle)
+
+    async def open(self, call: Call) -> HttpReply:
+        """See `Upstream.open`. A reused connection that ends before any byte of an answer is replaced once by a new one."""
+        loop = asyncio.get_running_loop()
+        request = self._request(call)
+        deadlines, began = call.deadlines, loop.time()
+        self.outstanding += 1
+        try:
+            connection = self._reusable() or await self._connection(deadlines, began, loop)
+            try:
+                reply = await self._ask(connection, request, deadlines, began)
+            except Unanswered:
+                if not connection.reused:
+                    raise
+                connection = await self._fresh(deadlines, began, loop)
+                reply = await self._ask(connection, request, deadlines, began)
+        except BaseException:
+            self.outstanding -= 1
+            raise
+        reply.on_close = self._ended
+        return reply
+
+    async def aclose(self) -> None:
+        """Close every connection; calls that are under way end with an error."""
+        self._closed = True
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(ConnectFailed(self.upstream, "closed"))
+        for connection in tuple(self._connections):
+            connection.fail(ReplyBroken(self.upstream, "closed"))
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+
+    # --- for connections
+
+    def give_back(self, connection: Connection) -> None:
+        """`connection` is free for another call: whoever has waited longest gets it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                connection.deadline_at = inf
+                waiter.set_result(connection)
+                return
+        if self._closed:
+            connection.close()
+            return
+        connection.deadline_at = asyncio.get_running_loop().time() + self._keep_alive_s
+        self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """`connection` is closed; its place goes to whoever has waited longest."""
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._give_place()
+
+    def _give_place(self) -> None:
+        self._taken -= 1
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self._taken += 1
+                waiter.set_result(None)
+                return
+
+    def _ended(self) -> None:
+        self.outstanding -= 1
+
+    # --- one call
+
+    async def _ask(
+        self, connection: Connection, request: tuple[bytes, ...], deadlines: Deadlines, began: float
+    ) -> HttpReply:
+        reply = connection.send(request, deadlines, began)
+        try:
+            await reply.head()
+        except BaseException:
+            reply.close()
+            raise
+        return reply
+
+    def _request(self, call: Call) -> tuple[bytes, ...]:
+        """What is written: one piece, or two where the body is too long to copy. Raises CallRefused."""
+        body = call.body
+        try:
+            line = f"{call.method} {self.address.path}{call.path} HTTP/1.1\r\n".encode("ascii")
+        except UnicodeEncodeError as fault:
+            raise CallRefused(self.upstream, f"path {call.path!r} is not ASCII: percent-encode it") from fault
+        parts = [line, self._fixed]
+        for name, value in call.headers:
+            parts += (name, b": ", value, b"\r\n")
+        bodiless = not body and call.method in _MAY_BE_BODILESS
+        parts.append(b"\r\n" if bodiless else b"content-length: %d\r\n\r\n" % len(body))
+        head = b"".join(parts)
+        breaks = head.count(b"\r\n")
+        expected = 2 + self._fixed.count(b"\n") + len(call.headers) + (not bodiless)
+        if breaks != expected or head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
+            raise CallRefused(self.upstream, "the path holds a space, or a header a line break")
+        return (head + body,) if len(body) <= _ONE_WRITE_BYTES else (head, body)
+
+    # --- finding a connection
+
+    def _reusable(self) -> Connection | None:
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        connection.deadline_at = inf
+        return connection
+
+    async def _connection(self, deadlines: Deadlines, began: float, loop: asyncio.AbstractEventLoop) -> Connection:
+        """A connection, new or handed over by the call that ends first."""
+        if self._closed:
+            raise ConnectFailed(self.upstream, "closed")
+        try:
+            async with asyncio.timeout_at(began + min(deadlines.connect_s, deadlines.total_s)):
+                while self._taken >= self._max:
+                    handed = await self._wait(loop)
+                    if handed is None:
+                        return await self._connect(loop)
+                    if not handed.closed:
+                        return handed
+                self._taken += 1
+                return await self._connect(loop)
+        except TimeoutError:
+            raise TimedOut(self.upstream, "connect", deadlines.connect_s) from None
+
+    async def _fresh(self, deadlines: Deadlines, began: float, loop: asyncio.AbstractEventLoop) -> Connection:
+        """A connection that no call has used, for the second try."""
+        if self._taken >= self._max and self._idle:
+            self._idle[0].close()
+        connection = await self._connection(deadlines, began, loop)
+        while connection.used:
+            connection.close()
+            connection = await self._connection(deadlines, began, loop)
+        return connection
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> Connection | None:
+        """A connection that became free, or None: a place for a new one, counted already."""
+        waiter: asyncio.Future[Connection | None] = loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._pass_on(waiter.result())
+            raise
+
+    def _pass_on(self, handed: Connection | None) -> None:
+        if handed is None:
+            self._give_place()
+        elif not handed.closed:
+            self.give_back(handed)
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        """A new connection. Its place is counted already, and given back on failure."""
+        address = self.address
+        connection = Connection(self, loop)
+        self._connections.add(connection)
+        try:
+            transport, _ = await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+        except OSError as fault:
+            connection.close()
+            raise ConnectFailed(self.upstream, f"{address.authority}: {fault}") from fault
+        except BaseException:
+            connection.close()
+            raise
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._ticker is None:
+            self._ticker = loop.call_later(TICK_S, self._tick, loop)
+        return connection
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for connection in tuple(self._connections):
+            if connection.deadline_at <= now:
+                connection.expire(now)
+        self._ticker = loop.call_later(TICK_S, self._tick, loop) if self._connections else None
+
+
+def _fixed_lines(address: Address, api_key: str | None) -> bytes:
+    """The header lines that every request to `address` has."""
+    host = f"host: {address.authority}\r\n".encode("ascii")
+    if api_key is None:
+        return host
+    if not api_key.isascii() or not api_key.isprintable():
+        raise ConfigurationError(f"the api_key for {address.authority} holds characters that no header may hold")
+    return host + f"authorization: Bearer {api_key}\r\n".encode("ascii")

@@ -1,0 +1,101 @@
+"""Upstreams that speak OpenAI's protocol: kinds `openai` and `vllm`. Bytes out, bytes in, over one or more replicas.
+
+Owns the choice of the replica. Each has a breaker of its own, which only steers that choice: replicas that cannot be reached or
+answer 5xx are passed over, never the last one. Must not know of arms, routes or bodies; the breaker that moves requests to the
+other arm is the dispatcher's.
+"""
+
+import ssl
+from collections.abc import Callable, Sequence
+
+from gateway.upstreams.base import Call, CallRefused, Reply, UpstreamError
+from gateway.upstreams.http import HttpPool
+from router.balance import at_home, least_loaded
+from router.breaker import Breaker, BreakerPolicy
+from router.types import Outcome
+
+HOME_SLACK = 8
+"""A session leaves its replica, and the prefix cache there, while that has more than this many calls above its second home."""
+
+
+class Replica:
+    """One base URL with its breaker; what `router.balance` reads."""
+
+    __slots__ = ("_clock", "breaker", "pool")
+
+    def __init__(self, pool: HttpPool, breaker: Breaker, clock: Callable[[], float]) -> None:
+        self.pool = pool
+        self.breaker = breaker
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        return self.pool.replica
+
+    @property
+    def outstanding(self) -> int:
+        return self.pool.outstanding
+
+    @property
+    def available(self) -> bool:
+        return self.breaker.available(self._clock())
+
+    async def open(self, call: Call) -> Reply:
+        """`call`, and what it came to told to the breaker. Without a permit it is made all the same: nobody else is left."""
+        permit = self.breaker.acquire(self._clock())
+        outcome = Outcome.IGNORED
+        try:
+            reply = await self.pool.open(call)
+            outcome = Outcome.FAILURE if reply.status >= 500 else Outcome.SUCCESS
+            return reply
+        except CallRefused:
+            raise
+        except UpstreamError:
+            outcome = Outcome.FAILURE
+            raise
+        finally:
+            if permit is not None:
+                self.breaker.settle(permit, outcome, self._clock())
+
+
+class OpenAIUpstream:
+    """One model on its replicas. `clock` is monotonic seconds, `draw` uniform in [0, 1)."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_urls: Sequence[str],
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+        api_key: str | None = None,
+        max_connections: int = 256,
+        breaker: BreakerPolicy | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._name = name
+        self._draw = draw
+        policy = breaker or BreakerPolicy()
+        pools = [
+            HttpPool(upstream=name, base_url=url, api_key=api_key, max_connections=max_connections, tls=tls)
+            for url in dict.fromkeys(base_urls)
+        ]
+        self.replicas = tuple(Replica(pool, Breaker(policy), clock) for pool in pools)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def open(self, call: Call) -> Reply:
+        if len(self.replicas) == 1:
+            return await self.replicas[0].pool.open(call)
+        return await self._choose(call.affinity).open(call)
+
+    async def aclose(self) -> None:
+        for replica in self.replicas:
+            await replica.pool.aclose()
+
+    def _choose(self, affinity: str | None) -> Replica:
+        if affinity is None:
+            return least_loaded(self.replicas, self._draw())
+        return at_home(self.replicas, affinity, HOME_SLACK)
