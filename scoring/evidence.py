@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -69,21 +69,30 @@ class Evidence:
 
     def add(self, unit: Unit) -> Evidence:
         """The evidence with one more unit. Raises ValueError where its d is outside [-1, 1]."""
-        counts, missing = self.counts, self.missing
-        d_milli = promotion_milli(unit)
-        if unit.missing is None:
-            counts = _plus(counts, (unit.policy_version, unit.weight_milli, d_milli))
-        else:
-            missing = _plus(missing, (unit.missing, unit.policy_version, unit.weight_milli, d_milli))
-        seen = (unit.last_at, unit.id)
+        return self.add_all((unit,))
+
+    def add_all(self, units: Sequence[Unit]) -> Evidence:
+        """The evidence with all of `units`: the same as one by one, with one copy of the counts."""
+        if not units:
+            return self
+        counts, missing, keys = dict(self.counts), self.missing, self.keys
+        for unit in units:
+            d_milli = promotion_milli(unit)
+            if unit.missing is None:
+                place = (unit.policy_version, unit.weight_milli, d_milli)
+                counts[place] = counts.get(place, 0) + 1
+            else:
+                missing = _plus(missing, (unit.missing, unit.policy_version, unit.weight_milli, d_milli))
+            keys = _with_key(keys, unit.key)
+        marks = [(unit.last_at, unit.id) for unit in units]
         return Evidence(
             cell=self.cell,
             counts=counts,
             missing=missing,
-            units=self.units + 1,
-            keys=_with_key(self.keys, unit.key),
-            first=seen if self.first is None else min(self.first, seen),
-            last=seen if self.last is None else max(self.last, seen),
+            units=self.units + len(units),
+            keys=keys,
+            first=min(marks) if self.first is None else min(self.first, *marks),
+            last=max(marks) if self.last is None else max(self.last, *marks),
         )
 
     def merge(self, other: Evidence) -> Evidence:

@@ -1,0 +1,41 @@
+"""Gates: three e-Shiryaev-Roberts detectors of a student that has become worse than δ_r.
+
+On average at least A pairs pass before a false alarm: `hold` freezes promotion (A = 100), `step_down` gives up one rung
+(1,000), `roll_back` goes back to shadow (10,000).
+"""
+
+from __future__ import annotations
+
+from scoring.gates.verdict import Finding, Verdict
+from scoring.gates.view import View
+
+A_HOLD = 100.0
+A_DOWN = 1_000.0
+A_BACK = 10_000.0
+
+
+def warm(view: View) -> Finding:
+    """FAIL while the hold detector stands at 100 or more."""
+    return _alarm(view, "hold", A_HOLD)
+
+
+def step_down(view: View) -> Finding:
+    """FAIL when the step-down detector reaches 1,000."""
+    return _alarm(view, "down", A_DOWN)
+
+
+def roll_back(view: View) -> Finding:
+    """FAIL when the roll-back detector reaches 10,000."""
+    return _alarm(view, "back", A_BACK)
+
+
+def _alarm(view: View, detector: str, need: float) -> Finding:
+    value = view.detectors[detector]
+    return Finding(
+        gate=detector,
+        verdict=Verdict.FAIL if value >= need else Verdict.PASS,
+        value=value,
+        need=need,
+        n=0,
+        template=f"{detector} detector at {{value:,.0f}}, alarm at {{need:,.0f}}",
+    )
