@@ -32,20 +32,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
 import structlog
 
-from scoring.judges.base import Judge, JudgeUnavailable
+from scoring.judges import JUDGES, POINTWISE, GatewayClient, Judge, JudgeSettled, JudgeUnavailable
 from scoring.metrics import WorkerMetrics, serve_metrics
 from scoring.rubrics.load import rubrics_folder
 from scoring.rubrics.scorer import JUDGE, Draft, Scorer, compile_rubric
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
-from tutelage.contracts.load import load
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.load import load, secret
+from tutelage.contracts.prices import PriceList
+from tutelage.contracts.records import Judgement, Pair, Usage
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Claimed, PairStore
 from tutelage.store.registry import open_store
@@ -65,6 +67,7 @@ MAX_BACKOFF_S = 300.0
 STOP_S = 5.0
 """How long the end waits for judge calls in flight; what is left is given back at once."""
 STORE_ATTEMPTS = 5
+KEY_VARIABLE = "TUTELAGE_INTERNAL_KEY"
 
 T = TypeVar("T")
 
@@ -264,21 +267,56 @@ def scorings(settings: Settings, folder: Path, judges: Mapping[str, Judge]) -> d
     return routes
 
 
+def judges_of(settings: Settings, client: GatewayClient, metrics: WorkerMetrics) -> dict[str, Judge]:
+    """The judges that routes name, by upstream."""
+    prices = PriceList(settings.upstreams)
+    return {
+        name: JUDGES[POINTWISE](
+            client,
+            JudgeSettled(
+                upstream=name, version=settings.upstreams[name].version, cost_nusd=partial(_cost, prices, name)
+            ),
+            metrics.call,
+        )
+        for name in {route.judge.upstream for route in settings.routes.values() if route.judge is not None}
+    }
+
+
+def _cost(prices: PriceList, upstream: str, usage: Usage | None, total_ms: float) -> int | None:
+    price = prices.price(upstream, usage, total_ms)
+    return price.nusd if price is not None else None
+
+
+def internal_key(settings: Settings, environment: Mapping[str, str]) -> str:
+    """The key of judge calls: from `internal.key`, else the environment variable that `tutelage serve` sets, else none.
+
+    Raises ConfigurationError where `internal.key` names a variable that is not set.
+    """
+    if settings.internal.key is not None:
+        return secret(settings.internal.key, environment)
+    return environment.get(KEY_VARIABLE, "")
+
+
 async def serve(settings: Settings, config: Path) -> None:
     """Run a worker until SIGTERM or SIGINT."""
     metrics = WorkerMetrics()
-    routes = scorings(settings, rubrics_folder(config, settings.rubrics), {})
+    key = internal_key(settings, os.environ)
+    client = GatewayClient(settings.internal.gateway_url, key)
+    routes = scorings(settings, rubrics_folder(config, settings.rubrics), judges_of(settings, client, metrics))
+    if not key and any(route.judge is not None for route in routes.values()):
+        raise ConfigurationError(f"judge calls need a key: set internal.key, or {KEY_VARIABLE} in the environment")
     store = open_store(settings.store.url)
     worker = Worker(store, routes, name=f"{socket.gethostname()}-{os.getpid()}", metrics=metrics, clock=time.time)
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, worker.stop)
     end_metrics = serve_metrics(metrics, settings.gateway.bind.rpartition(":")[0], settings.gateway.metrics_port)
-    log.info("ready", routes=sorted(routes), rubrics=sorted(route.scorer.rubric.id for route in routes.values()))
+    log.info("ready", routes=sorted(routes), rubrics=sorted({route.scorer.rubric.id for route in routes.values()}))
     try:
         await worker.run()
     finally:
         end_metrics()
         store.close()
+        await client.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,14 +4,26 @@ Owns the seam between the worker and the judges, and the two ways in which a jud
 the queue.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from scoring.rubrics.schema import Rubric
 from scoring.rubrics.scorer import Draft, Verdict
+from tutelage.contracts.records import Usage
 
 
 class JudgeUnavailable(Exception):
-    """The judge could not be reached: connection, timeout, 429, 5xx, a wrong key. The pair goes back to the queue; never -1."""
+    """The judge could not be reached: connection, timeout, 429, 5xx, a wrong key. The pair is requeued; never -1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettled:
+    """What the configuration says of a judge. `cost_nusd(usage, total_ms)` prices a call, None where unknown."""
+
+    upstream: str
+    version: str
+    cost_nusd: Callable[[Usage | None, float], int | None]
 
 
 class Judge(Protocol):

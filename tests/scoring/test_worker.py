@@ -18,6 +18,7 @@ from scoring.metrics import WorkerMetrics
 from scoring.rubrics.schema import Rubric
 from scoring.rubrics.scorer import Draft, Verdict, compile_rubric
 from scoring.worker import MAX_DELIVERIES, RouteScoring, Worker, backoff_s, main
+from tests.scoring.judges.server import judge_server, verdict
 from tests.scoring.pairs import ROUTE, attempt, failed, pair
 from tutelage.contracts.records import Answer, Judgement, Pair
 from tutelage.store.base import Joined, Store
@@ -314,6 +315,36 @@ def test_kill_9_never_loses_or_doubles_a_score(store: Store, config: Path, round
     found = [store.judgements(f"pair-{n:06}") for n in range(count)]
     assert [len(judgements) for judgements in found] == [1] * count
     assert {(j.d, j.failure) for judgements in found for j in judgements} <= {(-1.0, None)}
+
+
+def with_judge(config: Path, gateway: str) -> None:
+    text = config.read_text().replace("sections@1,", "judged@1, judge: {upstream: j},")
+    text = text.replace(
+        "upstreams:\n", 'upstreams:\n  j: {kind: openai, base_url: "http://127.0.0.1:3/v1", model: j}\n'
+    )
+    config.write_text(text + f'internal: {{gateway_url: "{gateway}", key: "${{JUDGE_CALLS}}"}}\n')
+
+
+def test_the_worker_asks_the_judge_through_the_gateway(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JUDGE_CALLS", "tut-secret")
+    store.join(Joined(pairs=[pair(n, student="mail") for n in range(40)]))
+    with judge_server((503, b"{}"), verdict(4, 4)) as server:
+        with_judge(config, server.url)
+        process = started(config)
+        wait_for(lambda: store.depth(ROUTE).waiting == 0)
+        assert ended(process, signal.SIGTERM) == 0
+    assert set(server.keys) == {"Bearer tut-secret"}
+    assert len(server.requests) == 41, "one was refused by infrastructure, and asked again"
+    assert {store.judgements(f"pair-{n:06}")[0].d for n in range(40)} == {0.0}
+
+
+def test_judge_calls_without_a_key_refuse_to_start(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("JUDGE_CALLS", raising=False)
+    with_judge(config, "http://127.0.0.1:4")
+    assert main(["--config", str(config)]) == 2
+    assert "export JUDGE_CALLS=" in capfd.readouterr().err
 
 
 def test_a_configuration_that_cannot_be_used_ends_with_2(config: Path, capfd: pytest.CaptureFixture[str]):
