@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def create(
+    *,
     config: Config = DEFAULT_CONFIG,
     tenant: Annotated[str, typer.Option(help="Whose key it is; pairs and feedback belong to it.")] = "default",
     label: Annotated[str, typer.Option(help="A name to know it by.")] = "",
@@ -33,13 +34,13 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it, once."""
-    plain = new_secret()
+    plain, now = new_secret(), time.time()
     key = Key(
-        id=str(uuid7()),
+        id=uuid7(now),
         digest=hashlib.sha256(plain.encode()).hexdigest(),
         tenant=tenant,
         label=label,
-        created_at=time.time(),
+        created_at=now,
         role="admin" if admin else "data",
         may_pin=may_pin,
         may_log=not no_log,
@@ -53,17 +54,18 @@ def create(
 def list_keys(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """List keys, without the keys themselves."""
     with opened(config) as (_, store):
-        rows = [
-            {
-                "id": key.id,
-                "role": key.role,
-                "tenant": key.tenant,
-                "label": key.label,
-                "created_at": key.created_at,
-                "revoked_at": key.revoked_at,
-            }
-            for key in store.keys()
-        ]
+        kept = store.keys()
+    rows = [
+        {
+            "id": key.id,
+            "role": key.role,
+            "tenant": key.tenant,
+            "label": key.label,
+            "created_at": key.created_at,
+            "revoked_at": key.revoked_at,
+        }
+        for key in kept
+    ]
     words = "\n".join(
         f"{row['id']}  {row['role']:8} {row['tenant']:16} {row['label']}{'  revoked' if row['revoked_at'] else ''}"
         for row in rows
@@ -71,9 +73,11 @@ def list_keys(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     answer(rows, words or "no keys yet: tutelage keys create", as_json=as_json)
 
 
-def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID")], config: Config = DEFAULT_CONFIG, as_json: AsJson = False
+) -> None:
     """Revoke a key: gateways refuse it within a second."""
     with opened(config) as (_, store):
         if not store.revoke_key(key_id, time.time()):
             raise UnknownName(f"no key {key_id!r} that is not revoked already; see tutelage keys list")
-    answer({"revoked": key_id}, f"revoked {key_id}", as_json=False)
+    answer({"revoked": key_id}, f"revoked {key_id}", as_json=as_json)

@@ -25,8 +25,9 @@ _INTERNAL_ID = "internal"
 
 def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
-    for role, module in (("gateway", "gateway"), ("control", "tutelage.control"), ("worker", "scoring.worker")):
-        app.command(role, help=f"Run the {role} role alone.")(_role(module))
+    app.command("gateway")(gateway)
+    app.command("control")(control)
+    app.command("worker")(worker)
 
 
 def serve(config: Config = DEFAULT_CONFIG) -> None:
@@ -34,10 +35,36 @@ def serve(config: Config = DEFAULT_CONFIG) -> None:
     logs.configure("serve")
     with opened(config) as (settings, store):
         environment = _environment(settings, store)
-        if not any(key.role == "data" and key.revoked_at is None for key in store.keys()):
+        keys = store.keys()
+        if not any(key.role == "data" and key.revoked_at is None for key in keys):
             say("no API key yet: make one with `tutelage keys create`")
     say(f"data plane http://{settings.gateway.bind}/v1  ·  admin plane http://{settings.admin.bind}/admin")
     sys.exit(asyncio.run(Supervisor(roles(settings, config.resolve()), environment).run()))
+
+
+def gateway(
+    config: Config = DEFAULT_CONFIG,
+    index: Annotated[int, typer.Option(min=0, help="Which of several on one machine.")] = 0,
+) -> None:
+    """Run one gateway alone: the data plane."""
+    _become("gateway", config, "--index", str(index))
+
+
+def control(config: Config = DEFAULT_CONFIG) -> None:
+    """Run control alone: admin plane, join, gates."""
+    _become("tutelage.control", config)
+
+
+def worker(config: Config = DEFAULT_CONFIG) -> None:
+    """Run a worker alone: checks and judges."""
+    _become("scoring.worker", config)
+
+
+def _become(module: str, config: Path, *more: str) -> None:
+    """Replace this process by the role, so that signals reach it. A configuration that does not load starts nothing."""
+    load(config)
+    argv = [sys.executable, "-m", module, "--config", str(config), *more]
+    os.execv(sys.executable, argv)  # noqa: S606 - no shell: our own interpreter with a list of arguments
 
 
 def _environment(settings: Settings, store: Store) -> dict[str, str]:
@@ -60,15 +87,3 @@ def _environment(settings: Settings, store: Store) -> dict[str, str]:
             )
         )
     return environment
-
-
-def _role(module: str):  # type: ignore[no-untyped-def]
-    def run(
-        config: Config = DEFAULT_CONFIG,
-        index: Annotated[int, typer.Option(help="Which of several on one machine (gateway only).")] = 0,
-    ) -> None:
-        load(config)
-        argv = [sys.executable, "-m", module, "--config", str(config)]
-        os.execv(sys.executable, argv + (["--index", str(index)] if module == "gateway" else []))
-
-    return run

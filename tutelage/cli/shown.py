@@ -1,0 +1,111 @@
+"""How rollouts, decisions and gates are shown: as documents for scripts, in words for people.
+
+Owns the wording only. The names in the documents are those of the admin plane. Must not read stores or clocks.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from router.rollout import Rollout
+from tutelage.contracts.records import CellNumbers, Decision, Json
+from tutelage.store.apply import in_words
+from tutelage.store.base import QueueDepth
+
+
+def percent(share_bp: int) -> str:
+    """A share in percent, without needless zeros: `2.5 %`."""
+    return f"{share_bp / 100:g} %"
+
+
+def utc(at: float) -> str:
+    """A time to the second: `2026-11-24 04:10:51Z`."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def rollout_document(rollout: Rollout) -> dict[str, Json]:
+    """A rollout as the admin plane names its fields."""
+    return {
+        "route": rollout.route,
+        "student_version": rollout.student,
+        "mode": rollout.mode,
+        "phase": rollout.phase,
+        "share_bp": rollout.share_bp,
+        "share_in_force_bp": rollout.share_in_force_bp,
+        "killed": rollout.killed,
+        "rung": rollout.rung,
+        "stages": list(rollout.ladder.shares_bp),
+        "holds": sorted(rollout.holds),
+        "revision": rollout.revision,
+        "attempt": rollout.attempt,
+        "alpha_index": rollout.alpha_index,
+        "epoch": rollout.epoch,
+        "entered_at": rollout.entered_at,
+        "waived_by": rollout.waived_by,
+        "initial_bp": rollout.initial_bp,
+    }
+
+
+def queue_document(depth: QueueDepth) -> dict[str, Json]:
+    """What waits, what is scored, what no gate reads."""
+    return {
+        "waiting": depth.waiting,
+        "scored": depth.scored,
+        "oldest_admitted_at": depth.oldest_admitted_at,
+        "exclusions": dict(depth.by_exclusion),
+    }
+
+
+def rollout_words(rollout: Rollout) -> str:
+    """One line: the route, its student and where the rollout stands."""
+    waived = f", guarantee waived by {rollout.waived_by}" if rollout.waived_by else ""
+    return f"{rollout.route}: {rollout.student} {in_words(rollout)}{waived}"
+
+
+def decision_words(decision: Decision) -> str:
+    """One line: when, what, by whom and why."""
+    moved = f"{percent(decision.from_bp)} → {percent(decision.to_bp)}"
+    phase = f"{decision.phase_from} → {decision.phase_to}" if decision.phase_from != decision.phase_to else ""
+    what = "  ".join(part for part in (decision.event, moved, phase) if part)
+    return f"{utc(decision.at)}  r{decision.revision_to}  {what}  by {decision.actor}: {decision.reason}"
+
+
+def evidence_words(decision: Decision) -> tuple[str, ...]:
+    """What a decision was made on: a line per cell and one for the detectors."""
+    return (*(_cell_words(cell) for cell in decision.cells), *_detector_words(decision.detectors))
+
+
+def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
+    """The gate's document (`tutelage.control.gates`) in lines."""
+    left = gate["pairs_left"]
+    lines = [f"now: {gate['reason']}"] if gate["reason"] else []
+    lines += [
+        f"  {cell['cell']}: n {cell['n']}, mean d {_number(cell['mean_d'])}, "
+        f"log E {_number(cell['log_e'])} against {_number(cell['threshold'])}"
+        for cell in gate["cells"]
+    ]
+    lines += [
+        f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
+        for name, value in gate["detectors"].items()
+    ]
+    lines.append(f"  pairs to the next rung: {_band(left['low'])} to {_band(left['high'])}")
+    lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
+    return lines
+
+
+def _cell_words(cell: CellNumbers) -> str:
+    reached = "reached" if cell.log_e >= cell.threshold else "not reached"
+    numbers = f"log E {_number(cell.log_e)} against {_number(cell.threshold)} ({reached})"
+    return f"  {cell.cell}: n {cell.n}, mean d {_number(cell.mean_d)}, {numbers}"
+
+
+def _detector_words(detectors: Mapping[str, float]) -> tuple[str, ...]:
+    values = ", ".join(f"{name} {_number(value)}" for name, value in sorted(detectors.items()))
+    return (f"  detectors: {values}",) if values else ()
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _band(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}"
