@@ -95,7 +95,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         store=store,
         settings=settings,
         publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
-        tail=Tail(store, data_dir),
+        tail=Tail(store, data_dir, metrics.saw_record),
         keeper=Gatekeeper(store, settings, metrics, made.new_id),
         metrics=metrics,
         chores=(TeacherRate(store, settings), Retention(store, settings, metrics, data_dir)),

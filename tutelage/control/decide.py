@@ -17,9 +17,11 @@ from router.rollout import Effect, IllegalTransition, Rollout
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
+from scoring.gates.numbers import cells
+from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import Decision, Epoch
+from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, losses
@@ -126,7 +128,7 @@ class Gatekeeper:
             memory.revision = rollout.revision
             self._show(memory, rollout, epoch, ruling, now)
             if ruling.event is None:
-                self._refuse(memory, rollout, ruling, now)
+                self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
             moved = self._apply(rollout, ruling, lease)
             if moved is None:
@@ -164,13 +166,16 @@ class Gatekeeper:
             phase=decision.phase_to, reason=decision.reason, page=page)  # fmt: skip
         return applied.rollout
 
-    def _refuse(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, now: float) -> None:
+    def _refuse(
+        self, memory: _Memory, rollout: Rollout, epoch: Epoch, ruling: controller.Ruling, *, now: float
+    ) -> None:
         """Record why nothing moves where the reason is another one than before, not where only its numbers changed."""
         kind = kind_of(ruling.reason)
         if kind == memory.refused:
             return
         memory.refused = kind
-        decision = refusal(rollout, ruling, id=self._new_id(now), at=now)
+        seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
+        decision = refusal(rollout, ruling, seen, id=self._new_id(now), at=now)
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -188,11 +193,18 @@ class Gatekeeper:
     def _show(self, memory: _Memory, rollout: Rollout, epoch: Epoch, ruling: controller.Ruling, now: float) -> None:
         if now >= memory.cells_at + CELLS_EVERY_S:
             memory.cells_at = now
-            shown = controller.explain(memory.state, rollout, epoch, memory.facts, now)
-            self._metrics.saw_gate(rollout.route, shown.cells, ruling.detectors)
+            seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
+            self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
 
 
-def refusal(rollout: Rollout, ruling: controller.Ruling, *, id: str, at: float) -> Decision:  # noqa: A002 - as the record
+def refusal(
+    rollout: Rollout,
+    ruling: controller.Ruling,
+    seen: tuple[CellNumbers, ...],
+    *,
+    id: str,  # noqa: A002 - as the record calls it
+    at: float,
+) -> Decision:
     """A decision that moves nothing."""
     share_bp, phase = rollout.share_in_force_bp, rollout.phase.value
     return Decision(
@@ -211,7 +223,7 @@ def refusal(rollout: Rollout, ruling: controller.Ruling, *, id: str, at: float) 
         event=REFUSAL,
         actor=controller.ACTOR,
         reason=ruling.reason,
-        cells=ruling.cells,
+        cells=seen,
         detectors=ruling.detectors,
         holds=tuple(sorted(rollout.holds)),
         code_version=__version__,

@@ -16,10 +16,10 @@ from scoring.gates.fresh import MIN_KEYS, fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
+from scoring.gates.numbers import cells
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
-from scoring.stats.eprocess import lower_confidence
 from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Json
@@ -48,6 +48,7 @@ class Look:
 
     view: View
     ruling: controller.Ruling
+    proven: bool
 
 
 def facts_of(depth: QueueDepth, now: float, before: Mapping[str, int] | None = None) -> Facts:
@@ -75,7 +76,8 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     facts = facts_of(store.depth(name), now)
     return Look(
         view=view_of(state, rollout, epoch, facts, now),
-        ruling=controller.explain(state, rollout, epoch, facts, now),
+        ruling=controller.decide(state, rollout, epoch, facts, now),
+        proven=controller.proven(state, rollout, epoch),
     )
 
 
@@ -84,6 +86,8 @@ def document(seen: Look) -> Json:
     view, ruling = seen.view, seen.ruling
     rollout, evidence = view.rollout, view.state.evidence.evidence
     alarms = (warm(view), step_down(view), roll_back(view))
+    seen_cells = cells(view)
+    quality = seen_cells[0]
     following = min(rollout.rung + 1, rollout.ladder.top)
     return {
         "route": rollout.route,
@@ -96,19 +100,19 @@ def document(seen: Look) -> Json:
         "next_rung": following,
         "next_share_bp": rollout.ladder.share_bp(following),
         "margin": view.epoch.delta,
-        "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in ruling.cells],
+        "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in seen_cells],
         "fresh": _fresh(view),
         "detectors": {name: _number(value) for name, value in view.detectors.items()},
         "detector_thresholds": {finding.gate: finding.need for finding in alarms},
         "futility": _shown(futility(view)),
-        "lower_bound": _lower_bound(view),
+        "lower_bound": quality.lower_bound if quality.n else None,
         "missing": {
             "by_class": evidence.missing_by_class() | dict(view.facts.missing),
             "words": missing(view).words,
         },
         "distinct_keys": evidence.distinct_keys,
         "pairs_left": _pairs_left(view),
-        "proven": ruling.proven,
+        "proven": seen.proven,
         "blockers": list(ruling.blockers),
         "reason": ruling.reason,
     }
@@ -131,15 +135,6 @@ def _fresh(view: View) -> Json:
 
 def _shown(finding: Finding) -> Json:
     return {"log_e": _number(finding.value), "threshold": finding.need, "verdict": finding.verdict}
-
-
-def _lower_bound(view: View) -> float | None:
-    """E[d] is above this at all times at once, with the error probability that the next rung allows."""
-    histogram = view.state.evidence.evidence.promotion()
-    if not histogram:
-        return None
-    bound = lower_confidence(histogram, promotion_prior(view.epoch), alpha=math.exp(-view.next_need))
-    return round(bound, 4)
 
 
 def _pairs_left(view: View) -> Json:

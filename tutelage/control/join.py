@@ -252,6 +252,8 @@ def _no_pair(
         return exchange.plan.reasons[0] if exchange.plan.reasons else NOT_IN_POPULATION
     if exchange.policy.log != "full":
         return LOG_OFF
+    if exchange.cause == SHUTDOWN:
+        return SHUTDOWN
     missing = _half_missing(exchange, shadows, teacher)
     if missing is not None:
         return missing
@@ -279,7 +281,7 @@ def _half_missing(exchange: Exchange, shadows: tuple[ShadowAttempt, ...], teache
 
 
 def _cut_by_us(exchange: Exchange) -> bool:
-    """The gateway ended the answer (a drain, a bound), not its upstream: what there is of it says nothing."""
+    """The gateway ended the answer, not its upstream: what there is of it says nothing."""
     served = [attempt for attempt in exchange.attempts if attempt.arm is exchange.served_arm]
     return exchange.truncated and not any(attempt.broke or attempt.error for attempt in served)
 
@@ -352,9 +354,11 @@ def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
 class Tail:
     """Follows every spool under `data_dir` and commits what the join makes of it."""
 
-    def __init__(self, store: Store, data_dir: Path) -> None:
+    def __init__(self, store: Store, data_dir: Path, watch: Callable[[Spooled], None] = lambda record: None) -> None:
+        """`watch` sees every record once it is committed: for counting only."""
         self._store = store
         self._data_dir = data_dir
+        self._watch = watch
         self._joiner: Joiner | None = None
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
@@ -373,6 +377,8 @@ class Tail:
             joined = replace(joiner.join(records, routes, now), positions=positions)
             self._commit(joined)
             self._positions.update(positions)
+            for record in records:
+                self._watch(record)
             if not (self.behind or self._unread) and now >= self._expired_at + _EXPIRE_EVERY_S:
                 self._expired_at = now
                 self._commit(joiner.expire(routes, now))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.rollout import Phase, Rollout
-from tutelage.contracts.records import CellNumbers, Decision
+from tutelage.contracts.records import CellNumbers, Decision, Exchange, Feedback, Spooled
 from tutelage.store.base import Joined, QueueDepth
 
 _TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
@@ -51,6 +51,12 @@ class Metrics:
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.cost = Counter(
+            "tutelage_cost_usd",
+            "Dollars spent, where the price is known",
+            ["route", "arm", "purpose"],
+            registry=registry,
+        )
         self.folded = Counter("tutelage_units_folded", "Units folded into evidence", ["route"], registry=registry)
         self.waiting = self._gauge("tutelage_pairs_waiting", "Pairs waiting for judgement", "route")
         self.oldest = self._gauge("tutelage_pairs_oldest_seconds", "Age of the oldest pair waiting", "route")
@@ -74,6 +80,14 @@ class Metrics:
                 self.excluded.labels(pair.route, pair.excluded).inc()
         for exclusion in joined.excluded:
             self.excluded.labels(exclusion.route, exclusion.reason).inc()
+
+    def saw_record(self, record: Spooled) -> None:
+        if isinstance(record, Feedback):
+            return
+        attempts = record.attempts if isinstance(record, Exchange) else (record.attempt,)
+        for attempt in attempts:
+            if attempt is not None and attempt.cost_nusd:
+                self.cost.labels(record.route, attempt.arm.value, attempt.purpose).inc(attempt.cost_nusd / 1e9)
 
     def saw_rollout(self, rollout: Rollout) -> None:
         route = rollout.route

@@ -187,7 +187,12 @@ async def test_a_key_is_shown_once_and_revoked_by_its_id(admin: httpx.AsyncClien
 async def test_pairs_are_listed_without_content_and_reading_one_is_audited(admin: httpx.AsyncClient, site: Site):
     rollout = site.store.rollout(ROUTE)
     assert rollout is not None
-    words = {"admitted_at": site.now, "epoch": rollout.epoch, "revision": rollout.revision, "salt": rollout.salt}
+    words: dict[str, Any] = {
+        "admitted_at": site.now,
+        "epoch": rollout.epoch,
+        "revision": rollout.revision,
+        "salt": rollout.salt,
+    }
     secret = {"messages": [{"role": "user", "content": "a secret question"}]}
     spool(site.data_dir, "g1", [exchange("x1", request=secret, **words), shadow("x1", ended_at=site.now)])
     site.tick()

@@ -81,8 +81,9 @@ def test_a_student_that_fell_back_is_paired_with_its_own_failure():
         attempts=(attempt(Arm.STUDENT, status=503, error="status_503", answer=None), attempt(Arm.TEACHER, "fallback")),
         served_arm=Arm.TEACHER,
     )
-    pair = concluded(fell, shadow(arm=Arm.TEACHER))
+    pair = concluded(fell, shadow(attempt=None, lost="answered_in_fallback"))
     assert isinstance(pair, Pair)
+    assert pair.teacher == attempt(Arm.TEACHER, "fallback")
     assert pair.student is not None
     assert pair.student.error == "status_503"
     assert pair.excluded is None
@@ -112,6 +113,7 @@ def test_a_client_that_hung_up_and_was_not_asked_again_is_counted():
         ({}, (), "gateway_died"),
         ({}, (shadow(attempt=None, lost="shutdown"),), "shutdown"),
         ({"truncated": True}, (shadow(),), "truncated"),
+        ({"outcome": "upstream_error", "cause": "shutdown", "attempts": ()}, (shadow(),), "shutdown"),
         ({"request": None}, (shadow(),), "request_lost"),
         ({"attempts": (attempt(Arm.TEACHER, error="too_large", answer=None),)}, (shadow(),), "too_large"),
         (

@@ -12,6 +12,7 @@ from tests.tutelage.control.made import ROUTE, exchange, plan, shadow
 from tests.tutelage.control.spooling import spool
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.records import Exchange, Judgement, ShadowAttempt
+from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.control.decide import REFUSAL, kind_of
 from tutelage.control.metrics import Metrics
 from tutelage.store.registry import open_store
@@ -199,14 +200,21 @@ def test_a_store_that_fails_once_costs_nothing(site: Site, monkeypatch: pytest.M
     assert site.store.depth(ROUTE).waiting == 3
 
 
-def test_a_new_student_starts_at_share_zero_before_the_configuration_is_out(site: Site):
+def test_a_new_student_starts_at_share_zero_before_the_configuration_is_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
     site.tick()
     until(site, lambda r: r.rung == 1, Arm.TEACHER, 0.0)
     site.loop.release()
     site.loop = built(site.data_dir, site.store, Metrics(), lambda: site.now, "second", student_version="v2")
     published = site.store.publish
     shares: list[int] = []
-    site.store.publish = lambda config: (shares.append(rollout_of(site).share_bp), published(config))[1]  # type: ignore[method-assign] # a witness
+
+    def publish(config: PublishedConfig) -> int:
+        shares.append(rollout_of(site).share_bp)
+        return published(config)
+
+    monkeypatch.setattr(site.store, "publish", publish)
     site.tick()
     assert shares == [0]
     assert (rollout_of(site).student, rollout_of(site).attempt) == ("small@v2", 2)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ from tutelage.control.snapshot import Declared, declared, first, next_event, pub
 RUBRICS = {"exact@1": "digest"}
 
 
-def wanted(at: float = NOW, **changes: object) -> Declared:
-    found = declared(settings(**changes), ROUTE, RUBRICS, at)  # type: ignore[arg-type] # any setting of a route
+def wanted(at: float = NOW, **changes: Any) -> Declared:
+    found = declared(settings(**changes), ROUTE, RUBRICS, at)
     assert found is not None
     return found
 
@@ -25,7 +26,7 @@ def settled(before: Declared, after: Declared) -> list[str]:
     """The names of the events between what `before` came to and `after`."""
     made = salts()
     rollout = first(before, next(made), NOW)
-    names = []
+    names: list[str] = []
     for declaration in (before, after):
         names.clear()
         while (event := next_event(rollout, declaration, lambda: next(made), NOW)) is not None:
@@ -49,7 +50,7 @@ def test_the_same_declaration_is_the_same_epoch_whenever_it_is_read():
         ({"rollout": {"mode": "observe", "stages": ["0%", "10%", "90%"], "dwell": 0}}, ["ChangeMode"]),
     ],
 )
-def test_a_changed_configuration_becomes_its_events(changes: dict[str, object], events: list[str]):
+def test_a_changed_configuration_becomes_its_events(changes: dict[str, Any], events: list[str]):
     assert settled(wanted(), wanted(**changes)) == events
 
 

@@ -185,7 +185,7 @@ def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
 
 def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
     look = gates.look(store, published(store), rollout.route, who["at"])
-    return Promote(**who, waived=not look.ruling.proven)
+    return Promote(**who, waived=not look.proven)
 
 
 GUARDED: dict[str, Make] = {
