@@ -91,9 +91,11 @@ class Lanes:
         self._monotonic = monotonic
         self._tasks = Tasks()
         self._lanes: dict[str, Lane] = {}
+        self._retired: dict[str, Lane] = {}
 
     def __getitem__(self, name: str) -> Lane:
-        return self._lanes[name]
+        """The lane of that name; for requests that began under an older snapshot, the last one there was."""
+        return self._lanes.get(name) or self._retired[name]
 
     def all(self) -> tuple[Lane, ...]:
         return tuple(self._lanes.values())
@@ -106,6 +108,7 @@ class Lanes:
         old = [lane for name, lane in self._lanes.items() if name not in kept]
         self._lanes = {name: kept[name] if name in kept else built[name] for name in wanted}
         for lane in old:
+            self._retired[lane.name] = lane
             lane.retire()
 
     async def aclose(self) -> None:

@@ -48,8 +48,15 @@ class Client:
     Inside `watched()` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
-    def __init__(self, receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+    def __init__(
+        self,
+        receive: Callable[[], Awaitable[dict[str, Any]]],
+        send: Send,
+        last: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`last` tells, when the head is sent, whether the connection shall end with this answer."""
         self._receive = receive
+        self._last = last
         self._send = send
         self._task: asyncio.Task[Any] | None = None
         self._why: str | None = None
@@ -64,6 +71,8 @@ class Client:
 
     async def start(self, status: int, headers: Sequence[Line]) -> None:
         self.started = True
+        if self._last():
+            headers = [*headers, (b"connection", b"close")]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes) -> None:

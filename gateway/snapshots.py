@@ -9,7 +9,7 @@ Must not know of requests. What it learns it hands to `deliver`, from its thread
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -37,6 +37,7 @@ class Source(Protocol):
 
     def sequence(self) -> int: ...
     def snapshot(self) -> Snapshot | None: ...
+    def keys(self) -> Sequence[Key]: ...
     def close(self) -> None: ...
 
 
@@ -101,9 +102,11 @@ class Snapshots:
                 sequence = store.sequence()
                 if sequence != seen:
                     snapshot = store.snapshot()
-                    if snapshot is not None:
+                    if snapshot is None:
+                        self._take_keys(tuple(store.keys()))
+                    else:
                         self._take(snapshot)
-                        seen = sequence
+                    seen = sequence
                 self._say(None)
             except Exception as fault:  # noqa: BLE001 - the loop's top: whatever the store does, serving goes on
                 self._say(f"{type(fault).__name__}: {fault}")
@@ -125,6 +128,15 @@ class Snapshots:
         self._first.set()
         self._deliver(view)
         self._keep(snapshot)
+
+    def _take_keys(self, keys: tuple[Key, ...]) -> None:
+        """Nothing is published yet: the teacher serves those who have a key."""
+        with self._lock:
+            if self._view is not None and self._view.source != "configuration":
+                return
+            view = self._view = self._without_store(keys)
+        self._first.set()
+        self._deliver(view)
 
     def _say(self, trouble: str | None) -> None:
         """Log a change of the store's health, once."""
@@ -158,15 +170,18 @@ class Snapshots:
 
     # --- without a store ----------------------------------------------------------------------------------------------
 
-    def _without_store(self) -> View:
+    def _without_store(self, keys: tuple[Key, ...] = ()) -> View:
         kept = self._kept()
         if kept is not None:
             snapshot, settings = kept
-            log.warning("no store yet: serving by the snapshot on disk", sequence=snapshot.sequence)
+            log.warning("serving by the snapshot on disk", sequence=snapshot.sequence)
             return View(snapshot=snapshot, settings=settings, kills=self._kills(), source="disk")
-        log.warning("neither store nor snapshot: the teacher serves everything")
+        log.warning("nothing is published yet: the teacher serves everything", keys=len(keys))
         return View(
-            snapshot=snapshot_of(self._settings), settings=self._settings, kills=self._kills(), source="configuration"
+            snapshot=snapshot_of(self._settings, keys),
+            settings=self._settings,
+            kills=self._kills(),
+            source="configuration",
         )
 
     def _keep(self, snapshot: Snapshot) -> None:

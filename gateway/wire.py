@@ -1,9 +1,9 @@
 """The wire: a request's top level read and edited, headers filtered both ways. Pure: bytes in, bytes out.
 
-The request is not modelled. Its top level is split into name → raw bytes of the value; what policy needs is read from there, `model`
-and (for counting) `stream_options` are replaced, everything else travels as the client spelled it: integers of any length, float
-spelling, escapes, lone surrogates, key order, unknown fields. Of a key that stands twice the last one is read and travels; a second
-`model` is refused, since two servers would read it differently.
+The request is not modelled. Its top level is split into name → raw bytes of the value; what policy needs is read from there,
+`model` and (for counting) `stream_options` are replaced, everything else travels as the client spelled it: integers of any
+length, float spelling, escapes, lone surrogates, key order, unknown fields. Of a key that stands twice the last one is read
+and travels; a second `model` is refused, since two servers would read it differently.
 
 Must not know routes, upstreams or sockets. Raises `BadRequest` and nothing else. To read another field: a function over `Body`.
 """
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
 
 import msgspec
@@ -66,7 +66,7 @@ def with_model(body: Body, model: str) -> Fields:
 
 
 def inject_usage(fields: Fields) -> bool:
-    """Ask for the usage of a stream in `fields` where the client did not; True where that was done, and must be undone in the answer.
+    """Ask for a stream's usage in `fields` where the client did not; True where that was done: the answer must undo it.
 
     Left alone where `stream_options` is no object (the upstream refuses it) or asks for usage of its own kind.
     """
@@ -185,7 +185,7 @@ def _texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
 
 
 def first_message(body: Body) -> str | None:
-    """System text and first user text, joined: what names a conversation when nothing else does. None where there is no user text."""
+    """System text and first user text, joined: what names a conversation when nothing else does; None without user text."""
     messages = body.fields.get("messages")
     if messages is None:
         return None

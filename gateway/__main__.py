@@ -1,0 +1,31 @@
+"""`python -m gateway --config FILE --index I`: one gateway process."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from gateway.app import run
+from tutelage import logs
+from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.load import load
+
+
+def main() -> int:
+    """Exit code 0 after a drain, 2 where the configuration cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m gateway", description="One process of the data plane.")
+    parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"), help="the configuration file")
+    parser.add_argument("--index", type=int, default=0, help="which of several processes on this machine")
+    arguments = parser.parse_args()
+    logs.configure("gateway")
+    try:
+        return uvloop.run(run(load(arguments.config), arguments.index))
+    except (ConfigurationError, OSError) as fault:
+        structlog.get_logger().error("cannot start", error=str(fault))
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

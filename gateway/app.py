@@ -1,0 +1,333 @@
+"""The composition of one gateway process: objects are built here, tied together, served and drained.
+
+Hot paths are matched exactly by a tiny ASGI dispatcher; everything else goes to FastAPI. This is the top of the request loop:
+every Refusal becomes the envelope here, and what nobody expected becomes a 500 that tells nothing. To add an endpoint: a file in
+`gateway/api` and its line in `ENDPOINTS`.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from gateway.admission import Admission, Disconnected, Receive
+from gateway.api import chat, health, models
+from gateway.attempt import Means
+from gateway.dispatch import Dispatcher
+from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod, of_status
+from gateway.front import Front
+from gateway.lanes import Build, Lanes
+from gateway.metrics import Metrics, State
+from gateway.relay import Send
+from gateway.routing import routing_of
+from gateway.server import Server, listen, serving
+from gateway.shadow import ShadowPool
+from gateway.snapshots import Snapshots, Source, View
+from gateway.spool import Spool, open_spool
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.registry import build_upstream
+from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.ids import uuid7
+from tutelage.contracts.settings import Settings, UpstreamSettings
+from tutelage.store.registry import open_store
+
+log = structlog.get_logger()
+
+MB = 2**20
+CUT_S = 1.0
+"""How long streams that are cut have to say so."""
+SHADOWS_S = 3.0
+SPOOL_S = 4.0
+LINGER_S = 2.0
+"""How long what is left of a refused body is read away, so that the client sees the refusal and not a reset."""
+
+ENDPOINTS = {chat.PATH: chat.ENDPOINT}
+PROBES: dict[str, Callable[[Front], health.Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
+
+Asgi = Callable[[dict[str, Any], Receive, Send], Any]
+
+
+class DataPlane:
+    """The ASGI application of the data plane."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._rest: Asgi = _rest(front)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        endpoint = ENDPOINTS.get(path)
+        probe = PROBES.get(path)
+        request_id = uuid7(self._front.utc())
+        sent = _Started(send)
+        try:
+            if endpoint is not None:
+                _require_post(method)
+                await self._front.serve(endpoint, request_id, scope, receive, sent)
+            elif probe is not None:
+                await _answer(sent, *probe(self._front))
+            elif path == models.PATH and method == "GET":
+                body = models.listed(self._front, scope["headers"])
+                await _answer(sent, 200, b"application/json", msgspec.json.encode(body))
+            else:
+                await self._rest(scope, receive, sent)
+        except Disconnected:
+            log.info("client left inside its request", request=request_id)
+        except Refusal as refusal:
+            await self._refused(refusal, request_id, receive, sent)
+        except Exception:
+            log.exception("request failed", request=request_id, path=path[:256])
+            await self._refused(InternalFault(), request_id, receive, sent)
+
+    async def _refused(self, refusal: Refusal, request_id: str, receive: Receive, sent: "_Started") -> None:
+        """Tell the client, unless its answer has begun: then the server breaks the connection off."""
+        self._front.metrics.refused(refusal.code or "unknown")
+        if sent.started:
+            return
+        lines = [*refusal.headers, (b"x-tutelage-request-id", request_id.encode())]
+        closing = (b"connection", b"close") in refusal.headers
+        body = refusal.body()
+        await sent(_head(refusal.status, b"application/json", len(body), lines))
+        await sent({"type": "http.response.body", "body": body, "more_body": closing})
+        if closing:
+            await _linger(receive)
+            await sent({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Started:
+    """`send`, remembering whether an answer has begun."""
+
+    __slots__ = ("_send", "started")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    def __call__(self, message: dict[str, Any]) -> Any:
+        self.started = True
+        return self._send(message)
+
+
+class OwnPlane:
+    """The process's own port: probes and metrics."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        probe = health.metrics if scope["path"] == "/metrics" else PROBES.get(scope["path"])
+        if probe is None:
+            refusal = UnknownPath(scope["method"], scope["path"])
+            await _answer(send, refusal.status, b"application/json", refusal.body())
+        else:
+            await _answer(send, *probe(self._front))
+
+
+def _require_post(method: str) -> None:
+    if method != "POST":
+        raise WrongMethod(method, "POST")
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
+    await send(_head(status, kind, len(body), []))
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head(status: int, kind: bytes, length: int, lines: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    headers = [(b"content-type", kind), (b"content-length", str(length).encode()), *lines]
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+async def _linger(receive: Receive) -> None:
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        return
+
+
+def _rest(front: Front) -> Asgi:
+    """What is not hot."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+
+    async def one_model(request: Request, model: str) -> Response:
+        body = models.one(front, request.scope["headers"], model)
+        return Response(msgspec.json.encode(body), media_type="application/json")
+
+    async def refused(request: Request, fault: Exception) -> Response:
+        refusal = fault if isinstance(fault, Refusal) else _refusal_of(request, fault)
+        lines = {name.decode(): value.decode() for name, value in refusal.headers}
+        return Response(refusal.body(), refusal.status, lines, "application/json")
+
+    app.add_api_route(models.PATH + "/{model:path}", one_model, methods=["GET"])
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Refusal, refused)
+    return cast("Asgi", app)
+
+
+def _refusal_of(request: Request, fault: Exception) -> Refusal:
+    status = fault.status_code if isinstance(fault, HTTPException) else 500
+    if status == 404:
+        return UnknownPath(request.method, request.url.path)
+    if status == 405:
+        return WrongMethod(request.method, "GET")
+    return of_status(status, "The request is not valid.")
+
+
+# --- one process ------------------------------------------------------------------------------------------------------
+
+
+def _build_upstream(name: str, settings: UpstreamSettings) -> Upstream:
+    return build_upstream(name, settings, os.environ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """What a process is built with: replaced in tests, one by one."""
+
+    open_source: Callable[[str], Source] = open_store
+    build: Build = _build_upstream
+    open_spool: Callable[[Settings, str], Spool] = open_spool
+    utc: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Gateway:
+    """One gateway process: `run` serves until SIGTERM or `stop`, drains, and returns the exit code."""
+
+    def __init__(self, settings: Settings, index: int, wiring: Wiring | None = None) -> None:
+        self._settings = settings
+        self._index = index
+        self._wiring = wiring or Wiring()
+        self.id = f"gateway-{index}-{os.getpid()}"
+        self.port = 0
+        self.own_port = 0
+        self.started = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin the drain."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        wiring, settings, loop = self._wiring, self._settings, asyncio.get_running_loop()
+        snapshots = Snapshots(
+            settings=settings,
+            open_store=partial(wiring.open_source, settings.store.url),
+            deliver=lambda view: _to_loop(loop, self._apply, view),
+        )
+        view = await loop.run_in_executor(None, snapshots.start)
+        spool = wiring.open_spool(settings, self.id)
+        self._build(view, spool)
+        own = listen(_own_bind(settings, self._index))
+        main = listen(settings.gateway.bind)
+        self.port, self.own_port = main.getsockname()[1], own.getsockname()[1]
+        async with serving(Server(OwnPlane(self.front)), own):
+            async with serving(Server(DataPlane(self.front), self._drained), main):
+                log.info("serving", gateway=self.id, port=self.port, own_port=self.own_port, source=view.source)
+                self.started.set()
+                await self._stopping.wait()
+                self.front.admission.draining = True
+                log.info("draining", gateway=self.id, open=self.front.admission.open)
+                self._deadline = wiring.monotonic() + settings.gateway.drain_deadline
+            left = max(SHADOWS_S, self._deadline - wiring.monotonic())
+            cut = await self._shadows.drain(left)
+            counts = await spool.drain(SPOOL_S)
+        snapshots.stop()
+        await self._lanes.aclose()
+        log.info("ended", gateway=self.id, shadows_cut=cut, durable=counts.durable, in_queue=counts.in_queue)
+        return 0
+
+    def _build(self, view: View, spool: Spool) -> None:
+        wiring, limits = self._wiring, self._settings.limits
+        answer_bytes = int(limits.answer_mb * MB)
+        new_id = lambda: uuid7(wiring.utc())  # noqa: E731 two clocks tied together
+        self._lanes = Lanes(wiring.build, wiring.monotonic)
+        self._shadows = ShadowPool(
+            limit=limits.shadows,
+            spool=spool,
+            answer_bytes=answer_bytes,
+            utc=wiring.utc,
+            monotonic=wiring.monotonic,
+            new_id=new_id,
+        )
+        metrics = Metrics()
+        means = Means(
+            lanes=self._lanes,
+            shadows=self._shadows,
+            spool=spool,
+            metrics=metrics,
+            answer_bytes=answer_bytes,
+            new_id=new_id,
+            utc=wiring.utc,
+            monotonic=wiring.monotonic,
+        )
+        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB))
+        self._lanes.update(view.settings.upstreams)
+        self.front = Front(
+            routing=routing_of(view.snapshot, view.settings, view.kills, view.source),
+            admission=admission,
+            dispatcher=Dispatcher(means),
+            metrics=metrics,
+            utc=wiring.utc,
+            monotonic=wiring.monotonic,
+        )
+        metrics.snapshot(view.snapshot.sequence)
+        metrics.watch(
+            State(
+                open_requests=lambda: admission.open,
+                shadows=lambda: self._shadows.taken,
+                breakers=lambda: [(lane.name, lane.state, lane.calls) for lane in self._lanes.all()],
+                counts=spool.counts,
+            )
+        )
+
+    def _apply(self, view: View) -> None:
+        """Put a newer view in force, on the event loop. One that cannot be used changes nothing."""
+        try:
+            routing = routing_of(view.snapshot, view.settings, view.kills, view.source)
+            self._lanes.update(view.settings.upstreams)
+        except (ConfigurationError, KeyError, ValueError):
+            log.exception("snapshot not used; the last one stays", sequence=view.snapshot.sequence)
+            return
+        self.front.routing = routing
+        self.front.metrics.snapshot(view.snapshot.sequence)
+        log.info("snapshot", sequence=view.snapshot.sequence, source=view.source, kills=sorted(view.kills))
+
+    async def _drained(self) -> None:
+        left = max(0.0, self._deadline - self._wiring.monotonic())
+        cut = await self.front.admission.drain(left, CUT_S)
+        if cut:
+            log.warning("open requests were cut", gateway=self.id, cut=cut)
+
+
+def _to_loop(loop: asyncio.AbstractEventLoop, apply: Callable[[View], None], view: View) -> None:
+    """From a poller's thread; the loop may have ended."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(apply, view)
+
+
+def _own_bind(settings: Settings, index: int) -> str:
+    host = settings.gateway.bind.rpartition(":")[0]
+    port = settings.gateway.metrics_port
+    return f"{host}:{port + index if port else 0}"
+
+
+async def run(settings: Settings, index: int) -> int:
+    """The process's main: until SIGTERM or SIGINT."""
+    gateway = Gateway(settings, index)
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, gateway.stop)
+    return await gateway.run()

@@ -1,0 +1,154 @@
+"""The front: what every endpoint needs of the process, and the way from an ASGI request to an `Incoming`.
+
+In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
+Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from gateway.admission import Admission, Receive
+from gateway.auth import authenticate
+from gateway.capture import RawPolicy
+from gateway.dispatch import Dispatcher
+from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
+from gateway.exchange import Endpoint, Incoming
+from gateway.metrics import Metrics
+from gateway.relay import Client, Send
+from gateway.routing import Route, Routing
+from gateway.upstreams.base import Headers
+from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
+from router.stickiness import Candidates, sticky_key
+from router.types import Arm
+from tutelage.contracts.records import Key
+
+MAX_SLICE_CHARS = 64
+_LEVELS = ("off", "metadata", "full")
+
+
+@dataclass(slots=True, kw_only=True)
+class Front:
+    """One process. `routing` is replaced, whole, when there is a new snapshot."""
+
+    routing: Routing
+    admission: Admission
+    dispatcher: Dispatcher
+    metrics: Metrics
+    utc: Callable[[], float]
+    monotonic: Callable[[], float]
+
+    @property
+    def ready(self) -> bool:
+        """Whether new clients should come here."""
+        return not self.admission.draining and bool(self.routing.keys)
+
+    def key_of(self, headers: Headers, routing: Routing) -> Key:
+        """Raises Unauthorized; NotReady while no key can be known."""
+        try:
+            return authenticate(headers, routing.keys)
+        except Unauthorized:
+            if routing.source == "configuration" and not routing.keys:
+                raise NotReady from None
+            raise
+
+    async def serve(
+        self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        """One request of `endpoint`. Raises the Refusal that the client must be told."""
+        headers: Headers = scope["headers"]
+        routing = self.routing
+        key = self.key_of(headers, routing)
+        client = Client(receive, send, lambda: self.admission.draining)
+        self.admission.enter(client)
+        try:
+            raw = await self.admission.read(headers, receive)
+            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            await self.dispatcher.serve(incoming, client)
+        finally:
+            self.admission.leave(client)
+
+    def _incoming(  # noqa: PLR0917 the steps' results, in their order
+        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+    ) -> Incoming:
+        began = self.monotonic()
+        body = read_body(raw)
+        route = routing.find(body.model, key.role)
+        if route is None:
+            raise UnknownModel(body.model)
+        pinned = _pinned(headers, key, route)
+        source, sticky = _sticky(route, key, headers, body)
+        return Incoming(
+            id=request_id,
+            endpoint=endpoint,
+            route=route,
+            routing=routing,
+            key=key,
+            headers=headers,
+            body=body,
+            needs=needs_of(body, endpoint.name),
+            sticky_source=source,
+            sticky_key=sticky,
+            pinned=pinned,
+            policy=_policy(headers, key, route),
+            slices=_slices(headers, route),
+            admitted_at=self.utc(),
+            began=began,
+        )
+
+
+def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:
+    value = header(headers, b"x-tutelage-arm")
+    if value is None:
+        return None
+    if not key.may_pin:
+        raise Forbidden("This key may not choose an arm: x-tutelage-arm needs a key made with --may-pin.")
+    try:
+        arm = Arm(value.decode("latin-1").strip().lower())
+    except ValueError:
+        raise BadRequest("x-tutelage-arm must be teacher or student.", code="invalid_header") from None
+    if arm is Arm.STUDENT and route.student is None:
+        raise BadRequest(f"The model {route.name!r} has no student to choose.", code="no_student")
+    return arm
+
+
+def _sticky(route: Route, key: Key, headers: Headers, body: Body) -> tuple[str, str]:
+    candidates = Candidates(
+        tenant=key.tenant,
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
+        fields=Strings(body.fields),
+        first_message=lambda: first_message(body),
+        body_digest=lambda: blake2b(body.raw, digest_size=16).digest(),
+    )
+    return sticky_key(route.stickiness, candidates)
+
+
+def _policy(headers: Headers, key: Key, route: Route) -> RawPolicy:
+    """Route, key and request combined: the strictest wins."""
+    level = _LEVELS.index(route.capture.log if key.may_log else "off")
+    asked = header(headers, b"x-tutelage-log")
+    if asked is not None:
+        wanted = asked.decode("latin-1").strip().lower()
+        if wanted not in _LEVELS:
+            raise BadRequest("x-tutelage-log must be off, metadata or full.", code="invalid_header")
+        level = min(level, _LEVELS.index(wanted))
+    train = header(headers, b"x-tutelage-train")
+    if train is not None and train.strip().lower() != b"deny":
+        raise BadRequest("x-tutelage-train knows one value: deny.", code="invalid_header")
+    return RawPolicy(
+        log=_LEVELS[level],
+        train=key.may_train and train is None,
+        purpose=route.capture.purpose,
+        redact=route.capture.redact,
+    )
+
+
+def _slices(headers: Headers, route: Route) -> dict[str, str]:
+    """Bounded: a slice's value becomes a name in evidence."""
+    found: dict[str, str] = {}
+    for name, source in route.slices:
+        value = header(headers, source.encode("latin-1"))
+        if value is not None and value.strip():
+            found[name] = value.decode("latin-1").strip()[:MAX_SLICE_CHARS]
+    return found
