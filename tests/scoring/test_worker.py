@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from router.types import Arm
 from scoring.judges.base import JudgeUnavailable
@@ -174,8 +175,10 @@ async def test_an_unreachable_judge_never_costs_a_pair(store: Store, rubrics: Pa
 
 async def test_a_crash_at_the_judge_is_tried_again_and_then_counted(store: Store, rubrics: Path):
     judge = ScriptedJudge(*[ZeroDivisionError()] * 100)
-    (judgement,) = await scored(store, judged_route(rubrics, judge), pair(0, student="mail"))
+    with capture_logs() as logged:
+        (judgement,) = await scored(store, judged_route(rubrics, judge), pair(0, student="mail"))
     assert (judgement.failure, judgement.d, judgement.retries) == ("worker_failed", None, MAX_DELIVERIES)
+    assert [line["pair"] for line in logged if "crashed" in line["event"]] == ["pair-000000"] * MAX_DELIVERIES
     assert len(judge.asked) == MAX_DELIVERIES
 
 

@@ -222,8 +222,9 @@ class Judgement(Record, frozen=True, kw_only=True):
     """Scores of one pair under one rubric version by one method. Key: (pair, rubric version, method).
 
     `d` is score(student) - score(teacher) in [-1, 1], None where `failure` names why there is none:
-    "judge_unscorable" after seeing content counts as d = -1 for promotion and 0 for rollback; "student_failed" and
-    "teacher_failed" carry a d already. `cause` is None for a plain score.
+    "judge_unscorable" after seeing content, "student_lost" and "worker_failed" count as d = -1 for promotion and 0 for
+    rollback; "student_failed" and "teacher_failed" carry a d already; "no_reference" (a `label` rubric, no right answer) is
+    outside the population: counted, never -1. `failure` is None for a plain score.
     """
 
     pair_id: str
