@@ -215,6 +215,7 @@ class Gateway:
         self.own_port = 0
         self.started = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._built = False
 
     def stop(self) -> None:
         """Begin the drain."""
@@ -229,7 +230,7 @@ class Gateway:
         )
         view = await loop.run_in_executor(None, snapshots.start)
         spool = wiring.open_spool(settings, self.id)
-        self._build(view, spool)
+        self._build(snapshots.current or view, spool)
         own = listen(_own_bind(settings, self._index))
         main = listen(settings.gateway.bind)
         self.port, self.own_port = main.getsockname()[1], own.getsockname()[1]
@@ -283,6 +284,7 @@ class Gateway:
             utc=wiring.utc,
             monotonic=wiring.monotonic,
         )
+        self._built = True
         metrics.snapshot(view.snapshot.sequence)
         metrics.watch(
             State(
@@ -295,6 +297,11 @@ class Gateway:
 
     def _apply(self, view: View) -> None:
         """Put a newer view in force, on the event loop. One that cannot be used changes nothing."""
+        if not self._built:
+            return  # what is built from is the view that is in force then
+        held = self.front.routing
+        if (view.snapshot.generation, view.snapshot.sequence) < (held.generation, held.sequence):
+            return
         try:
             routing = routing_of(view.snapshot, view.settings, view.kills, view.source)
             self._lanes.update(view.settings.upstreams)

@@ -85,6 +85,12 @@ class Snapshots:
                 self._view = self._without_store()
             return self._view
 
+    @property
+    def current(self) -> View | None:
+        """The view in force."""
+        with self._lock:
+            return self._view
+
     def stop(self) -> None:
         """Stop polling. A thread that hangs in the store is left behind: it is a daemon."""
         self._stopping.set()
