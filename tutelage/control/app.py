@@ -10,6 +10,7 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import INVALID_REQUEST, SERVER_ERROR, InternalFault, Refusal, envelope, of_status
 from router.rollout import IllegalTransition
@@ -29,6 +30,8 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (IllegalTransition, "illegal_transition"),
 )
 _CONFLICT = 409
+_TOO_LARGE = 413
+BODY_BYTES = 65_536
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -39,6 +42,7 @@ def application(desk: Desk, scrape: Callable[[], bytes], alive: Callable[[], boo
     for router in ROUTERS:
         app.include_router(router)
     _answer_errors(app)
+    app.add_middleware(Bounded)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -56,6 +60,26 @@ def application(desk: Desk, scrape: Callable[[], bytes], alive: Callable[[], boo
         return {"status": "ok"}
 
     return app
+
+
+class Bounded:
+    """Refuses bodies above `BODY_BYTES` before they are read: nobody needs them here, and keys are checked later."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" in headers or not length.isdigit() or len(length) > 15 or int(length) > BODY_BYTES:
+            words = f"The request is larger than {BODY_BYTES} bytes, or does not say how large it is."
+            refusal = of_status(_TOO_LARGE, words)
+            await _json(_TOO_LARGE, refusal.body(), {"connection": "close"})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 def _answer_errors(app: FastAPI) -> None:

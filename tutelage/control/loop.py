@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 LEASE = "control"
 LEASE_S = 3.0
+RENEW_S = 2.0
+"""A lease with less than this left is renewed."""
 TICK_S = 0.2
 SLOWLY_S = 1.0
 """How often what changes slowly is looked at: queues, a training time that ends."""
@@ -133,6 +135,8 @@ class Loop:
 
     def _hold(self, now: float) -> Lease | None:
         """The lease, taken or renewed. Whoever takes it anew publishes first and trusts nothing remembered."""
+        if self._lease is not None and now < self._lease.expires_at - RENEW_S:
+            return self._lease
         lease = self._parts.store.acquire(LEASE, self._holder, LEASE_S, now)
         if lease is None or self._lease is None or lease.token != self._lease.token:
             self.forget()

@@ -266,7 +266,8 @@ class Publisher:
             if route.student is None:
                 continue
             current = None if snapshot is None else snapshot.samplings.get(name)
-            rate = current.reverse_bp if current and route.shadow.teacher == "auto" else reverse_bp(route.shadow, None)
+            kept = current.reverse_bp if current is not None and route.shadow.teacher == "auto" else 0
+            rate = kept or reverse_bp(route.shadow, None)
             policy = sampling(route.shadow, current, rate, self._sources.new_salt)
             if policy is not None:
                 store.set_sampling(name, policy)

@@ -228,3 +228,17 @@ async def test_metrics_and_health_need_no_key(admin: httpx.AsyncClient):
     assert f'tutelage_rollout_share_bp{{route="{ROUTE}"}} 0.0' in scraped.text
     assert (await admin.get("/livez")).status_code == 200
     assert (await admin.get("/readyz")).status_code == 200
+
+
+async def test_a_large_body_is_refused_unread(admin: httpx.AsyncClient):
+    reply = await admin.post(f"{AT}/kill", content=b"[" * 100_000, headers={"authorization": ""})
+    assert reply.status_code == 413
+    assert "limits.request_mb" not in fault(reply)["message"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 50_000, b'{"student_bp": NaN}'])
+async def test_a_body_that_cannot_be_read_is_a_clear_400(admin: httpx.AsyncClient, body: bytes):
+    headers = {"if-match": "1", "content-type": "application/json"}
+    reply = await admin.put(f"{AT}/share", content=body, headers=headers)
+    assert reply.status_code == 400
+    fault(reply)
