@@ -24,7 +24,7 @@ from scoring.gates.facts import Facts
 from scoring.gates.fresh import fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
-from scoring.gates.numbers import cells
+from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.quality import quality
 from scoring.gates.state import State, Wiring, decode, encode, fold, fold_all, initial
 from scoring.gates.verdict import Finding, Verdict
@@ -57,8 +57,8 @@ _ON_LADDER = frozenset({Phase.SHADOW, Phase.RAMPING, Phase.HELD, Phase.COMPLETE}
 class Ruling:
     """What follows from a look. `event` is None where nothing changes; `reason` says why, in words and numbers.
 
-    `cells` is filled where there is an event (`explain` has them always), `blockers` where there is none: what keeps
-    the share from rising.
+    `cells` is filled where there is an event, with lower bounds where the share moves (`explain` has them always);
+    `blockers` where there is none: what keeps the share from rising.
     """
 
     event: Event | None
@@ -106,7 +106,8 @@ def proven(state: State, rollout: Rollout, epoch: Epoch) -> bool:
 
 
 def _go(view: View, event: Event) -> Ruling:
-    return Ruling(event=event, reason=event.reason, detectors=view.detectors, cells=cells(view))
+    read = cells(view) if isinstance(event, Hold | Release) else with_bounds(view)
+    return Ruling(event=event, reason=event.reason, detectors=view.detectors, cells=read)
 
 
 def _stay(view: View, blockers: tuple[str, ...]) -> Ruling:

@@ -1,7 +1,8 @@
 """Gates: three e-Shiryaev-Roberts detectors of a student that has become worse than δ_r.
 
 On average at least A pairs pass before a false alarm: `hold` freezes promotion (A = 100), `step_down` gives up one rung
-(1,000), `roll_back` goes back to shadow (10,000).
+(1,000), `roll_back` goes back to shadow (10,000). A hold that stands is lifted at half its level, so that a statistic
+that wavers about the level does not move the rollout with every pair.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 
+DETECTOR = "detector"
+"""The hold's name on the rollout."""
+
 A_HOLD = 100.0
+A_RELEASE = 50.0
 A_DOWN = 1_000.0
 A_BACK = 10_000.0
 
 
 def warm(view: View) -> Finding:
-    """FAIL while the hold detector stands at 100 or more."""
-    return _alarm(view, "hold", A_HOLD)
+    """FAIL when the hold detector reaches 100, and until it has fallen below 50."""
+    return _alarm(view, "hold", A_RELEASE if DETECTOR in view.rollout.holds else A_HOLD)
 
 
 def step_down(view: View) -> Finding:

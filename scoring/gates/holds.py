@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from router.rollout import EPOCH, FUTILITY, OPERATOR, TEACHER
-from scoring.gates.harm import warm
+from scoring.gates.harm import DETECTOR, warm
 from scoring.gates.quality import earns_its_rung
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
@@ -75,5 +75,5 @@ REASONS: tuple[tuple[str, Callable[[View], str | None]], ...] = (
     ("judge", _judge),
     ("ratio", lambda view: view.facts.sample_ratio),
     ("missing", _missing),
-    ("detector", _detector),
+    (DETECTOR, _detector),
 )

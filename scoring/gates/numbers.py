@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from scoring.evidence import Evidence
-from scoring.gates.accounts import Account, futility_prior, mean_d, promotion_prior
+from scoring.gates.accounts import futility_prior, mean_d, promotion_prior
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.state import FRESH_NEED
 from scoring.gates.view import View
@@ -18,42 +20,40 @@ from tutelage.contracts.records import CellNumbers
 
 
 def cells(view: View) -> tuple[CellNumbers, ...]:
-    """The promotion cell, the fresh key and the futility reading, in this order."""
+    """The promotion cell, the fresh key and the futility reading, in this order, without bounds."""
     quality, fresh = view.state.evidence, view.state.fresh.account
-    return (
-        _promotion(view, str(quality.evidence.cell), quality, view.next_need),
-        _promotion(view, f"fresh:{fresh.evidence.cell}", fresh, FRESH_NEED),
-        _numbers(
-            f"futility:{quality.evidence.cell}",
-            quality.evidence,
-            log_e=quality.canonical_against(futility_prior(view.epoch)),
-            threshold=FUTILITY_NEED,
-        ),
-    )
-
-
-def _promotion(view: View, name: str, account: Account, need: float) -> CellNumbers:
-    """A cell that is read for promotion, with the lower confidence bound of the level that `need` belongs to."""
     prior = promotion_prior(view.epoch)
-    return _numbers(
-        name,
-        account.evidence,
-        log_e=account.canonical(prior),
-        threshold=need,
-        lower_bound=lower_confidence(account.evidence.promotion(), prior, alpha=math.exp(-need)),
+    against = quality.canonical_against(futility_prior(view.epoch))
+    return (
+        _numbers(str(quality.evidence.cell), quality.evidence, quality.canonical(prior), view.next_need),
+        _numbers(f"fresh:{fresh.evidence.cell}", fresh.evidence, fresh.canonical(prior), FRESH_NEED),
+        _numbers(f"futility:{quality.evidence.cell}", quality.evidence, against, FUTILITY_NEED),
     )
 
 
-def _numbers(
-    name: str, evidence: Evidence, *, log_e: float, threshold: float, lower_bound: float | None = None
-) -> CellNumbers:
+def with_bounds(view: View) -> tuple[CellNumbers, ...]:
+    """The same, with the lower confidence bounds that belong to the thresholds: "not worse than this" right now."""
+    quality, fresh, against = cells(view)
+    return (
+        _bounded(view, quality, view.state.evidence.evidence),
+        _bounded(view, fresh, view.state.fresh.account.evidence),
+        against,
+    )
+
+
+def _bounded(view: View, numbers: CellNumbers, evidence: Evidence) -> CellNumbers:
+    prior, alpha = promotion_prior(view.epoch), math.exp(-numbers.threshold)
+    bound = lower_confidence(evidence.promotion(), prior, alpha=alpha)
+    return msgspec.structs.replace(numbers, lower_bound=bound)
+
+
+def _numbers(name: str, evidence: Evidence, log_e: float, threshold: float) -> CellNumbers:
     return CellNumbers(
         cell=name,
         n=evidence.units,
         mean_d=mean_d(evidence),
         log_e=log_e,
         threshold=threshold,
-        lower_bound=lower_bound,
         missing=evidence.missing_by_class(),
         histogram_digest=evidence.digest(),
     )

@@ -1,0 +1,86 @@
+"""What is simulated: a student's score law, the ladder and margins it is measured by, a change on the way.
+
+Owns   `Plan`, the epoch and the rollout that it begins with.
+Knows not  statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from router.rollout import Begin, Mode, Rollout, step
+from router.stages import Ladder
+from scoring.gates.state import Wiring
+from scoring.stats import laws
+from scoring.stats.laws import Law
+from tutelage.contracts.records import Epoch
+
+STAGES_BP = (0, 100, 500, 1000, 2500, 5000, 9000)
+
+LAWS: Mapping[str, Callable[[float], Law]] = {
+    "rubric5": laws.rubric5,
+    "passfail": laws.passfail,
+    "weighted21": laws.weighted21,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One simulated rollout. The clock ticks once per request; a request is a pair where it is sampled.
+
+    `after` replaces `law` from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
+    fresh key and detectors, so requests are pairs. DIRECTED: the share decides who serves; every request is sampled.
+    """
+
+    law: Law
+    horizon: int = 6_000
+    after: Law | None = None
+    change_at: int = 0
+    wiring: Wiring = Wiring.UNDIRECTED
+    stages_bp: tuple[int, ...] = STAGES_BP
+    delta: float = 0.05
+    delta_r: float = 0.05
+    alpha: float = 0.005
+    sigma0: float = 0.30
+    dwell: float = 0.0
+
+    def law_at(self, request: int) -> Law:
+        return self.law if self.after is None or request < self.change_at else self.after
+
+
+def epoch_of(plan: Plan) -> Epoch:
+    return Epoch(
+        id="simulated",
+        route="simulated",
+        student="student@1",
+        teacher="teacher@1",
+        rubric="rubric@1",
+        judge=None,
+        judge_prompt_hash=None,
+        system_prompt_version=None,
+        delta=plan.delta,
+        delta_r=plan.delta_r,
+        alpha=plan.alpha,
+        sigma0=plan.sigma0,
+        sigma0_source="plan",
+        stages_bp=plan.stages_bp,
+        dwell_s=plan.dwell,
+        approval="none",
+        trained_until=None,
+        unit="request",
+        opened_at=0.0,
+    )
+
+
+def rollout_of(plan: Plan) -> Rollout:
+    """The rollout in shadow, just begun."""
+    pending = Rollout(
+        route="simulated",
+        student="student@1",
+        mode=Mode.GATED,
+        ladder=Ladder(shares_bp=plan.stages_bp),
+        epoch="simulated",
+        salt="simulated",
+    )
+    return step(pending, Begin(at=0.0, actor="simulation", reason="begin"))[0]

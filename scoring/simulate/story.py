@@ -1,0 +1,43 @@
+"""What happened in one simulated rollout, as the report reads it.
+
+Owns   `Story` and how an event is entered. Knows not  statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from router.rollout import Advance, Event, Hold, RollBack, Rollout, StepDown
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Pairs at the first time each rung was reached, and at every step-down, hold and roll-back, counted from 1."""
+
+    rollout: Rollout
+    reached: dict[int, int] = field(default_factory=dict)
+    step_downs: list[int] = field(default_factory=list)
+    holds: list[tuple[int, str]] = field(default_factory=list)
+    rolled_back_at: int | None = None
+    forward: int = 0
+    reverse: int = 0
+    max_bp: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether any hold stood on the way, before the last rung was reached."""
+        top = self.reached.get(self.rollout.ladder.top)
+        return any(top is None or at < top for at, _ in self.holds)
+
+    def enter(self, event: Event, after: Rollout, at: int) -> None:
+        """`event` led to `after` once `at` requests were over."""
+        self.rollout = after
+        if isinstance(event, Advance):
+            self.reached.setdefault(after.rung, at)
+            self.max_bp = max(self.max_bp, after.share_bp)
+        elif isinstance(event, StepDown):
+            self.step_downs.append(at)
+        elif isinstance(event, Hold):
+            self.holds.append((at, event.hold))
+        elif isinstance(event, RollBack):
+            self.rolled_back_at = at
