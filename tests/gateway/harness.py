@@ -1,4 +1,4 @@
-"""A whole gateway in this process's loop: the real server, client, spool and breaker; a store in memory; model servers beside it."""
+"""A whole gateway in this process's loop: real server, client, spool, breaker; a store in memory; model servers beside it."""
 
 import asyncio
 import time

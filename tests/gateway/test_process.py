@@ -1,0 +1,156 @@
+"""The process itself: `python -m gateway` on the embedded store, SIGTERM under open streams, restart without a store."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from gateway.snapshots import snapshot_of
+from tests.gateway.harness import KEY, KEYS, document, until
+from tests.gateway.model_server import DONE, ModelServer, begun, delta
+from tutelage.contracts.load import validated
+from tutelage.store.registry import open_store
+
+ASK = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+
+
+@dataclass
+class Process:
+    child: asyncio.subprocess.Process
+    lines: list[dict[str, Any]]
+
+    def said(self, event: str) -> dict[str, Any] | None:
+        return next((line for line in self.lines if line["event"] == event), None)
+
+    @property
+    def url(self) -> str:
+        serving = self.said("serving")
+        assert serving is not None
+        return f"http://127.0.0.1:{serving['port']}"
+
+    @property
+    def own_url(self) -> str:
+        serving = self.said("serving")
+        assert serving is not None
+        return f"http://127.0.0.1:{serving['own_port']}"
+
+    async def terminated(self) -> int:
+        self.child.terminate()
+        return await asyncio.wait_for(self.child.wait(), 15)
+
+
+@asynccontextmanager
+async def process(configuration: Path) -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "--config", str(configuration), stderr=asyncio.subprocess.PIPE
+    )
+    lines: list[dict[str, Any]] = []
+
+    async def read() -> None:
+        assert child.stderr is not None
+        async for line in child.stderr:
+            lines.append(json.loads(line))
+
+    reading = asyncio.ensure_future(read())
+    at_work = Process(child, lines)
+    try:
+        await until(lambda: at_work.said("serving") is not None or child.returncode is not None, 20)
+        yield at_work
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGKILL)
+            await child.wait()
+        await reading
+
+
+def written(path: Path, content: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def publish(content: dict[str, Any]) -> None:
+    settings = validated(content, "test")
+    store = open_store(settings.store.url)
+    for key in KEYS:
+        store.put_key(key)
+    store.publish(snapshot_of(settings).config)
+    store.close()
+
+
+async def test_a_drain_lets_open_streams_finish_and_cuts_late_ones_in_band(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    finish = asyncio.Event()
+
+    async def script(asked: Any) -> Any:
+        response = await begun(asked)
+        await response.write(delta("first"))
+        await (finish.wait() if asked.json.get("user") == "patient" else asyncio.Event().wait())
+        await response.write(DONE)
+        return response
+
+    teacher.script = script
+    content = document(teacher.url, student.url, tmp_path)
+    content["gateway"]["drain_deadline"] = "1s"
+    publish(content)
+    async with process(written(tmp_path / "tutelage.yaml", content)) as gateway, httpx.AsyncClient() as client:
+        headers = {"authorization": f"Bearer {KEY}"}
+
+        async def stream(user: str) -> str:
+            body = {**ASK, "stream": True, "user": user}
+            answer = await client.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+            return answer.text
+
+        patient, endless = asyncio.ensure_future(stream("patient")), asyncio.ensure_future(stream("endless"))
+        await until(lambda: len(teacher.asked) == 2)
+        ready = await client.get(f"{gateway.own_url}/readyz")
+        assert (ready.status_code, ready.json()["source"]) == (200, "store")
+        gateway.child.terminate()
+        await until(lambda: gateway.said("draining") is not None)
+        assert (await client.get(f"{gateway.own_url}/readyz")).status_code == 503
+        finish.set()
+        assert (await patient).endswith("data: [DONE]\n\n")
+        assert json.loads((await endless).split("data: ")[-1])["error"]["code"] == "gateway_shutdown"
+        assert await asyncio.wait_for(gateway.child.wait(), 15) == 0
+    ended = gateway.said("ended")
+    assert ended is not None
+    assert (ended["durable"], ended["in_queue"]) == (2, 0)
+
+
+async def test_without_its_store_it_starts_from_the_snapshot_on_disk(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    content = document(teacher.url, student.url, tmp_path)
+    publish(content)
+    configuration = written(tmp_path / "tutelage.yaml", content)
+    async with process(configuration) as gateway:
+        assert await gateway.terminated() == 0
+    for name in os.listdir(tmp_path):
+        if name.startswith("tutelage.db"):
+            (tmp_path / name).unlink()
+    (tmp_path / "tutelage.db").mkdir()
+    async with process(configuration) as gateway, httpx.AsyncClient() as client:
+        headers = {"authorization": f"Bearer {KEY}"}
+        answer = await client.post(f"{gateway.url}/v1/chat/completions", json=ASK, headers=headers)
+        assert answer.json()["choices"][0]["message"]["content"] == "I am teacher"
+        assert (await client.get(f"{gateway.own_url}/readyz")).json()["source"] == "disk"
+        metrics = (await client.get(f"{gateway.own_url}/metrics")).text
+        assert 'tutelage_gateway_requests_total{arm="teacher",route="chat",status="2xx"} 1.0' in metrics
+        assert await gateway.terminated() == 0
+
+
+async def test_a_configuration_that_cannot_be_used_ends_with_code_2(tmp_path: Path):
+    async with process(written(tmp_path / "tutelage.yaml", {"routes": {}})) as gateway:
+        assert await gateway.child.wait() == 2
+    failed = gateway.said("cannot start")
+    assert failed is not None
+    assert "upstreams" in failed["error"]
