@@ -27,6 +27,7 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Json
 from tutelage.contracts.settings import Settings
+from tutelage.control.snapshot import version_of
 from tutelage.store.apply import Applied, apply
 from tutelage.store.base import Store
 
@@ -111,7 +112,7 @@ def _drift(settings: Settings, name: str, rollout: Rollout | None) -> str | None
     route = settings.routes[name]
     if rollout is None or route.student is None:
         return None
-    declared = settings.upstreams[route.student].version
+    declared = version_of(route.student, settings.upstreams[route.student])
     if rollout.student != declared:
         return f"the configuration declares student {declared}, in force is {rollout.student}"
     if route.share is not None and route.share != rollout.share_bp:

@@ -4,7 +4,9 @@ Owns the rows of `base.SnapshotStore`, `RolloutStore`, `KeyStore` and `LeaseStor
 when it applies: `apply` decides, this commits. Whatever changes the snapshot raises the sequence in its transaction.
 """
 
+import math
 import sqlite3
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -210,10 +212,23 @@ def _write_key(connection: sqlite3.Connection, key: Key) -> None:
 
 
 def _write_decision(connection: sqlite3.Connection, decision: Decision) -> None:
-    connection.execute(
-        "INSERT OR IGNORE INTO decisions (id, route, body) VALUES (?, ?, ?)",
-        (decision.id, decision.route, _encode(decision)),
+    """Write a decision. JSON has no infinity: a detector that never saw a unit is left out, a cell's number is the
+    largest there is."""
+    kept = msgspec.structs.replace(
+        decision,
+        cells=tuple(
+            msgspec.structs.replace(cell, log_e=_finite(cell.log_e), threshold=_finite(cell.threshold))
+            for cell in decision.cells
+        ),
+        detectors={name: value for name, value in decision.detectors.items() if math.isfinite(value)},
     )
+    connection.execute(
+        "INSERT OR IGNORE INTO decisions (id, route, body) VALUES (?, ?, ?)", (kept.id, kept.route, _encode(kept))
+    )
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.copysign(sys.float_info.max, value)
 
 
 def _write_audit(connection: sqlite3.Connection, row: Audit) -> None:
