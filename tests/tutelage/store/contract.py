@@ -1,0 +1,465 @@
+"""What every store must do. A store's test file subclasses this and gives `open_another`.
+
+`store` and `other` are two connections to the same store, as two processes would have them.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from router.rollout import Phase
+from router.types import Direction, Sampling
+from tests.tutelage.store.made import (
+    audit,
+    change,
+    config,
+    decision,
+    epoch,
+    judgement,
+    key,
+    pair,
+    rollout,
+)
+from tutelage.contracts.errors import LeaseLost, StaleRevision
+from tutelage.contracts.records import CellNumbers, encode
+from tutelage.contracts.snapshot import decode_snapshot
+from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
+
+
+class StoreContract:
+    """The contract, role by role."""
+
+    @pytest.fixture
+    def open_another(self) -> Callable[[], Store]:
+        raise AssertionError("give a fixture `open_another` that opens the same store once more")
+
+    @pytest.fixture
+    def store(self, open_another: Callable[[], Store]) -> Iterator[Store]:
+        opened = open_another()
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def other(self, open_another: Callable[[], Store], store: Store) -> Iterator[Store]:
+        opened = open_another()
+        yield opened
+        opened.close()
+
+    # --- snapshot -----------------------------------------------------------------------------------------------------
+
+    def test_an_empty_store_has_no_snapshot(self, store: Store):
+        assert store.snapshot() is None
+        assert store.sequence() == 0
+
+    def test_the_snapshot_holds_what_was_committed(self, store: Store):
+        sampling = Sampling(forward_bp=10_000, salt="s", version=3)
+        store.publish(config())
+        store.commit(change(rollout(phase=Phase.HELD, holds=frozenset({"a", "b"})), 0, epoch=epoch()))
+        store.set_sampling("triage", sampling)
+        store.put_key(key())
+
+        snapshot = store.snapshot()
+
+        assert snapshot is not None
+        assert snapshot.config == config()
+        assert snapshot.rollouts == {"triage": rollout(phase=Phase.HELD, holds=frozenset({"a", "b"}))}
+        assert snapshot.samplings == {"triage": sampling}
+        assert snapshot.epochs == {"triage": epoch()}
+        assert snapshot.keys == (key(),)
+        assert snapshot.sequence == store.sequence() == 4
+        assert decode_snapshot(encode(snapshot)) == snapshot
+
+    def test_the_snapshot_shows_the_epoch_in_force_only(self, store: Store):
+        store.publish(config())
+        store.commit(change(rollout(), 0, epoch=epoch("e1")))
+        store.commit(change(rollout(revision=2, epoch="e2"), 1, epoch=epoch("e2")))
+        snapshot = store.snapshot()
+        assert snapshot is not None
+        assert snapshot.epochs == {"triage": epoch("e2")}
+
+    def test_each_change_of_the_snapshot_raises_the_sequence_and_others_see_it(self, store: Store, other: Store):
+        changes: list[Callable[[], object]] = [
+            lambda: store.publish(config()),
+            lambda: store.commit(change(rollout(), 0)),
+            lambda: store.set_sampling("triage", Sampling(version=1)),
+            lambda: store.put_key(key()),
+            lambda: store.revoke_key("k1", 9.0),
+        ]
+        for number, make in enumerate(changes, start=1):
+            make()
+            assert other.sequence() == number
+            assert store.sequence() == number
+
+    def test_what_changes_nothing_raises_no_sequence(self, store: Store):
+        store.publish(config())
+        store.set_sampling("triage", Sampling(version=1))
+        before = store.sequence()
+        assert store.publish(config()) == before
+        assert store.set_sampling("triage", Sampling(version=1)) == before
+        assert store.revoke_key("nobody", 1.0) is False
+        assert store.sequence() == before
+
+    def test_traffic_raises_no_sequence(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.claim("w", 1, 60.0, 2.0)
+        store.judged([judgement("p1")])
+        lease = store.acquire("control", "a", 10.0, 1.0)
+        assert lease is not None
+        store.fold(Fold(route="triage", folded=(store.unfolded("triage", 1)[0].order,), gate_state=b"x", lease=lease))
+        store.refuse(decision("d1"))
+        store.audit(audit())
+        assert store.sequence() == 0
+
+    def test_a_snapshot_is_one_state_while_others_write(self, store: Store, other: Store):
+        """Two keys are always written with the same label, one commit each, behind a new configuration."""
+        store.publish(config("0"))
+        store.put_key(key("a", label="0"))
+        stop = threading.Event()
+
+        def write() -> None:
+            for number in range(1, 150):
+                other.put_key(key("a", label=str(number)))
+            stop.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        seen = []
+        while not stop.is_set():
+            snapshot = store.snapshot()
+            assert snapshot is not None
+            seen.append((snapshot.sequence, int(snapshot.keys[0].label)))
+        writer.join()
+        assert seen == sorted(seen)
+        assert all(sequence == label + 2 for sequence, label in seen)
+
+    # --- rollouts -----------------------------------------------------------------------------------------------------
+
+    def test_a_rollout_is_read_as_committed(self, store: Store, other: Store):
+        assert store.rollout("triage") is None
+        store.commit(change(rollout(holds=frozenset({"judge"}), entered_at=3.5), 0))
+        assert other.rollout("triage") == rollout(holds=frozenset({"judge"}), entered_at=3.5)
+
+    @pytest.mark.parametrize("expected", [0, 2])
+    def test_a_stale_revision_changes_nothing(self, store: Store, other: Store, expected: int):
+        store.commit(change(rollout(), 0))
+        with pytest.raises(StaleRevision) as refused:
+            other.commit(change(rollout(revision=9, share_bp=500), expected))
+        assert (refused.value.expected, refused.value.actual) == (expected, 1)
+        assert store.rollout("triage") == rollout()
+        assert len(store.history("triage")) == len(store.audits()) == 1
+        assert store.sequence() == 1
+
+    def test_of_many_writers_at_one_revision_one_wins(self, store: Store, open_another: Callable[[], Store]):
+        store.commit(change(rollout(), 0))
+        outcomes: list[str] = []
+
+        def race(writer: int) -> None:
+            mine = open_another()
+            try:
+                mine.commit(change(rollout(revision=2, share_bp=writer), 1))
+                outcomes.append(f"won {writer}")
+            except StaleRevision:
+                outcomes.append("lost")
+            finally:
+                mine.close()
+
+        threads = [threading.Thread(target=race, args=(writer,)) for writer in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [winner] = [outcome for outcome in outcomes if outcome != "lost"]
+        assert outcomes.count("lost") == 5
+        after = store.rollout("triage")
+        assert after is not None
+        assert f"won {after.share_bp}" == winner
+
+    def test_history_is_newest_first_and_of_one_route(self, store: Store):
+        for number in range(4):
+            store.refuse(decision(f"d{number}"))
+        store.refuse(decision("elsewhere", route="other"))
+        assert [row.id for row in store.history("triage", limit=3)] == ["d3", "d2", "d1"]
+
+    def test_a_decision_with_infinite_numbers_can_be_read(self, store: Store):
+        never, above = float("-inf"), float("inf")
+        cell = CellNumbers(cell="c", n=0, mean_d=None, log_e=never, threshold=above)
+        store.refuse(decision("d1", detectors={"back": never, "down": 1.5}, cells=(cell,)))
+        [read] = store.history("triage")
+        assert read.detectors == {"down": 1.5}
+        assert read.cells[0].log_e < -1e300
+        assert read.cells[0].threshold > 1e300
+
+    def test_audits_are_newest_first(self, store: Store):
+        store.audit(audit("first"))
+        store.audit(audit("second"))
+        assert [row.action for row in store.audits()] == ["second", "first"]
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    def test_a_key_is_revoked_once(self, store: Store, other: Store):
+        store.put_key(key())
+        assert store.revoke_key("k1", 9.0) is True
+        assert store.revoke_key("k1", 10.0) is False
+        assert other.keys() == (key(revoked_at=9.0),)
+
+    def test_a_key_of_the_same_id_replaces(self, store: Store):
+        store.put_key(key(label="old"))
+        store.put_key(key(label="new"))
+        assert [kept.label for kept in tuple(store.keys())] == ["new"]
+
+    # --- lease --------------------------------------------------------------------------------------------------------
+
+    def test_the_lease_is_one_holders_until_it_expires(self, store: Store, other: Store):
+        first = store.acquire("control", "a", 10.0, 0.0)
+        assert first is not None
+        assert other.acquire("control", "b", 10.0, 9.9) is None
+        taken = other.acquire("control", "b", 10.0, 10.0)
+        assert taken is not None
+        assert taken.token > first.token
+        assert store.acquire("control", "a", 10.0, 11.0) is None
+
+    def test_renewing_keeps_the_token(self, store: Store):
+        first = store.acquire("control", "a", 10.0, 0.0)
+        again = store.acquire("control", "a", 10.0, 5.0)
+        assert first is not None
+        assert again == Lease(name="control", holder="a", token=first.token, expires_at=15.0)
+
+    def test_a_released_lease_is_free_and_fenced(self, store: Store, other: Store):
+        first = store.acquire("control", "a", 10.0, 0.0)
+        assert first is not None
+        store.release(first)
+        with pytest.raises(LeaseLost):
+            store.commit(change(rollout(), 0, first))
+        second = other.acquire("control", "b", 10.0, 1.0)
+        assert second is not None
+        assert second.token > first.token
+        store.release(first)
+        assert other.acquire("control", "b", 10.0, 2.0) == Lease(
+            name="control", holder="b", token=second.token, expires_at=12.0
+        )
+
+    def test_a_fenced_out_writer_changes_nothing(self, store: Store, other: Store):
+        old = store.acquire("control", "a", 10.0, 0.0)
+        new = other.acquire("control", "b", 10.0, 50.0)
+        with pytest.raises(LeaseLost):
+            store.commit(change(rollout(), 0, old))
+        assert store.rollout("triage") is None
+        assert store.history("triage") == []
+        other.commit(change(rollout(), 0, new))
+        assert store.rollout("triage") == rollout()
+
+    # --- join and queue -----------------------------------------------------------------------------------------------
+
+    def test_joining_is_idempotent(self, store: Store):
+        joined = Joined(
+            pairs=[pair("p1", 1.0)],
+            excluded=[Exclusion(id="x1", route="triage", epoch="e1", reason="shed", at=1.0)],
+            waiting={("h1", "p9"): b'{"route":"triage"}'},
+            positions={"g1": 7},
+        )
+        store.join(joined)
+        store.claim("w", 10, 60.0, 2.0)
+        store.join(joined)
+        assert store.claim("w", 10, 60.0, 3.0) == []
+        assert store.depth("triage").by_exclusion == {"shed": 1}
+        assert store.waiting_halves() == [b'{"route":"triage"}']
+        assert store.positions() == {"g1": 7}
+
+    def test_a_half_that_was_used_waits_no_more(self, store: Store):
+        store.join(Joined(waiting={("h1", "p1"): b"1", ("h2", "p2"): b"2"}))
+        store.join(Joined(pairs=[pair("p1", 1.0)], done=["h1"]))
+        assert store.waiting_halves() == [b"2"]
+
+    def test_claims_are_oldest_first_and_whole(self, store: Store):
+        pairs = [pair(f"p{number}", float(number)) for number in (3, 1, 2)]
+        store.join(Joined(pairs=pairs))
+        claimed = store.claim("w", 2, 60.0, 10.0)
+        assert [row.pair for row in claimed] == [pair("p1", 1.0), pair("p2", 2.0)]
+        assert {(row.until, row.deliveries) for row in claimed} == {(70.0, 1)}
+
+    def test_a_claimed_pair_comes_back_when_no_judgement_comes(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.claim("w1", 1, 60.0, 10.0)
+        assert other.claim("w2", 1, 60.0, 69.9) == []
+        [again] = other.claim("w2", 1, 60.0, 70.0)
+        assert again.deliveries == 2
+
+    def test_a_requeued_pair_waits_for_its_time(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.claim("w", 1, 60.0, 10.0)
+        store.requeue("p1", 20.0)
+        assert store.claim("w", 1, 60.0, 19.0) == []
+        assert [row.pair.id for row in store.claim("w", 1, 60.0, 20.0)] == ["p1"]
+
+    def test_excluded_pairs_are_counted_and_not_queued(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0, excluded="parity"), pair("p2", 2.0)]))
+        assert [row.pair.id for row in store.claim("w", 10, 60.0, 3.0)] == ["p2"]
+        depth = store.depth("triage")
+        assert (depth.waiting, depth.oldest_admitted_at, depth.by_exclusion) == (1, 2.0, {"parity": 1})
+
+    def test_claims_of_many_workers_never_overlap(self, store: Store, open_another: Callable[[], Store]):
+        store.join(Joined(pairs=[pair(f"p{number:03}", float(number)) for number in range(200)]))
+        taken: list[str] = []
+
+        def work(worker: str) -> None:
+            mine = open_another()
+            while claimed := mine.claim(worker, 7, 600.0, 1000.0):
+                taken.extend(row.pair.id for row in claimed)
+            mine.close()
+
+        threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(taken) == len(set(taken)) == 200
+
+    # --- judgements ---------------------------------------------------------------------------------------------------
+
+    def test_a_judged_pair_leaves_the_queue(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.judged([judgement("p1", -0.5)])
+        assert store.claim("w", 1, 60.0, 1e9) == []
+        assert store.judgements("p1") == [judgement("p1", -0.5)]
+        assert (store.depth("triage").waiting, store.depth("triage").scored) == (0, 1)
+
+    def test_judgements_upsert_by_pair_rubric_and_method(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.judged([judgement("p1", 0.0), judgement("p1", 0.1, method="judge")])
+        store.judged([judgement("p1", 0.2), judgement("p1", 0.3, rubric="triage@2")])
+        assert sorted(row.d or 0.0 for row in store.judgements("p1")) == [0.1, 0.2, 0.3]
+
+    def test_the_judgement_of_a_pair_that_is_gone_is_dropped(self, store: Store):
+        store.judged([judgement("nobody")])
+        assert store.judgements("nobody") == []
+
+    def test_pairs_are_read_back_newest_first(self, store: Store):
+        store.join(Joined(pairs=[pair(f"p{number}", float(number)) for number in range(5)]))
+        assert [row.id for row in store.pairs("triage", 2)] == ["p4", "p3"]
+        assert [row.id for row in store.pairs("triage", 2, before=3.0)] == ["p2", "p1"]
+        assert store.pair("p0") == pair("p0", 0.0)
+        assert store.pair("p9") is None
+
+    def test_traffic_counts_one_direction_without_the_excluded(self, store: Store):
+        store.join(
+            Joined(
+                pairs=[
+                    pair("p1", 1.0),
+                    pair("p2", 2.0),
+                    pair("p3", 3.0, direction=Direction.REVERSE),
+                    pair("p4", 4.0, excluded="parity"),
+                    pair("p5", 5.0, route="other"),
+                ]
+            )
+        )
+        assert store.traffic("triage", Direction.FORWARD, 0.0) == 2
+        assert store.traffic("triage", Direction.FORWARD, 1.0) == 1
+        assert store.traffic("triage", Direction.REVERSE, 0.0) == 1
+
+    def test_purge_deletes_content_past_its_time_and_nothing_else(self, store: Store):
+        store.join(
+            Joined(
+                pairs=[pair("p1", 1.0), pair("p2", 2.0), pair("q1", 1.0, route="other")],
+                waiting={
+                    ("old", "x"): b'{"route":"triage","admitted_at":1.0}',
+                    ("shadow", "y"): b'{"route":"triage","ended_at":1.5}',
+                    ("new", "z"): b'{"route":"triage","admitted_at":2.5}',
+                },
+            )
+        )
+        store.judged([judgement("p1"), judgement("p2")])
+        assert store.purge("triage", 2.0) == 1
+        assert store.pair("p1") is None
+        assert store.judgements("p1") == []
+        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["p2"]
+        assert store.pair("q1") is not None
+        assert store.waiting_halves() == [b'{"route":"triage","admitted_at":2.5}']
+        assert store.purge("triage", 2.0) == 0
+
+    # --- gates --------------------------------------------------------------------------------------------------------
+
+    def judge_all(self, store: Store, *pairs: str) -> None:
+        store.judged([judgement(name) for name in pairs])
+
+    def test_unfolded_is_in_order_of_admission(self, store: Store):
+        store.join(Joined(pairs=[pair("b", 1.0), pair("a", 1.0), pair("c", 0.5), pair("d", 0.1, route="other")]))
+        self.judge_all(store, "a", "b", "c", "d")
+        assert [row.pair.id for row in store.unfolded("triage", 2)] == ["c", "a"]
+        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["c", "a", "b"]
+
+    def test_a_pair_with_several_judgements_is_folded_by_the_first(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.judged([judgement("p1", -0.25, method="judge")])
+        store.judged([judgement("p1", 1.0, method="human")])
+        [scored] = store.unfolded("triage", 10)
+        assert scored.judgement == judgement("p1", -0.25, method="judge")
+
+    def test_a_fold_is_once_and_keeps_the_state(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0)]))
+        self.judge_all(store, "p1", "p2")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        first, second = (row.order for row in store.unfolded("triage", 10))
+
+        assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
+        assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
+
+        assert other.gate_state("triage") == b"one"
+        assert [row.order for row in other.unfolded("triage", 10)] == [second]
+        self.judge_all(store, "p1")
+        assert [row.order for row in store.unfolded("triage", 10)] == [second]
+        assert store.depth("triage").scored == 2
+
+    def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        self.judge_all(store, "p1")
+        [scored] = store.unfolded("triage", 10)
+        old = store.acquire("control", "a", 10.0, 0.0)
+        new = other.acquire("control", "b", 10.0, 50.0)
+        assert old is not None
+        assert new is not None
+        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        assert store.gate_state("triage") is None
+        assert other.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"new", lease=new)) is True
+
+    def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
+        store.join(
+            Joined(
+                pairs=[
+                    pair("a1", 1.0, sticky_key="a"),
+                    pair("a2", 2.0, sticky_key="a"),
+                    pair("b1", 1.5, sticky_key="b"),
+                    pair("busy", 9.0, sticky_key="a-busy"),
+                    pair("unjudged", 1.0, sticky_key="z"),
+                ]
+            )
+        )
+        self.judge_all(store, "a1", "a2", "b1", "busy")
+        found = store.silent("triage", idle_since=5.0, overdue_since=0.0, limit=10)
+        assert [(turns.key, [row.pair.id for row in turns.scored]) for turns in found] == [
+            ("b", ["b1"]),
+            ("a", ["a1", "a2"]),
+        ]
+        assert [turns.key for turns in store.silent("triage", 5.0, 0.0, 1)] == ["b"]
+
+    def test_a_key_waits_for_its_last_judgement_until_it_is_overdue(self, store: Store):
+        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
+        self.judge_all(store, "a1")
+        assert store.silent("triage", idle_since=5.0, overdue_since=1.9, limit=10) == []
+        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
+        assert [row.pair.id for row in turns.scored] == ["a1"]
+        assert len(turns.overdue) == 1
+
+    def test_an_overdue_turn_that_was_folded_is_judged_in_vain(self, store: Store):
+        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
+        self.judge_all(store, "a1")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
+        orders = (*(row.order for row in turns.scored), *turns.overdue)
+        assert store.fold(Fold(route="triage", folded=orders, gate_state=b"x", lease=lease)) is True
+        assert store.claim("w", 10, 60.0, 1e9) == []
+        self.judge_all(store, "a2")
+        assert store.unfolded("triage", 10) == ()
+        assert store.silent("triage", 5.0, 2.0, 10) == []
