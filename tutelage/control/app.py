@@ -37,12 +37,19 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def application(desk: Desk, scrape: Callable[[], bytes], alive: Callable[[], bool]) -> FastAPI:
     """The admin plane over `desk`. `scrape` gives the metrics, `alive` tells whether the loop still turns."""
-    app = FastAPI(title="Tutelage admin plane", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Tutelage admin plane",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     app.state.desk = desk
     for router in ROUTERS:
         app.include_router(router)
     _answer_errors(app)
-    app.add_middleware(Bounded)
+    app.add_middleware(Front)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -62,8 +69,8 @@ def application(desk: Desk, scrape: Callable[[], bytes], alive: Callable[[], boo
     return app
 
 
-class Bounded:
-    """Refuses bodies above `BODY_BYTES` before they are read: nobody needs them here, and keys are checked later."""
+class Front:
+    """Before anything else: bodies above `BODY_BYTES` are refused unread, and a slash at a path's end means nothing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,7 +86,7 @@ class Bounded:
             refusal = of_status(_TOO_LARGE, words)
             await _json(_TOO_LARGE, refusal.body(), {"connection": "close"})(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope | {"path": scope["path"].rstrip("/") or "/"}, receive, send)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -39,6 +39,7 @@ EVENTS_PER_LOOK = 8
 FACTS_EVERY_S = 1.0
 CELLS_EVERY_S = 1.0
 REFUSAL = "Stay"
+REFUSALS_READ = 100
 
 
 @dataclass(slots=True)
@@ -51,7 +52,8 @@ class _Memory:
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
     revision: int = 0
-    refused: str | None = None
+    refused: set[str] = field(default_factory=set)
+    refused_at: int = 0
     evidence_began: int = 0
     losses_before: dict[str, int] = field(default_factory=dict)
 
@@ -91,13 +93,14 @@ class Gatekeeper:
         if memory is None:
             body = self._store.gate_state(rollout.route)
             state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
-            memory = _Memory(state=state, refused=self._last_refusal(rollout.route))
+            memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
             self._routes[rollout.route] = memory
         return memory
 
-    def _last_refusal(self, route: str) -> str | None:
-        latest = next(iter(self._store.history(route, 1)), None)
-        return kind_of(latest.reason) if latest is not None and latest.event == REFUSAL else None
+    def _refusals(self, rollout: Rollout) -> set[str]:
+        """What has been recorded of this revision already."""
+        decisions = self._store.history(rollout.route, REFUSALS_READ)
+        return {kind_of(d.reason) for d in decisions if d.event == REFUSAL and d.revision_to == rollout.revision}
 
     def _fold(self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
         """State and marks in one transaction; the state in memory follows only where the store took it."""
@@ -133,7 +136,6 @@ class Gatekeeper:
             moved = self._apply(rollout, ruling, lease)
             if moved is None:
                 return
-            memory.refused = None
             rollout = moved
 
     def _apply(self, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
@@ -169,11 +171,13 @@ class Gatekeeper:
     def _refuse(
         self, memory: _Memory, rollout: Rollout, epoch: Epoch, ruling: controller.Ruling, *, now: float
     ) -> None:
-        """Record why nothing moves where the reason is another one than before, not where only its numbers changed."""
+        """Record why nothing moves: each reason once per revision, however often its numbers change or it returns."""
+        if memory.refused_at != rollout.revision:
+            memory.refused, memory.refused_at = set(), rollout.revision
         kind = kind_of(ruling.reason)
-        if kind == memory.refused:
+        if kind in memory.refused:
             return
-        memory.refused = kind
+        memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
         decision = refusal(rollout, ruling, seen, id=self._new_id(now), at=now)
         self._store.refuse(decision)

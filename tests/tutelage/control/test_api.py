@@ -242,3 +242,7 @@ async def test_a_body_that_cannot_be_read_is_a_clear_400(admin: httpx.AsyncClien
     reply = await admin.put(f"{AT}/share", content=body, headers=headers)
     assert reply.status_code == 400
     fault(reply)
+
+
+async def test_a_slash_at_the_end_changes_nothing(admin: httpx.AsyncClient):
+    assert (await admin.get(f"{AT}/")).json() == (await admin.get(AT)).json()
