@@ -18,7 +18,7 @@ import msgspec
 from tutelage.contracts.records import Answer, Json, Usage
 
 MALFORMED = "malformed"
-STREAM_ERROR = "stream_error"
+ERROR_EVENT = "error_event"
 TRUNCATED = "truncated"
 
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
@@ -97,7 +97,7 @@ def _read_chat(body: dict[str, Any]) -> Reading:
     """`chat.completions`, and `completions`, whose choices have `text` instead of `message`."""
     choices = sorted(_objects(body.get("choices")), key=lambda choice: _index(choice.get("index")))
     if "choices" not in body:
-        return Reading(error=STREAM_ERROR if "error" in body else MALFORMED)
+        return Reading(error=ERROR_EVENT if "error" in body else MALFORMED)
     first = choices[0] if choices else {}
     return Reading(
         answer=_answer([_message_of(choice) for choice in choices], first.get("finish_reason"), first.get("logprobs")),
@@ -143,7 +143,7 @@ def _read_response(body: dict[str, Any]) -> Reading:
     return Reading(
         answer=_answer([message], "stop" if status == "completed" else reason or status, None),
         usage=read_usage(body.get("usage")),
-        error=STREAM_ERROR if status == "failed" else None,
+        error=ERROR_EVENT if status == "failed" else None,
     )
 
 
@@ -243,7 +243,7 @@ def _read_chat_stream(body: bytes) -> Reading:
     events = _events(body)
     for event in events.values:
         if event.get("error") is not None:
-            error = STREAM_ERROR
+            error = ERROR_EVENT
         if (counted := event.get("usage")) is not None:
             usage = read_usage(counted) or usage
         fingerprint = fingerprint or _text(event.get("system_fingerprint"))
@@ -274,7 +274,7 @@ def _read_response_stream(body: bytes) -> Reading:
         if kind == "response.output_text.delta":
             text.append(_text(event.get("delta")) or "")
         elif kind == "error":
-            error = STREAM_ERROR
+            error = ERROR_EVENT
     answer = _answer([{"role": "assistant", "content": "".join(text)}], None, None) if text else None
     return Reading(answer=answer, error=error or TRUNCATED, broke=True)
 

@@ -142,7 +142,7 @@ def test_a_finish_reason_ends_a_stream_without_done():
 
 def test_an_error_inside_a_stream_is_told():
     reading = read(sse([delta(content="x"), {"error": {"message": "overloaded"}}], end=""))
-    assert (reading.error, reading.broke) == ("stream_error", True)
+    assert (reading.error, reading.broke) == ("error_event", True)
 
 
 @given(cuts=st.lists(st.integers(0, 2_000), max_size=30), newline=st.sampled_from(["\n", "\r\n"]))
