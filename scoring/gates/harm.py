@@ -1,7 +1,7 @@
 """Gates: three e-Shiryaev-Roberts detectors of a student that has become worse than δ_r.
 
 On average at least A pairs pass before a false alarm: `hold` freezes promotion (A = 100), `step_down` gives up one rung
-(1,000), `roll_back` goes back to shadow (10,000). A hold that stands is lifted at half its level, so that a statistic
+(1,000), `roll_back` goes back to shadow (10,000). A hold that stands is lifted at 80, so that a statistic
 that wavers about the level does not move the rollout with every pair.
 """
 
@@ -14,13 +14,13 @@ DETECTOR = "detector"
 """The hold's name on the rollout."""
 
 A_HOLD = 100.0
-A_RELEASE = 50.0
+A_RELEASE = 80.0
 A_DOWN = 1_000.0
 A_BACK = 10_000.0
 
 
 def warm(view: View) -> Finding:
-    """FAIL when the hold detector reaches 100, and until it has fallen below 50."""
+    """FAIL when the hold detector reaches 100, and until it has fallen below 80."""
     return _alarm(view, "hold", A_RELEASE if DETECTOR in view.rollout.holds else A_HOLD)
 
 

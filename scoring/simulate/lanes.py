@@ -182,8 +182,12 @@ class Lanes:
 
 
 _BY_ROW = frozenset(
-    ["capital", "against", "counts", "fresh_capital", "fresh_counts", "fresh_n", "reached", "detectors", "need", "dwells_until", "climbs", "live", "share", "hopeless", "held"]
+    {
+        *("capital", "against", "counts", "fresh_capital", "fresh_counts", "fresh_n", "reached", "detectors"),
+        *("need", "dwells_until", "climbs", "live", "share", "hopeless", "held"),
+    }
 )
+"""Everything that has one row per rollout."""
 
 
 def _reaches(capital: FloatArray, prior: Prior, need: FloatArray, candidates: BoolArray) -> BoolArray:

@@ -19,15 +19,12 @@ class Story:
     step_downs: list[int] = field(default_factory=list)
     holds: list[tuple[int, str]] = field(default_factory=list)
     rolled_back_at: int | None = None
-    forward: int = 0
-    reverse: int = 0
     max_bp: int = 0
 
     @property
     def frozen(self) -> bool:
-        """Whether any hold stood on the way, before the last rung was reached."""
-        top = self.reached.get(self.rollout.ladder.top)
-        return any(top is None or at < top for at, _ in self.holds)
+        """Whether a hold stands at the end, or the run was rolled back."""
+        return bool(self.rollout.holds) or self.rolled_back_at is not None
 
     def enter(self, event: Event, after: Rollout, at: int) -> None:
         """`event` led to `after` once `at` requests were over."""
