@@ -31,7 +31,7 @@ class Scanner:
 
     def __init__(self, strip_usage: bool) -> None:  # noqa: FBT001 the one thing that two streams differ in
         self._strip = strip_usage
-        self._pending = b""
+        self._pending = bytearray()
         self.events = 0
         """Events with data so far."""
         self.done = False
@@ -52,10 +52,10 @@ class Scanner:
             self.events += 1
             self.inside = False
             return chunk
-        data = self._pending + chunk
-        out = self._whole_events(data)
+        out = self._whole_events(chunk)
         if len(self._pending) > MAX_EVENT_BYTES:
-            out, self._pending = (out + self._pending if self._strip else out), b""
+            out += self.rest()
+            self._pending = bytearray()
             self.inside = True
         elif not self._strip:
             self.inside = bool(self._pending)
@@ -63,23 +63,25 @@ class Scanner:
 
     def rest(self) -> bytes:
         """What was held back of an unfinished event when the stream ended; only the end of one that broke off."""
-        rest, self._pending = self._pending if self._strip else b"", b""
-        return rest
+        return bytes(self._pending) if self._strip else b""
 
     def _marked(self, chunk: bytes) -> bool:
         return b'"error"' in chunk or b"[DONE]" in chunk or (self._strip and b'"usage"' in chunk)
 
-    def _whole_events(self, data: bytes) -> bytes:
-        """Read every complete event of `data`, remember the rest; the events that stay."""
+    def _whole_events(self, chunk: bytes) -> bytes:
+        """Read every event that `chunk` completes, remember the rest; the events that stay. What was searched is not again."""
+        data = self._pending
+        searched = max(0, len(data) - 3)
+        data += chunk
         out: list[bytes] = []
         start = 0
-        for match in _END_OF_EVENT.finditer(data):
+        for match in _END_OF_EVENT.finditer(data, searched):
             end = match.end()
             if end == len(data) and data.endswith(b"\r\n\r"):
                 break  # the LF of this CRLF is still to come
-            out.append(self._event(data[start:end]))
+            out.append(self._event(bytes(data[start:end])))
             start = end
-        self._pending = data[start:]
+        self._pending = data[start:] if start else data
         return b"".join(out) if self._strip else b""
 
     def _event(self, event: bytes) -> bytes:

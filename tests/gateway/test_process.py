@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -86,6 +85,12 @@ def publish(content: dict[str, Any]) -> None:
     store.close()
 
 
+def ruin_store(data_dir: Path) -> None:
+    for path in data_dir.glob("tutelage.db*"):
+        path.unlink()
+    (data_dir / "tutelage.db").mkdir()
+
+
 async def test_a_drain_lets_open_streams_finish_and_cuts_late_ones_in_band(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
@@ -134,10 +139,7 @@ async def test_without_its_store_it_starts_from_the_snapshot_on_disk(
     configuration = written(tmp_path / "tutelage.yaml", content)
     async with process(configuration) as gateway:
         assert await gateway.terminated() == 0
-    for name in os.listdir(tmp_path):
-        if name.startswith("tutelage.db"):
-            (tmp_path / name).unlink()
-    (tmp_path / "tutelage.db").mkdir()
+    ruin_store(tmp_path)
     async with process(configuration) as gateway, httpx.AsyncClient() as client:
         headers = {"authorization": f"Bearer {KEY}"}
         answer = await client.post(f"{gateway.url}/v1/chat/completions", json=ASK, headers=headers)
