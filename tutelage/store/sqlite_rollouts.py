@@ -196,7 +196,8 @@ def holds(connection: sqlite3.Connection, lease: Lease) -> bool:
 
 
 _EPOCHS_IN_FORCE = """
-    SELECT rollouts.route, epochs.body FROM rollouts JOIN epochs ON epochs.id = rollouts.epoch ORDER BY rollouts.route
+    SELECT rollouts.route, epochs.body FROM rollouts JOIN epochs ON epochs.id = rollouts.epoch
+    AND epochs.route = rollouts.route ORDER BY rollouts.route
 """
 
 

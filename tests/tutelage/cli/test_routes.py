@@ -1,0 +1,292 @@
+import getpass
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from router.rollout import OPERATOR, Advance, Phase, Rollout
+from router.types import Direction
+from scoring.gates import controller
+from tests.tutelage.cli.conftest import Site
+from tests.tutelage.store.made import epoch
+from tests.tutelage.store.made import rollout as other_rollout
+from tutelage.cli.routes import share_of
+from tutelage.contracts.ids import uuid7
+from tutelage.contracts.records import CellNumbers, Unit
+from tutelage.store import database
+from tutelage.store.apply import apply, create
+from tutelage.store.base import Fold
+
+ESCAPE = "\x1b[31m\x07"
+
+
+def standing(site: Site, route: str = "triage") -> Rollout:
+    rollout = site.store.rollout(route)
+    assert rollout is not None
+    return rollout
+
+
+@pytest.fixture
+def unreachable(begun: Site, monkeypatch) -> Any:
+    """The store is locked by somebody who never lets go."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    blocker = sqlite3.connect(begun.data_dir / "tutelage.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    yield begun
+    blocker.close()
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "phase", "share_bp", "event"),
+    [
+        (("split", "triage", "2.5%"), Phase.MANUAL, 250, "SetShare"),
+        (("pause", "triage"), Phase.HELD, 0, "Pause"),
+        (("promote", "triage"), Phase.RAMPING, 100, "Promote"),
+        (("rollback", "triage"), Phase.ROLLED_BACK, 0, "Rollback"),
+    ],
+)
+def test_a_verb_moves_the_rollout_in_the_users_name(
+    begun: Site, verb: tuple[str, ...], phase: Phase, share_bp: int, event: str
+):
+    answered = begun.run(*verb, "--reason", "we looked", "--json")
+    assert answered.code == 0
+    assert (answered.document["phase"], answered.document["share_bp"]) == (phase, share_bp)
+    after = standing(begun)
+    assert (after.phase, after.share_bp, after.revision) == (phase, share_bp, 3)
+    decision = begun.store.history("triage")[0]
+    assert (decision.event, decision.actor, decision.reason) == (event, f"cli:{getpass.getuser()}", "we looked")
+
+
+def test_resume_ends_a_pause(begun: Site):
+    begun.run("pause", "triage")
+    assert OPERATOR in standing(begun).holds
+    assert begun.run("resume", "triage").code == 0
+    assert standing(begun).phase is Phase.SHADOW
+
+
+def test_resume_after_a_rollback_opens_an_attempt_with_another_salt(begun: Site):
+    begun.run("rollback", "triage")
+    before = standing(begun)
+    assert begun.run("resume", "triage").code == 0
+    after = standing(begun)
+    assert after.attempt == before.attempt + 1
+    assert after.salt != before.salt
+
+
+def test_a_promotion_past_the_evidence_waives_the_guarantee_and_says_so(begun: Site):
+    answered = begun.run("promote", "triage")
+    assert "the guarantee is waived in your name" in answered.out
+    assert standing(begun).waived_by == f"cli:{getpass.getuser()}"
+
+
+def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
+    rollout, declared = standing(begun), epoch()
+    units = [
+        Unit(
+            id=f"u{number}",
+            route="triage",
+            epoch=declared.id,
+            direction=Direction.FORWARD,
+            revision=rollout.revision,
+            key=f"k{number}",
+            d=0.5,
+            first_at=3.0,
+            last_at=3.0,
+        )
+        for number in range(200)
+    ]
+    state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
+    lease = begun.store.acquire("control", "test", 10.0, 0.0)
+    assert lease is not None
+    assert begun.store.fold(Fold(route="triage", folded=(), gate_state=controller.encode(state), lease=lease))
+
+    assert begun.run("explain", "triage", "--json").document["gates"]["proven"] is True
+    answered = begun.run("promote", "triage")
+
+    assert "waived" not in answered.out
+    assert standing(begun).confirmed is True
+    assert standing(begun).waived_by is None
+
+
+def test_kill_and_clear(begun: Site):
+    begun.run("split", "triage", "10")
+    assert begun.run("kill", "triage").code == 0
+    assert standing(begun).share_in_force_bp == 0
+    assert begun.run("clear", "triage").code == 0
+    assert standing(begun).share_in_force_bp == 1000
+
+
+def test_the_right_revision_is_let_through_and_a_stale_one_is_not(begun: Site):
+    assert begun.run("pause", "triage", "--revision", "2").code == 0
+    answered = begun.run("rollback", "triage", "--revision", "2")
+    assert answered.code == 3
+    assert "at revision 3, not 2" in answered.err
+    assert standing(begun).revision == 3
+
+
+def test_a_verb_that_does_not_apply_is_refused(begun: Site):
+    answered = begun.run("resume", "triage")
+    assert answered.code == 1
+    assert answered.out == ""
+    assert answered.err.startswith("tutelage: Resume does not apply to route 'triage' in phase SHADOW")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pause", "nowhere"), "no route 'nowhere'; there are fixed, plain, triage"),
+        (("pause", "plain"), "route 'plain' has no student"),
+        (("pause", "fixed"), "route 'fixed' is not published yet"),
+        (("kill", "../../etc"), "no route '../../etc'"),
+        (("status", "nowhere"), "no route 'nowhere'"),
+        (("explain", "plain"), "route 'plain' has no student"),
+        (("history", "nowhere"), "no route 'nowhere'"),
+    ],
+)
+def test_an_unknown_name_is_exit_code_3(begun: Site, arguments: tuple[str, ...], message: str):
+    answered = begun.run(*arguments)
+    assert answered.code == 3
+    assert message in answered.err
+
+
+@pytest.mark.parametrize(("text", "share_bp"), [("0", 0), ("10", 1000), ("2.5%", 250), ("0.01 %", 1), ("100%", 10_000)])
+def test_a_share_is_read_in_percent(text: str, share_bp: int):
+    assert share_of(text) == share_bp
+
+
+@pytest.mark.parametrize("text", ["", "101", "-1", "1e1", "0.001", "ten", "10%%", "nan", "1,5"])
+def test_what_is_no_share_is_refused(text: str):
+    with pytest.raises(typer.BadParameter, match="in percent"):
+        share_of(text)
+
+
+def test_a_bad_share_is_a_usage_error(begun: Site):
+    assert begun.run("split", "triage", "150").code == 2
+    assert standing(begun).revision == 2
+
+
+# --- kill without a store ---------------------------------------------------------------------------------------------
+
+
+def test_kill_leaves_a_file_where_the_store_is_out_of_reach(unreachable: Site):
+    answered = unreachable.run("kill", "triage", "--reason", "it burns")
+    file = unreachable.data_dir / "kill" / "triage"
+    assert answered.code == 0
+    assert "it burns" in file.read_text()
+    assert "out of reach" in answered.out
+    assert str(file) in answered.out
+
+
+def test_other_verbs_fail_with_exit_code_4_where_the_store_is_out_of_reach(unreachable: Site):
+    answered = unreachable.run("pause", "triage")
+    assert answered.code == 4
+    assert "locked" in answered.err
+
+
+def test_clear_removes_the_file_and_says_that_the_store_was_not_asked(unreachable: Site):
+    unreachable.run("kill", "triage")
+    answered = unreachable.run("clear", "triage")
+    assert answered.code == 4
+    assert "still stands" in answered.err
+    assert not (unreachable.data_dir / "kill" / "triage").exists()
+
+
+def test_clear_takes_back_a_kill_that_is_a_file_only(begun: Site):
+    file = begun.data_dir / "kill" / "triage"
+    file.parent.mkdir()
+    file.touch()
+    assert "KILLED on this host" in begun.run("status", "triage").out
+    assert begun.run("clear", "triage").code == 0
+    assert not file.exists()
+    assert begun.run("clear", "triage").code == 1
+
+
+def test_a_kill_of_an_unknown_route_leaves_no_file_anywhere(unreachable: Site, tmp_path: Path):
+    before = sorted(tmp_path.rglob("*"))
+    assert unreachable.run("kill", "../../nowhere").code == 3
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_status_lists_every_route(begun: Site):
+    answered = begun.run("status")
+    assert answered.code == 0
+    lines = answered.out.splitlines()
+    assert lines[0].startswith("fixed: no rollout yet")
+    assert lines[1].startswith("plain: gpt serves everything")
+    assert lines[2].startswith("triage: small@v7 SHADOW at 0.00 %, rung 0, attempt 1, revision 2")
+    documents = begun.run("status", "--json").document["routes"]
+    assert [row["route"] for row in documents] == ["fixed", "plain", "triage"]
+
+
+def test_status_of_one_route_is_its_document(begun: Site):
+    document = begun.run("status", "triage", "--json").document
+    assert (document["route"], document["phase"], document["revision"]) == ("triage", "SHADOW", 2)
+    assert document["queue"] == {"waiting": 0, "scored": 0, "oldest_admitted_at": None, "exclusions": {}}
+    assert document["drift"] is None
+
+
+def test_status_shows_where_the_configuration_says_otherwise(begun: Site):
+    begun.config.write_text(begun.config.read_text().replace("version: v7", "version: v8"))
+    assert "drift: the configuration declares student small@v8" in begun.run("status", "triage").out
+
+
+def test_explain_gives_the_last_decision_and_its_numbers(begun: Site):
+    cell = CellNumbers(cell="forward/all/quality", n=70, mean_d=0.012, log_e=2.5, threshold=1.609)
+    event = Advance(at=3.0, actor="controller", reason="it earned 1 %")
+    apply(
+        begun.store,
+        "triage",
+        event,
+        expected_revision=2,
+        new_id=uuid7,
+        cells=(cell,),
+        detectors={"down": 0.25},
+    )
+    answered = begun.run("explain", "triage")
+    assert answered.code == 0
+    assert "Advance  0 % → 1 %  SHADOW → RAMPING  by controller: it earned 1 %" in answered.out
+    assert "forward/all/quality: n 70, mean d 0.012, log E 2.500 against 1.609 (reached)" in answered.out
+    assert "detectors: down 0.250" in answered.out
+    assert "every required cell has passed: no" in answered.out
+
+
+def test_explain_as_json_holds_decision_and_gate(begun: Site):
+    document = begun.run("explain", "triage", "--json").document
+    assert document["decision"]["event"] == "Begin"
+    assert document["gates"]["proven"] is False
+    assert document["gates"]["blockers"]
+
+
+def test_explain_works_where_no_gate_reads_the_route(begun: Site):
+    create(begun.store, other_rollout("fixed"), epoch=None, actor="test", reason="made", at=1.0, new_id=uuid7)
+    answered = begun.run("explain", "fixed")
+    assert answered.code == 0
+    assert "no gate reads this route yet" in answered.out
+
+
+def test_history_is_newest_first(begun: Site):
+    begun.run("pause", "triage")
+    begun.run("resume", "triage")
+    lines = begun.run("history", "triage").out.splitlines()
+    assert [line.split()[3] for line in lines] == ["Resume", "Pause", "Begin", "Create"]
+    document = begun.run("history", "triage", "--limit", "2", "--json").document
+    assert [row["event"] for row in document["decisions"]] == ["Resume", "Pause"]
+
+
+def test_control_characters_never_reach_the_terminal(begun: Site):
+    begun.run("pause", "triage", "--reason", f"look{ESCAPE}here")
+    begun.run("keys", "create", "--label", f"mine{ESCAPE}")
+    for command in (("history", "triage"), ("explain", "triage"), ("keys", "list"), ("status", f"x{ESCAPE}")):
+        answered = begun.run(*command)
+        assert "\x1b" not in answered.out + answered.err
+        assert "\x07" not in answered.out + answered.err
+    assert "look\N{REPLACEMENT CHARACTER}[31m" in begun.run("history", "triage").out
+    assert begun.run("history", "triage", "--json").document["decisions"][0]["reason"] == f"look{ESCAPE}here"
