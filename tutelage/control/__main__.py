@@ -25,9 +25,10 @@ from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
+from tutelage.contracts.records import Spooled
 from tutelage.contracts.settings import Settings
 from tutelage.control.app import application
-from tutelage.control.chores import Retention, TeacherRate
+from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
 from tutelage.control.join import Tail
@@ -91,14 +92,20 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
     made = sources()
     data_dir = Path(settings.data_dir)
 
+    budget = ShadowBudget(store, settings)
+
+    def seen(record: Spooled) -> None:
+        metrics.saw_record(record)
+        budget.saw(record)
+
     parts = Parts(
         store=store,
         settings=settings,
         publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
-        tail=Tail(store, data_dir, metrics.saw_record),
+        tail=Tail(store, data_dir, seen),
         keeper=Gatekeeper(store, settings, metrics, made.new_id),
         metrics=metrics,
-        chores=(TeacherRate(store, settings), Retention(store, settings, metrics, data_dir)),
+        chores=(TeacherRate(store, settings), budget, Retention(store, settings, metrics, data_dir)),
     )
     holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     return Loop(parts, holder, time.time), store

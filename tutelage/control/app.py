@@ -86,7 +86,7 @@ class Front:
             refusal = of_status(_TOO_LARGE, words)
             await _json(_TOO_LARGE, refusal.body(), {"connection": "close"})(scope, receive, send)
             return
-        await self._app(scope | {"path": scope["path"].rstrip("/") or "/"}, receive, send)
+        await self._app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""What control does now and then: the rate of teacher shadows, retention.
+"""What control does now and then: the rate of teacher shadows, their daily budget, retention.
 
 Each chore knows when it is due by itself. Must not know the gate: rates follow traffic and budget, never scores.
 """
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import structlog
 
-from router.types import FULL_BP, Direction
+from router.types import FULL_BP, Direction, Sampling
 from tutelage.contracts.errors import StoreUnavailable
+from tutelage.contracts.records import ShadowAttempt, Spooled
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import snapshot as publication
@@ -55,6 +56,59 @@ class TeacherRate:
             if policy is not None:
                 self._store.set_sampling(name, policy)
                 log.info("teacher shadows at another rate", route=name, rate_bp=rate, student_per_day=round(per_day))
+
+
+class ShadowBudget:
+    """`shadow.max_usd_per_day`: when a route's shadow calls of a UTC day have cost that much, none is drawn until
+    the next.
+
+    Spend is counted from what this process has read: who takes over in the middle of a day begins at nothing. What
+    a call costs must be known (a price in the upstream's `cost` or in the price table), else it counts as nothing.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._caps = {
+            name: round(route.shadow.max_usd_per_day * 1e9)
+            for name, route in settings.routes.items()
+            if route.shadow.max_usd_per_day is not None
+        }
+        self._settings = settings
+        self._day = 0
+        self._spent_nusd: dict[str, int] = {}
+        self._stopped: dict[str, int] = {}
+
+    def saw(self, record: Spooled) -> None:
+        """Count a shadow call."""
+        if isinstance(record, ShadowAttempt) and record.route in self._caps and record.attempt is not None:
+            self._begin(int(record.ended_at // DAY_S))
+            if int(record.ended_at // DAY_S) == self._day:
+                before = self._spent_nusd.get(record.route, 0)
+                self._spent_nusd[record.route] = before + (record.attempt.cost_nusd or 0)
+
+    def do(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
+        self._begin(int(now // DAY_S))
+        for name, cap in self._caps.items():
+            current, spent = snapshot.samplings.get(name), self._spent_nusd.get(name, 0)
+            if current is None:
+                continue
+            if spent >= cap and name not in self._stopped:
+                self._stopped[name] = current.reverse_bp
+                self._put(name, current, 0, 0)
+                log.warning("shadow budget of the day is spent", route=name, usd=round(spent / 1e9, 2))
+            elif spent < cap and name in self._stopped:
+                self._put(name, current, self._settings.routes[name].shadow.student, self._stopped.pop(name))
+
+    def _begin(self, day: int) -> None:
+        if day > self._day:
+            self._day = day
+            self._spent_nusd.clear()
+
+    def _put(self, name: str, current: Sampling, student_bp: int, teacher_bp: int) -> None:
+        rates = self._settings.routes[name].shadow.model_copy(update={"student": student_bp})
+        policy = publication.sampling(rates, current, teacher_bp, str)
+        if policy is not None:
+            self._store.set_sampling(name, policy)
 
 
 class Retention:
