@@ -17,7 +17,19 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from router.rollout import Clear, Event, IllegalTransition, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare
+from router.rollout import (
+    Clear,
+    Event,
+    IllegalTransition,
+    Kill,
+    Mode,
+    Pause,
+    Promote,
+    Resume,
+    Rollback,
+    Rollout,
+    SetShare,
+)
 from router.types import FULL_BP
 from tutelage.cli import shown
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer
@@ -36,6 +48,8 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the his
 Revision = Annotated[int | None, typer.Option("--revision", help="Refuse unless the rollout is at this revision.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many decisions, newest first.")]
 NO_REASON = "no reason given"
+_LOOK_BACK = 1000
+"""How many decisions `explain` looks through for the last move."""
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%?")
 
 
@@ -62,18 +76,22 @@ def status(
 
 
 def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """Say why the share is what it is: the last decision, its numbers, and what the gate sees now."""
+    """Say why the share is what it is: the last move with its numbers, the last refusal, and what the gate sees now."""
     with opened(config) as (settings, store):
         rollout = _rollout(settings, store, route)
-        history = store.history(route, 1)
+        decisions = store.history(route, _LOOK_BACK)
         gate = _gate(store, route)
-    last = history[0] if history else None
+    last = decisions[0] if decisions else None
+    move = next((row for row in decisions if row.revision_to != row.revision_from), None)
     lines = [shown.rollout_words(rollout)]
-    if last is not None:
-        lines += [f"last: {shown.decision_words(last)}", *shown.evidence_words(last)]
-    lines += shown.gate_words(gate) if gate is not None else ["no gate reads this route yet"]
+    if move is not None:
+        lines += [f"last move: {shown.decision_words(move)}", *shown.evidence_words(move)]
+    if last is not None and last is not move:
+        lines.append(f"last refusal: {shown.decision_words(last)}")
+    lines += ["no gate reads this route"] if gate is None else shown.gate_words(gate)
     document = {
         **shown.rollout_document(rollout),
+        "move": msgspec.to_builtins(move),
         "decision": msgspec.to_builtins(last),
         "gates": gate,
     }
@@ -125,7 +143,7 @@ def _gate(store: Store, route: str) -> dict[str, Json] | None:
     from tutelage.control import gates
 
     snapshot = store.snapshot()
-    if snapshot is None or route not in snapshot.epochs:
+    if snapshot is None or route not in snapshot.epochs or snapshot.rollouts[route].mode is not Mode.GATED:
         return None
     document: dict[str, Json] = gates.document(gates.look(store, snapshot, route, time.time()))
     return document

@@ -63,7 +63,9 @@ def rollout_words(rollout: Rollout) -> str:
 
 def decision_words(decision: Decision) -> str:
     """One line: when, what, by whom and why."""
-    moved = f"{percent(decision.from_bp)} → {percent(decision.to_bp)}"
+    moved = percent(decision.to_bp)
+    if decision.from_bp != decision.to_bp:
+        moved = f"{percent(decision.from_bp)} → {moved}"
     phase = f"{decision.phase_from} → {decision.phase_to}" if decision.phase_from != decision.phase_to else ""
     what = "  ".join(part for part in (decision.event, moved, phase) if part)
     return f"{utc(decision.at)}  r{decision.revision_to}  {what}  by {decision.actor}: {decision.reason}"

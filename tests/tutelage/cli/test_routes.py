@@ -10,7 +10,7 @@ from router.rollout import OPERATOR, Advance, Phase, Rollout
 from router.types import Direction
 from scoring.gates import controller
 from tests.tutelage.cli.conftest import Site
-from tests.tutelage.store.made import epoch
+from tests.tutelage.store.made import decision, epoch
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
 from tutelage.contracts.ids import uuid7
@@ -58,8 +58,8 @@ def test_a_verb_moves_the_rollout_in_the_users_name(
     assert (answered.document["phase"], answered.document["share_bp"]) == (phase, share_bp)
     after = standing(begun)
     assert (after.phase, after.share_bp, after.revision) == (phase, share_bp, 3)
-    decision = begun.store.history("triage")[0]
-    assert (decision.event, decision.actor, decision.reason) == (event, f"cli:{getpass.getuser()}", "we looked")
+    written = begun.store.history("triage")[0]
+    assert (written.event, written.actor, written.reason) == (event, f"cli:{getpass.getuser()}", "we looked")
 
 
 def test_resume_ends_a_pause(begun: Site):
@@ -258,6 +258,17 @@ def test_explain_gives_the_last_decision_and_its_numbers(begun: Site):
     assert "every required cell has passed: no" in answered.out
 
 
+def test_explain_tells_the_last_move_from_the_refusals_after_it(begun: Site):
+    begun.store.refuse(decision("d1", event="Stay", revision_from=2, revision_to=2, reason="too early to say"))
+    lines = begun.run("explain", "triage").out.splitlines()
+    assert lines[1].startswith("last move: ")
+    assert lines[1].endswith("by configuration: it may be measured")
+    assert lines[2].startswith("last refusal: ")
+    assert lines[2].endswith("too early to say")
+    document = begun.run("explain", "triage", "--json").document
+    assert (document["move"]["event"], document["decision"]["event"]) == ("Begin", "Stay")
+
+
 def test_explain_as_json_holds_decision_and_gate(begun: Site):
     document = begun.run("explain", "triage", "--json").document
     assert document["decision"]["event"] == "Begin"
@@ -269,7 +280,7 @@ def test_explain_works_where_no_gate_reads_the_route(begun: Site):
     create(begun.store, other_rollout("fixed"), epoch=None, actor="test", reason="made", at=1.0, new_id=uuid7)
     answered = begun.run("explain", "fixed")
     assert answered.code == 0
-    assert "no gate reads this route yet" in answered.out
+    assert "no gate reads this route" in answered.out
 
 
 def test_history_is_newest_first(begun: Site):

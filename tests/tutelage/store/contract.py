@@ -10,6 +10,7 @@ import pytest
 
 from router.rollout import Phase
 from router.types import Direction, Sampling
+from tests.tutelage.store.contract_gates import GateContract
 from tests.tutelage.store.made import (
     audit,
     change,
@@ -27,7 +28,7 @@ from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 
 
-class StoreContract:
+class StoreContract(GateContract):
     """The contract, role by role."""
 
     @pytest.fixture
@@ -376,90 +377,3 @@ class StoreContract:
         assert store.pair("q1") is not None
         assert store.waiting_halves() == [b'{"route":"triage","admitted_at":2.5}']
         assert store.purge("triage", 2.0) == 0
-
-    # --- gates --------------------------------------------------------------------------------------------------------
-
-    def judge_all(self, store: Store, *pairs: str) -> None:
-        store.judged([judgement(name) for name in pairs])
-
-    def test_unfolded_is_in_order_of_admission(self, store: Store):
-        store.join(Joined(pairs=[pair("b", 1.0), pair("a", 1.0), pair("c", 0.5), pair("d", 0.1, route="other")]))
-        self.judge_all(store, "a", "b", "c", "d")
-        assert [row.pair.id for row in store.unfolded("triage", 2)] == ["c", "a"]
-        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["c", "a", "b"]
-
-    def test_a_pair_with_several_judgements_is_folded_by_the_first(self, store: Store):
-        store.join(Joined(pairs=[pair("p1", 1.0)]))
-        store.judged([judgement("p1", -0.25, method="judge")])
-        store.judged([judgement("p1", 1.0, method="human")])
-        [scored] = store.unfolded("triage", 10)
-        assert scored.judgement == judgement("p1", -0.25, method="judge")
-
-    def test_a_fold_is_once_and_keeps_the_state(self, store: Store, other: Store):
-        store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0)]))
-        self.judge_all(store, "p1", "p2")
-        lease = store.acquire("control", "a", 10.0, 0.0)
-        assert lease is not None
-        first, second = (row.order for row in store.unfolded("triage", 10))
-
-        assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
-        assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
-
-        assert other.gate_state("triage") == b"one"
-        assert [row.order for row in other.unfolded("triage", 10)] == [second]
-        self.judge_all(store, "p1")
-        assert [row.order for row in store.unfolded("triage", 10)] == [second]
-        assert store.depth("triage").scored == 2
-
-    def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
-        store.join(Joined(pairs=[pair("p1", 1.0)]))
-        self.judge_all(store, "p1")
-        [scored] = store.unfolded("triage", 10)
-        old = store.acquire("control", "a", 10.0, 0.0)
-        new = other.acquire("control", "b", 10.0, 50.0)
-        assert old is not None
-        assert new is not None
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"old", lease=old)) is False
-        assert store.gate_state("triage") is None
-        assert other.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"new", lease=new)) is True
-
-    def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
-        store.join(
-            Joined(
-                pairs=[
-                    pair("a1", 1.0, sticky_key="a"),
-                    pair("a2", 2.0, sticky_key="a"),
-                    pair("b1", 1.5, sticky_key="b"),
-                    pair("busy", 9.0, sticky_key="a-busy"),
-                    pair("unjudged", 1.0, sticky_key="z"),
-                ]
-            )
-        )
-        self.judge_all(store, "a1", "a2", "b1", "busy")
-        found = store.silent("triage", idle_since=5.0, overdue_since=0.0, limit=10)
-        assert [(turns.key, [row.pair.id for row in turns.scored]) for turns in found] == [
-            ("b", ["b1"]),
-            ("a", ["a1", "a2"]),
-        ]
-        assert [turns.key for turns in store.silent("triage", 5.0, 0.0, 1)] == ["b"]
-
-    def test_a_key_waits_for_its_last_judgement_until_it_is_overdue(self, store: Store):
-        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
-        self.judge_all(store, "a1")
-        assert store.silent("triage", idle_since=5.0, overdue_since=1.9, limit=10) == []
-        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
-        assert [row.pair.id for row in turns.scored] == ["a1"]
-        assert len(turns.overdue) == 1
-
-    def test_an_overdue_turn_that_was_folded_is_judged_in_vain(self, store: Store):
-        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
-        self.judge_all(store, "a1")
-        lease = store.acquire("control", "a", 10.0, 0.0)
-        assert lease is not None
-        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
-        orders = (*(row.order for row in turns.scored), *turns.overdue)
-        assert store.fold(Fold(route="triage", folded=orders, gate_state=b"x", lease=lease)) is True
-        assert store.claim("w", 10, 60.0, 1e9) == []
-        self.judge_all(store, "a2")
-        assert store.unfolded("triage", 10) == ()
-        assert store.silent("triage", 5.0, 2.0, 10) == []
