@@ -35,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._lines_bytes = 0
-        self._in_head = True
+        self._in_head = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
@@ -47,13 +47,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        was_in_head = self._in_head
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
-        self._head_bytes += len(data)
+        if was_in_head:  # what a head begins with may stand behind the last request's body: not counted
+            self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response("The request's head is too large.")
-        elif self._head_timer is None and self._head_bytes:
+        elif self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
 
     def on_message_begin(self) -> None:
@@ -75,10 +77,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_timer()
         super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
 
     def send_400_response(self, msg: str) -> None:
         if self.transport.is_closing():
