@@ -109,10 +109,11 @@ class HttpReply:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if not self.complete:
-            self._pieces.clear()
-            self.fail(ReplyBroken(self.upstream, "closed by its reader"))
         connection.finish(self)
+        if self._pieces or not self.complete:
+            self._pieces.clear()
+            self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
+            self.wake()
         if self.on_close is not None:
             self.on_close()
 
@@ -140,8 +141,8 @@ class HttpReply:
         self.has_body = True
 
     def fail(self, fault: UpstreamError) -> None:
-        """What has arrived is still given, then `fault` is raised. The first one counts."""
-        if self._fault is None:
+        """What has arrived is still given, then `fault` is raised. The first one counts; a whole reply stays one."""
+        if self._fault is None and not self.complete:
             self._fault = fault
         self.wake()
 
@@ -227,10 +228,9 @@ class Connection(asyncio.Protocol):
             self.fail(TimedOut(reply.upstream, "first_token", self._deadlines.first_token_s))
 
     def fail(self, fault: UpstreamError) -> None:
-        """The reply, if there is one, ends with `fault`, and so does the connection."""
-        reply = self._reply
-        if reply is not None and not reply.complete:
-            reply.fail(fault)
+        """The reply, if it is not there whole, ends with `fault`, and so does the connection."""
+        if self._reply is not None:
+            self._reply.fail(fault)
         self.close()
 
     def close(self) -> None:
