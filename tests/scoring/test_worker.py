@@ -271,8 +271,23 @@ routes:
     return path
 
 
-def started(config: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "scoring.worker", "--config", str(config)], stderr=subprocess.PIPE)
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(config: Path) -> Iterator[Start]:
+    """Starts worker processes; what still runs when the test ends is killed."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "scoring.worker", "--config", str(config)]
+        processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -284,13 +299,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def ended(process: subprocess.Popen[bytes], sign: int) -> int:
     os.kill(process.pid, sign)
-    process.communicate(timeout=DEADLINE_S)
-    return process.returncode
+    return process.wait(timeout=DEADLINE_S)
 
 
-def test_sigterm_ends_the_worker_cleanly(store: Store, config: Path):
+def test_sigterm_ends_the_worker_cleanly(store: Store, start: Start):
     store.join(Joined(pairs=[pair(n) for n in range(20)]))
-    process = started(config)
+    process = start()
     wait_for(lambda: store.depth(ROUTE).waiting == 0)
     assert ended(process, signal.SIGTERM) == 0
 
@@ -298,13 +312,13 @@ def test_sigterm_ends_the_worker_cleanly(store: Store, config: Path):
 @pytest.mark.parametrize(
     "rounds", [pytest.param(4, id="short"), pytest.param(200, id="long", marks=pytest.mark.nightly)]
 )
-def test_kill_9_never_loses_or_doubles_a_score(store: Store, config: Path, rounds: int):
+def test_kill_9_never_loses_or_doubles_a_score(store: Store, start: Start, rounds: int):
     """Claims of a killed worker come back after their time: the test lets it pass by making them visible itself."""
     count = 0
     for _ in range(rounds):
-        fresh = [pair(n, student="mail") for n in range(count, count + 400)]
+        fresh = [pair(n, student="mail") for n in range(count, count + 300)]
         count += len(fresh)
-        process = started(config)
+        process = start()
         store.join(Joined(pairs=fresh))
         before = store.depth(ROUTE).scored
         wait_for(lambda before=before: store.depth(ROUTE).scored > before)  # type: ignore[misc]  # bound at once
@@ -312,7 +326,7 @@ def test_kill_9_never_loses_or_doubles_a_score(store: Store, config: Path, round
         for item in fresh:
             if not store.judgements(item.id):
                 store.requeue(item.id, not_before=0.0)
-    process = started(config)
+    process = start()
     wait_for(lambda: store.depth(ROUTE).waiting == 0)
     assert ended(process, signal.SIGTERM) == 0
     found = [store.judgements(f"pair-{n:06}") for n in range(count)]
@@ -333,7 +347,7 @@ def test_the_worker_asks_the_judge_through_the_gateway(store: Store, config: Pat
     store.join(Joined(pairs=[pair(n, student="mail") for n in range(40)]))
     with judge_server((503, b"{}"), verdict(4, 4)) as server:
         with_judge(config, server.url)
-        process = started(config)
+        process = start()
         wait_for(lambda: store.depth(ROUTE).waiting == 0)
         assert ended(process, signal.SIGTERM) == 0
     assert set(server.keys) == {"Bearer tut-secret"}
