@@ -50,7 +50,7 @@ async def live_stage(folder: Path, console: Console) -> AsyncIterator[Stage]:
                 student_url=server.base_url,
                 student_version=model.name,
                 trained_until=trained_until,
-                sigma0=min(1.0, 1.1 * (1.0 - training["validation_agreement"]) ** 0.5),
+                sigma0=min(1.0, 1.1 * (1.0 - training["agreement"]) ** 0.5),
                 sigma0_source="1.1 x sqrt(disagreement with the teacher on captured rows kept out of training)",
                 margin=0.05,
                 bodies=[sections.chat_request(text, model=ROUTE) for text in heldout],

@@ -223,9 +223,9 @@ def _written(
 def _model(name: str, training: Mapping[str, Any] | None, card: Mapping[str, float]) -> dict[str, Any]:
     if training is None:
         return {"version": "linear-2026-11", "what": "a linear model behind an OpenAI-shaped server", "heldout": card}
-    disagreement = 1.0 - float(training["validation_agreement"])
+    disagreement = 1.0 - float(training["agreement"])
     return {
-        "version": f"{name}-{training['recipe']}-1",
+        "version": f"{name}-1",
         "what": "a causal language model served by vLLM on CPU",
         "training": training,
         "heldout": card,

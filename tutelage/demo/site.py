@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class SiteFailed(TutelageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's."""
+    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's, `pid` the
+    supervisor's."""
 
     folder: Path
     config: Path
@@ -42,6 +43,7 @@ class Site:
     admin_url: str
     key: str
     admin_key: str
+    pid: int = 0
 
     @property
     def data_dir(self) -> Path:
@@ -79,9 +81,9 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
         admin_key=_new_key(config, "--admin"),
     )
     serve = [sys.executable, "-m", "tutelage.cli.main", "serve", "--config", str(config)]
-    async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz"):
+    async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz") as pid:
         await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
-        yield site
+        yield replace(site, pid=pid)
 
 
 @contextlib.asynccontextmanager
