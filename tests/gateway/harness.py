@@ -52,6 +52,7 @@ class MemoryStore:
     def __init__(self, snapshot: Snapshot | None) -> None:
         self.current = snapshot
         self.broken = False
+        self.reads = 0
 
     def sequence(self) -> int:
         if self.broken:
@@ -59,6 +60,7 @@ class MemoryStore:
         return 0 if self.current is None else self.current.sequence
 
     def snapshot(self) -> Snapshot | None:
+        self.reads += 1
         return self.current
 
     def keys(self) -> tuple[Key, ...]:

@@ -1,0 +1,84 @@
+"""What a snapshot means: names, shares, who sees which route."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.routing import Routing, routing_of
+from gateway.snapshots import snapshot_of
+from router.rollout import Rollout
+from tests.gateway.harness import KEYS, document, replace_snapshot, rollout
+from tutelage.contracts.load import validated
+
+
+def routing(
+    tmp_path: Path, rollouts: dict[str, Rollout] | None = None, kills: tuple[str, ...] = (), **content: Any
+) -> Routing:
+    settings = validated(document("http://a/v1", "http://b/v1", tmp_path, match=["exact", "gpt-4*"]) | content, "test")
+    snapshot = replace_snapshot(snapshot_of(settings, KEYS), rollouts=rollouts or {})
+    return routing_of(snapshot, settings, frozenset(kills), "store")
+
+
+def name(found: Any) -> str | None:
+    return None if found is None else found.name
+
+
+@pytest.mark.parametrize(
+    ("model", "role", "expected"),
+    [
+        ("chat", "data", "chat"),
+        ("exact", "data", "chat"),
+        ("gpt-4.1-mini", "data", "chat"),
+        ("solo", "data", "solo"),
+        ("GPT-4", "data", None),
+        ("judge:big", "data", None),
+        ("judge:big", "internal", "judge:big"),
+        ("judge:none", "internal", None),
+    ],
+)
+def test_a_model_name_finds_its_route(model: str, role: str, expected: str | None, tmp_path: Path):
+    assert name(routing(tmp_path).find(model, role)) == expected
+
+
+def test_the_default_takes_the_rest_but_never_a_judges_name(tmp_path: Path):
+    found = routing(tmp_path, default_upstream="big")
+    assert name(found.find("anything", "data")) == "default"
+    assert found.find("judge:big", "data") is None
+
+
+def test_a_route_without_a_rollout_is_the_teachers(tmp_path: Path):
+    assert routing(tmp_path).exact["chat"].state.share_bp == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "kills", "share_bp"),
+    [
+        (rollout(2_500), (), 2_500),
+        (rollout(2_500, killed=True), (), 0),
+        (rollout(2_500), ("chat",), 0),
+        (rollout(2_500), ("solo",), 2_500),
+    ],
+)
+def test_the_share_in_force(state: Rollout, kills: tuple[str, ...], share_bp: int, tmp_path: Path):
+    route = routing(tmp_path, {"chat": state}, kills).exact["chat"]
+    assert (route.state.share_bp, route.state.salt, route.epoch) == (share_bp, "salt", "e1")
+
+
+def test_judges_have_neither_student_nor_fallback_nor_capture(tmp_path: Path):
+    judge = routing(tmp_path).judges["judge:small"]
+    assert (judge.student, str(judge.state.fallback), judge.captured, judge.usage_injected) == (
+        None,
+        "none",
+        False,
+        False,
+    )
+
+
+def test_only_live_data_and_internal_keys_open_the_data_plane(tmp_path: Path):
+    assert {key.id for key in routing(tmp_path).keys.values()} == {
+        "id-tut-data",
+        "id-tut-pinner",
+        "id-tut-internal",
+        "id-tut-private",
+    }
