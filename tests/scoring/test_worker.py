@@ -319,8 +319,8 @@ def test_kill_9_never_loses_or_doubles_a_score(store: Store, start: Start, round
         fresh = [pair(n, student="mail") for n in range(count, count + 300)]
         count += len(fresh)
         process = start()
-        store.join(Joined(pairs=fresh))
         before = store.depth(ROUTE).scored
+        store.join(Joined(pairs=fresh))
         wait_for(lambda before=before: store.depth(ROUTE).scored > before)  # type: ignore[misc]  # bound at once
         ended(process, signal.SIGKILL)
         for item in fresh:
@@ -342,7 +342,9 @@ def with_judge(config: Path, gateway: str) -> None:
     config.write_text(text + f'internal: {{gateway_url: "{gateway}", key: "${{JUDGE_CALLS}}"}}\n')
 
 
-def test_the_worker_asks_the_judge_through_the_gateway(store: Store, config: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_worker_asks_the_judge_through_the_gateway(
+    store: Store, config: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("JUDGE_CALLS", "tut-secret")
     store.join(Joined(pairs=[pair(n, student="mail") for n in range(40)]))
     with judge_server((503, b"{}"), verdict(4, 4)) as server:
