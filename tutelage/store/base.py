@@ -243,7 +243,8 @@ class GateStore(Protocol):
         after `overdue_since` still waits for its judgement; keys without any judged turn are left out."""
 
     def fold(self, fold: Fold) -> bool:
-        """Mark pairs folded and store the state after them, both or neither; False where the lease is somebody else's."""
+        """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is
+        somebody else's or one of the pairs was folded before: read the state again."""
 
 
 class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, GateStore, Protocol):
