@@ -229,7 +229,7 @@ class Gateway:
             deliver=lambda view: _to_loop(loop, self._apply, view),
         )
         view = await loop.run_in_executor(None, snapshots.start)
-        spool = wiring.open_spool(settings, self.id)
+        spool = self._spool = wiring.open_spool(settings, self.id)
         self._build(snapshots.current or view, spool)
         own = listen(_own_bind(settings, self._index))
         main = listen(settings.gateway.bind)
