@@ -87,7 +87,7 @@ def explain(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: flo
         cells=with_bounds(view),
         findings=tuple(gate(view) for gate in GATES.values()),
         detectors={name: (view.detectors[name], need) for name, need in DETECTOR_NEEDS.items()},
-        distinct_keys=view.state.fresh.account.evidence.distinct_keys,
+        distinct_keys=view.state.fresh.evidence.distinct_keys,
         pairs_left=_left(view),
     )
 

@@ -1,7 +1,8 @@
 """Gate: the student is within the margin *now*, on the traffic that it serves now.
 
 Carried evidence says "not bad throughout"; this key says "not bad lately". It begins anew at every rung and after every
-200 units, and counts only when 30 different users stand behind it.
+200 units, and counts only when 30 different users stand behind it. It is read as it stands, not as high as it once
+stood: a student that has just become worse loses it with its next pairs.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ MIN_KEYS = 30
 
 
 def fresh(view: View) -> Finding:
-    """PASS when the current block has reached 1/α_f and holds at least 30 distinct keys."""
-    key = view.state.fresh
-    evidence = key.account.evidence
+    """PASS when the current block stands at 1/α_f or more and holds at least 30 distinct keys."""
+    key, prior = view.state.fresh, promotion_prior(view.epoch)
+    evidence, reached = key.evidence, key.reaches(FRESH_NEED, prior)
     few = evidence.distinct_keys < MIN_KEYS
     return Finding(
         gate=NAME,
-        verdict=Verdict.PASS if key.reached and not few else Verdict.INCONCLUSIVE,
-        value=key.account.log_e(promotion_prior(view.epoch)),
+        verdict=Verdict.PASS if reached and not few else Verdict.INCONCLUSIVE,
+        value=key.log_e(prior),
         need=FRESH_NEED,
-        n=evidence.distinct_keys if key.reached and few else evidence.units,
-        template=_FEW if key.reached and few else _LAGGING[evidence.cell.direction.value],
+        n=evidence.distinct_keys if reached and few else evidence.units,
+        template=_FEW if reached and few else _LAGGING[evidence.cell.direction.value],
     )
 
 

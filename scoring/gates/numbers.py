@@ -21,7 +21,7 @@ from tutelage.contracts.records import CellNumbers
 
 def cells(view: View) -> tuple[CellNumbers, ...]:
     """The promotion cell, the fresh key and the futility reading, in this order, without bounds."""
-    quality, fresh = view.state.evidence, view.state.fresh.account
+    quality, fresh = view.state.evidence, view.state.fresh
     prior = promotion_prior(view.epoch)
     against = quality.canonical_against(futility_prior(view.epoch))
     return (
@@ -36,7 +36,7 @@ def with_bounds(view: View) -> tuple[CellNumbers, ...]:
     quality, fresh, against = cells(view)
     return (
         _bounded(view, quality, view.state.evidence.evidence),
-        _bounded(view, fresh, view.state.fresh.account.evidence),
+        _bounded(view, fresh, view.state.fresh.evidence),
         against,
     )
 

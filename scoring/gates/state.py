@@ -24,7 +24,7 @@ import numpy as np
 from router.rollout import Rollout, Since
 from router.types import Direction
 from scoring.evidence import Cell, Evidence
-from scoring.gates.accounts import Account, opened, promotion_prior, reopened
+from scoring.gates.accounts import Account, opened, reopened
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
 from scoring.stats.ladder import log_threshold
@@ -55,30 +55,11 @@ BUDGET: Mapping[Wiring, Mapping[Direction, float]] = {
 """ρ: each stream's part of the one false-alarm budget. Constants, so that no data can move them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fresh:
-    """The fresh key: the current block, and whether its log E has ever reached the threshold in it."""
-
-    account: Account
-    reached: bool = False
-
-    def add(self, units: Sequence[Unit], epoch: Epoch) -> Fresh:
-        """The key after `units`, in this order."""
-        account, reached = self.account, self.reached
-        prior = promotion_prior(epoch)
-        for unit in units:
-            if account.evidence.units >= FRESH_BLOCK:
-                account, reached = opened(account.evidence.cell, epoch.delta), False
-            account = account.add((unit,), epoch.delta)
-            reached = reached or account.reaches(FRESH_NEED, prior)
-        return Fresh(account=account, reached=reached)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """One route's statistics. `streams` holds M of the three detectors per direction, shape (3, 10), rows `DETECTORS`.
+    """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`encode`).
 
-    Two states are equal when their bytes are (`encode`).
+    `streams` holds M of the three detectors per direction, shape (3, 10), rows as in `DETECTORS`.
     """
 
     epoch: str
@@ -86,7 +67,7 @@ class State:
     wiring: Wiring
     since: Since
     evidence: Account
-    fresh: Fresh
+    fresh: Account
     streams: Mapping[Direction, FloatArray]
 
     def __eq__(self, other: object) -> bool:
@@ -122,7 +103,7 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
         return state
     since = state.since
     forward = [u for u in counted if u.direction is Direction.FORWARD and u.revision >= since.evidence]
-    now = state.fresh.account.evidence.cell.direction
+    now = state.fresh.evidence.cell.direction
     fresh = [u for u in counted if u.direction is now and u.revision >= since.fresh]
     return State(
         epoch=state.epoch,
@@ -130,7 +111,7 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
         wiring=state.wiring,
         since=since,
         evidence=state.evidence.add(forward, state.delta) if forward else state.evidence,
-        fresh=state.fresh.add(fresh, epoch) if fresh else state.fresh,
+        fresh=_tumbled(state.fresh, fresh, state.delta),
         streams=_watched(state.streams, counted, since, epoch.delta_r),
     )
 
@@ -139,7 +120,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
     """The state without what began anew since. Whoever reads a state reads it caught up."""
     if state.epoch != epoch.id:
         return initial(rollout, epoch, state.wiring)
-    moved = state.fresh.account.evidence.cell.direction is not _fresh_direction(state.wiring, rollout)
+    moved = state.fresh.evidence.cell.direction is not _fresh_direction(state.wiring, rollout)
     if state.since == rollout.since and not moved:
         return state
     began, since = state.since, rollout.since
@@ -177,8 +158,7 @@ def encode(state: State) -> bytes:
             "wiring": state.wiring.value,
             "since": {name: getattr(state.since, name) for name in Since.__slots__},
             "evidence": state.evidence.evidence.to_plain(),
-            "fresh": state.fresh.account.evidence.to_plain(),
-            "fresh_reached": state.fresh.reached,
+            "fresh": state.fresh.evidence.to_plain(),
             "streams": {name: state.streams[name].tolist() for name in sorted(state.streams)},
         }
     )
@@ -188,14 +168,13 @@ def decode(body: bytes) -> State:
     """The state that `encode` wrote. Raises msgspec.DecodeError or KeyError when it is none."""
     plain: Any = msgspec.json.decode(body)
     delta = float(plain["delta"])
-    account = reopened(Evidence.from_plain(plain["fresh"]), delta)
     return State(
         epoch=plain["epoch"],
         delta=delta,
         wiring=Wiring(plain["wiring"]),
         since=Since(**plain["since"]),
         evidence=reopened(Evidence.from_plain(plain["evidence"]), delta),
-        fresh=Fresh(account=account, reached=plain["fresh_reached"]),
+        fresh=reopened(Evidence.from_plain(plain["fresh"]), delta),
         streams={Direction(name): np.array(rows, dtype=np.float64) for name, rows in plain["streams"].items()},
     )
 
@@ -208,8 +187,18 @@ def _fresh_direction(wiring: Wiring, rollout: Rollout) -> Direction:
     return Direction.REVERSE if live else Direction.FORWARD
 
 
-def _fresh_key(wiring: Wiring, rollout: Rollout, epoch: Epoch) -> Fresh:
-    return Fresh(account=opened(Cell(epoch=epoch.id, direction=_fresh_direction(wiring, rollout)), epoch.delta))
+def _fresh_key(wiring: Wiring, rollout: Rollout, epoch: Epoch) -> Account:
+    return opened(Cell(epoch=epoch.id, direction=_fresh_direction(wiring, rollout)), epoch.delta)
+
+
+def _tumbled(block: Account, units: Sequence[Unit], delta: float) -> Account:
+    """The fresh key's block after `units`; a full block gives way to a new one when the next unit comes."""
+    while units:
+        if block.evidence.units >= FRESH_BLOCK:
+            block = opened(block.evidence.cell, delta)
+        room = FRESH_BLOCK - block.evidence.units
+        block, units = block.add(units[:room], delta), units[room:]
+    return block
 
 
 def _watched(

@@ -19,7 +19,7 @@ from scoring.gates.accounts import Account, futility_prior, promotion_prior
 from scoring.gates.fresh import MIN_KEYS
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
-from scoring.gates.state import BUDGET, DETECTORS, FRESH_BLOCK, FRESH_NEED, Fresh, State, Wiring
+from scoring.gates.state import BUDGET, DETECTORS, FRESH_BLOCK, FRESH_NEED, State, Wiring
 from scoring.gates.view import thresholds
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray, Prior
@@ -51,7 +51,6 @@ class Lanes:
         self.fresh_capital = np.zeros((rows, bets))
         self.fresh_counts = np.zeros((rows, len(levels)), dtype=np.int64)
         self.fresh_n = np.zeros(rows, dtype=np.int64)
-        self.reached = np.zeros(rows, dtype=bool)
         self.detectors = np.zeros((rows, len(_STREAMS), len(DETECTORS), len(self.weights)))
         self.budget = np.array([BUDGET[wiring].get(direction, 0.0) for direction in _STREAMS])
         self.share = np.zeros(rows)
@@ -108,7 +107,8 @@ class Lanes:
         hopeless = ~self.hopeless & _reaches(
             self.against, self.futility, np.full(len(hold), FUTILITY_NEED), ~self.hopeless
         )
-        ready = self.climbs & self.reached & (self.fresh_n >= MIN_KEYS) & (self.dwells_until <= now)
+        ready = self.climbs & (self.fresh_n >= MIN_KEYS) & (self.dwells_until <= now)
+        ready = _reaches(self.fresh_capital, self.promotion, np.full(len(hold), FRESH_NEED), ready)
         climbs = _reaches(self.capital, self.promotion, self.need, ready)
         return np.flatnonzero(harm | hold_moves | hopeless | climbs)
 
@@ -130,13 +130,10 @@ class Lanes:
                 capital=self.capital[row].copy(),
                 against=self.against[row].copy(),
             ),
-            fresh=Fresh(
-                account=Account(
-                    evidence=self._counted(self.fresh_counts[row], Direction.REVERSE if live else Direction.FORWARD),
-                    capital=self.fresh_capital[row].copy(),
-                    against=np.zeros_like(self.against[row]),
-                ),
-                reached=bool(self.reached[row]),
+            fresh=Account(
+                evidence=self._counted(self.fresh_counts[row], Direction.REVERSE if live else Direction.FORWARD),
+                capital=self.fresh_capital[row].copy(),
+                against=np.zeros_like(self.against[row]),
             ),
             streams=streams,
         )
@@ -151,15 +148,11 @@ class Lanes:
         self.fresh_capital[rows] += self.gains[level]
         self.fresh_counts[rows, level] += 1
         self.fresh_n[rows] += 1
-        open_rows = np.zeros(len(self.reached), dtype=bool)
-        open_rows[rows] = ~self.reached[rows]
-        self.reached |= _reaches(self.fresh_capital, self.promotion, np.full(len(open_rows), FRESH_NEED), open_rows)
 
     def _restart_fresh(self, rows: IntArray) -> None:
         self.fresh_capital[rows] = 0.0
         self.fresh_counts[rows] = 0
         self.fresh_n[rows] = 0
-        self.reached[rows] = False
 
     def _watch(self, detectors: FloatArray, factors: FloatArray) -> None:
         detectors += 1.0
@@ -183,7 +176,7 @@ class Lanes:
 
 _BY_ROW = frozenset(
     {
-        *("capital", "against", "counts", "fresh_capital", "fresh_counts", "fresh_n", "reached", "detectors"),
+        *("capital", "against", "counts", "fresh_capital", "fresh_counts", "fresh_n", "detectors"),
         *("need", "dwells_until", "climbs", "live", "share", "hopeless", "held"),
     }
 )

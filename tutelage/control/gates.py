@@ -16,7 +16,7 @@ from scoring.gates.fresh import MIN_KEYS, fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
-from scoring.gates.numbers import cells
+from scoring.gates.numbers import with_bounds
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
@@ -86,7 +86,7 @@ def document(seen: Look) -> Json:
     view, ruling = seen.view, seen.ruling
     rollout, evidence = view.rollout, view.state.evidence.evidence
     alarms = (warm(view), step_down(view), roll_back(view))
-    seen_cells = cells(view)
+    seen_cells = with_bounds(view)
     quality = seen_cells[0]
     following = min(rollout.rung + 1, rollout.ladder.top)
     return {
@@ -122,13 +122,13 @@ def _fresh(view: View) -> Json:
     key = view.state.fresh
     found = fresh(view)
     return {
-        "direction": key.account.evidence.cell.direction,
-        "n": key.account.evidence.units,
-        "distinct_keys": key.account.evidence.distinct_keys,
+        "direction": key.evidence.cell.direction,
+        "n": key.evidence.units,
+        "distinct_keys": key.evidence.distinct_keys,
         "distinct_keys_needed": MIN_KEYS,
         "log_e": _number(found.value),
         "threshold": found.need,
-        "reached": key.reached,
+        "reached": key.reaches(found.need, promotion_prior(view.epoch)),
         "verdict": found.verdict,
     }
 
