@@ -86,12 +86,13 @@ class LitellmUpstream:
                     timeout=deadlines.total_s,
                     max_retries=0,
                     num_retries=0,
+                    _skip_mcp_handler=True,  # it calls servers that a tool names, and wants a package that we have not
                 )
                 if not parameters.get("stream"):
                     return _Whole(status=200, headers=_JSON, replica=self._name, body=_body(answer))
                 return await self._stream(answer, call, total_at)
         except litellm.openai.OpenAIError as fault:
-            return self._failed(fault)
+            return self._failed(fault, loop.time() - sent)
         except TimeoutError:
             which = "total" if loop.time() >= total_at else "first_token"
             raise TimedOut(self._name, which, loop.time() - began) from None
@@ -147,12 +148,12 @@ class LitellmUpstream:
             raise
         return _Stream(self._name, answer, first, call, total_at)
 
-    def _failed(self, fault: Any) -> Reply:
+    def _failed(self, fault: Any, after_s: float) -> Reply:
         """The provider's error as a reply, or an UpstreamError where it has none."""
         status = getattr(fault, "status_code", None)
         if status == _TIMEOUT:
-            raise TimedOut(self._name, "first_token", 0.0) from fault
-        if not isinstance(status, int) or not 400 <= status <= 599 or type(fault).__name__ == "APIConnectionError":
+            raise TimedOut(self._name, "first_token", after_s) from fault
+        if not isinstance(status, int) or not 400 <= status <= 599 or _never_arrived(fault):
             raise ConnectFailed(self._name, type(fault).__name__) from fault
         kind = INVALID_REQUEST if status < _NO_STATUS else SERVER_ERROR
         message = self._told(status, str(getattr(fault, "message", "")))
@@ -264,6 +265,17 @@ def _text(fault: object, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _never_arrived(fault: BaseException | None) -> bool:
+    """Whether what failed was the connection: litellm makes a 500 of that."""
+    from openai import APIConnectionError
+
+    while fault is not None:
+        if isinstance(fault, APIConnectionError):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False
+
+
 def _retry_headers(fault: Any) -> Headers:
-    headers = getattr(getattr(fault, "response", None), "headers", None) or {}
+    headers = getattr(fault, "litellm_response_headers", None) or {}
     return [(name.encode(), str(headers[name]).encode()) for name in _RETRY_HEADERS if name in headers]

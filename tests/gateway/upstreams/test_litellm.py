@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,7 @@ async def test_what_makes_litellm_fetch_or_guess_is_refused(fields: dict[str, ob
 @pytest.mark.parametrize(
     "change", [{"path": "/embeddings"}, {"path": "/responses"}, {"method": "GET"}, {"body": b"{"}, {"body": b"[]"}]
 )
-async def test_other_calls_than_chat_completions_are_refused(change: dict[str, object]):
+async def test_other_calls_than_chat_completions_are_refused(change: dict[str, Any]):
     with pytest.raises(CallRefused):
         await over("http://127.0.0.1:1/v1").open(replace(call(), **change))
 
