@@ -1,7 +1,13 @@
 """The data plane: relay every request to its arm, change nothing that the client can see, capture what was said.
 
     app.py        builds the objects; a tiny ASGI dispatcher (hot paths by exact match) in front of FastAPI
+    server.py     uvicorn with bounds on heads, and a drain that lets open streams finish
+    front.py      from an ASGI request to an `Incoming`: key, admission, body, route, policy
+    exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
+    attempt.py    one arm's call within a request
+    lanes.py      each upstream with its breaker; kept over snapshots
+    routing.py    what a snapshot means for requests [pure]
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
     sse.py        server-sent events split on bytes [pure]
