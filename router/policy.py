@@ -105,7 +105,11 @@ def _serving(
     return Arm.TEACHER, ()
 
 
-def _fallback(rule: FallbackRule, serve: Arm, student_available: bool) -> Arm | None:  # noqa: FBT001 a fact, not a switch
+def _fallback(
+    rule: FallbackRule,
+    serve: Arm,
+    student_available: bool,  # noqa: FBT001 a fact, not a switch
+) -> Arm | None:
     """Who takes over before the first byte. The teacher even where its breaker is open now: it is the last resort."""
     if serve is Arm.STUDENT:
         return None if rule is FallbackRule.NONE else Arm.TEACHER

@@ -117,7 +117,7 @@ class Supervisor:
         try:
             await asyncio.wait_for(child.wait(), role.stop_s)
         except TimeoutError:
-            log.error("did not end in time; killed", child=role.name, after_s=role.stop_s)
+            log.warning("did not end in time; killed", child=role.name, after_s=role.stop_s)
             child.kill()
             await child.wait()
             return False

@@ -40,8 +40,9 @@ _DESCRIPTION = re.compile(r"^Description(?:-en)?: (.+)", re.MULTILINE)
 def split(records: Iterable[tuple[str, str]], seed: int) -> list[Description]:
     """Deduplicate (description, section) records and give each description its part.
 
-    The first record of a description decides its section, one of the task's sections going before all others. Only `teacher` and `heldout` keep their labels: what is
-    captured must not have one, so that no student can be trained on it.
+    The first record of a description decides its section, one of the task's sections going before all others. Only
+    `teacher` and `heldout` keep their labels: what is captured must not have one, so that no student can be trained
+    on it.
     """
     sections: dict[str, str] = {}
     for text, section in records:

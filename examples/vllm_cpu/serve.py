@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -112,6 +113,7 @@ def vllm_server(
         )
     try:
         _wait_ready(process, f"http://127.0.0.1:{port}/health", log, ready_s)
+        _warm_up(f"http://127.0.0.1:{port}/v1/completions", name, ready_s)
         yield Server(base_url=f"http://127.0.0.1:{port}/v1", pid=process.pid, name=name, log=log)
     finally:
         _end_group(process)
@@ -123,12 +125,22 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path, ready_s: 
         status = process.poll()
         if status is not None:
             raise ServerFailed(f"vLLM ended with status {status} before it was ready\n{_tail(log)}")
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(url, timeout=2.0) as answer:
-                if answer.status == 200:
-                    return
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(url, timeout=2.0) as answer,
+        ):
+            if answer.status == 200:
+                return
         time.sleep(POLL_S)
     raise ServerFailed(f"vLLM was not ready after {ready_s:.0f} s\n{_tail(log)}")
+
+
+def _warm_up(url: str, name: str, within_s: float) -> None:
+    """Ask once: the first answer compiles kernels for some twenty seconds, which no later one should wait for."""
+    body = json.dumps({"model": name, "prompt": "a", "max_tokens": 2, "temperature": 0, "logprobs": 1}).encode()
+    asked = urllib.request.Request(url, data=body, headers={"content-type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=within_s) as answer:
+        answer.read()
 
 
 def _tail(log: Path) -> str:

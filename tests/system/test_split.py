@@ -5,6 +5,7 @@ import math
 from tests.system.conftest import StartSite
 from tests.system.driving import ask_all, exchanges, until
 from tutelage.demo.site import ROUTE
+from tutelage.store.base import QueueDepth
 from tutelage.store.registry import open_store
 
 KEYS, REQUESTS, SHARE = 1_000, 2_000, 0.10
@@ -34,5 +35,5 @@ async def test_two_thousand_requests_of_a_thousand_keys_at_ten_percent(site: Sta
     assert pairs == sampled
 
 
-def _accounted(depth) -> int:
+def _accounted(depth: QueueDepth) -> int:
     return depth.waiting + depth.scored + sum(depth.by_exclusion.values())

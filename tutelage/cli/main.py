@@ -51,7 +51,7 @@ def main() -> None:
     try:
         application()()
     except (TutelageError, IllegalTransition) as fault:
-        print(f"tutelage: {fault}", file=sys.stderr)
+        typer.echo(f"tutelage: {fault}", err=True)
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(fault, kind)))
 
 

@@ -13,7 +13,7 @@ from tutelage.contracts.load import _section_of, validated
 from tutelage.contracts.settings import Settings, _seconds
 
 PAGE = (Path(__file__).parents[3] / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `([a-z_.*0-9]+)` \|([^|]*)\|", PAGE, re.MULTILINE))
+ROWS: dict[str, str] = dict(re.findall(r"^\| `([a-z_.*0-9]+)` \|([^|]*)\|", PAGE, re.MULTILINE))
 
 
 def fields(section: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
