@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-CONTEXT_TOKENS = 2_048
+CONTEXT_TOKENS = 8_192
 VOCABULARY = 4_096
 TRAINING_FILES = 60
 CHAT_TEMPLATE = (
