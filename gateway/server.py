@@ -6,7 +6,7 @@ Must not know what is served. `Server.shutdown` is the drain's place: listeners 
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -20,6 +20,7 @@ HEAD_S = 20.0
 """How long a connection may take to send a request's head."""
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+TICKS_PER_S = 10
 ABANDON_S = 2
 """How long connections that neither end nor were cut are waited for at the very end."""
 
@@ -124,6 +125,16 @@ class Server(uvicorn.Server):
             )
         )
         self._drain = drain
+        self._stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """uvicorn's own, waking once a second for the Date header and at once for the end."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += TICKS_PER_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -138,6 +149,7 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         self.should_exit = True
+        self._stopping.set()
 
 
 def listen(bind: str) -> socket.socket:
