@@ -1,9 +1,12 @@
 """litellm in front of a real local server that speaks OpenAI's protocol. Its import, five seconds, is paid once."""
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +26,18 @@ KEY = "the-key"
 def anyio_backend():
     """One loop is enough: the sockets are litellm's."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept() -> Iterator[None]:
+    """litellm keeps its clients, on loops that are gone; they are collected here, not in somebody else's test."""
+    yield
+    import litellm
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        gc.collect()
 
 
 def over(url: str | None) -> LitellmUpstream:
