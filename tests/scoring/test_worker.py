@@ -326,6 +326,8 @@ def test_kill_9_never_loses_or_doubles_a_score(store: Store, start: Start, round
         for item in fresh:
             if not store.judgements(item.id):
                 store.requeue(item.id, not_before=0.0)
+    store.join(Joined(pairs=[pair(count, student="mail")]))
+    count += 1
     process = start()
     wait_for(lambda: store.depth(ROUTE).waiting == 0)
     assert ended(process, signal.SIGTERM) == 0
