@@ -85,5 +85,5 @@ def _look(lanes: Lanes, row: int, story: Story, at: int) -> None:
         if ruling.event is None:
             return
         after, _ = step(rollout, ruling.event)
-        story.enter(ruling.event, after, at)
+        story.enter(ruling.event, after, at, int(lanes.counts[row].sum()))
         lanes.follow(row, rollout, after)

@@ -12,10 +12,14 @@ from router.rollout import Advance, Event, Hold, RollBack, Rollout, StepDown
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """Pairs at the first time each rung was reached, and at every step-down, hold and roll-back, counted from 1."""
+    """Requests over when each rung was first reached, and at every step-down, hold and roll-back.
+
+    `forward_at` counts the forward pairs among them; the others were reverse.
+    """
 
     rollout: Rollout
     reached: dict[int, int] = field(default_factory=dict)
+    forward_at: dict[int, int] = field(default_factory=dict)
     step_downs: list[int] = field(default_factory=list)
     holds: list[tuple[int, str]] = field(default_factory=list)
     rolled_back_at: int | None = None
@@ -26,11 +30,12 @@ class Story:
         """Whether a hold stands at the end, or the run was rolled back."""
         return bool(self.rollout.holds) or self.rolled_back_at is not None
 
-    def enter(self, event: Event, after: Rollout, at: int) -> None:
-        """`event` led to `after` once `at` requests were over."""
+    def enter(self, event: Event, after: Rollout, at: int, forward: int) -> None:
+        """`event` led to `after` once `at` requests were over, `forward` of them forward pairs."""
         self.rollout = after
         if isinstance(event, Advance):
             self.reached.setdefault(after.rung, at)
+            self.forward_at.setdefault(after.rung, forward)
             self.max_bp = max(self.max_bp, after.share_bp)
         elif isinstance(event, StepDown):
             self.step_downs.append(at)
