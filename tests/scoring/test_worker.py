@@ -315,6 +315,7 @@ def test_sigterm_ends_the_worker_cleanly(store: Store, start: Start):
 def test_kill_9_never_loses_or_doubles_a_score(store: Store, start: Start, rounds: int):
     """Claims of a killed worker come back after their time: the test lets it pass by making them visible itself."""
     count = 0
+    waiting: list[Pair] = []
     for _ in range(rounds):
         fresh = [pair(n, student="mail") for n in range(count, count + 300)]
         count += len(fresh)
@@ -323,9 +324,9 @@ def test_kill_9_never_loses_or_doubles_a_score(store: Store, start: Start, round
         store.join(Joined(pairs=fresh))
         wait_for(lambda before=before: store.depth(ROUTE).scored > before)  # type: ignore[misc]  # bound at once
         ended(process, signal.SIGKILL)
-        for item in fresh:
-            if not store.judgements(item.id):
-                store.requeue(item.id, not_before=0.0)
+        waiting = [item for item in (*waiting, *fresh) if not store.judgements(item.id)]
+        for item in waiting:
+            store.requeue(item.id, not_before=0.0)
     store.join(Joined(pairs=[pair(count, student="mail")]))
     count += 1
     process = start()
