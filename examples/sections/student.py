@@ -305,7 +305,9 @@ def _run(
         total = 0.98 * total + 0.02 * loss.item()
         if time.monotonic() - said > PROGRESS_S:
             said = time.monotonic()
-            say(f"step {step + 1:,}/{recipe.steps:,}, loss {total / (1 - 0.98 ** (step + 1)):.3f}, {said - began:.0f} s")
+            say(
+                f"step {step + 1:,}/{recipe.steps:,}, loss {total / (1 - 0.98 ** (step + 1)):.3f}, {said - began:.0f} s"
+            )
 
 
 def save(trained: Trained, out: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from examples.vllm_cpu.serve import Server
 from tests.system.driving import exchanges, until
+from tutelage.contracts.records import Exchange
 from tutelage.demo.site import ROUTE, Site
 from tutelage.store.registry import open_store
 
@@ -61,9 +62,11 @@ async def test_a_stream_ends_and_shows_usage_only_where_asked(site: Site):
     assert silent[-1].choices[0].finish_reason == "length"
     assert all(chunk.usage is None for chunk in silent)
     assert counted[-1].usage.completion_tokens == 8
-    streamed = [exchange for exchange in exchanges(site.data_dir) if exchange.stream]
-    await until(lambda: len([e for e in exchanges(site.data_dir) if e.stream]) == 2)
-    assert all(exchange.attempts[0].usage.completion == 8 for exchange in streamed)
+    await until(lambda: len(streamed(site)) == 2)
+    assert [exchange.attempts[0].usage and exchange.attempts[0].usage.completion for exchange in streamed(site)] == [
+        8,
+        8,
+    ]
 
 
 async def test_logprobs_arrive(site: Site):
@@ -77,20 +80,16 @@ async def test_logprobs_arrive(site: Site):
 
 
 async def test_structured_output_obeys_the_schema_even_with_random_weights(site: Site):
-    schema = {
-        "type": "object",
-        "properties": {"section": {"type": "string", "enum": ["net", "mail"]}},
-        "required": ["section"],
-        "additionalProperties": False,
-    }
+    # Random weights would fill an object with white space until the tokens run out: an enumeration leaves no room for it.
+    schema = {"type": "string", "enum": ["net", "mail"]}
     async with client(site) as gateway:
         answer = await gateway.chat.completions.create(
             model=ROUTE,
             messages=HELLO,
-            max_tokens=64,
+            max_tokens=16,
             response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": schema, "strict": True}},
         )
-    assert json.loads(answer.choices[0].message.content)["section"] in {"net", "mail"}
+    assert json.loads(answer.choices[0].message.content) in {"net", "mail"}
 
 
 async def test_a_refused_request_falls_back_to_the_teacher(site: Site):
@@ -125,6 +124,10 @@ async def test_kill_9_of_the_worker_costs_no_client_an_answer(site: Site, vllm: 
             arms.append(raw.headers["x-tutelage-arm"])
     assert arms[-1] == "teacher"
     assert set(arms) == {"teacher"}
+
+
+def streamed(site: Site) -> list[Exchange]:
+    return [exchange for exchange in exchanges(site.data_dir) if exchange.stream]
 
 
 def workers(vllm: Server) -> list[int]:
