@@ -107,7 +107,6 @@ def test_the_ends_of_the_share_are_exact(share_bp: int, assigned: Arm, arm_bp: i
 
 
 def test_propensities_are_those_of_the_decision():
-    made = plan(route(share_bp=1_000, sampling=replace(SAMPLING, forward_bp=300, reverse_bp=700)), ask())
     for key in KEYS[:200]:
         made = plan(route(share_bp=1_000, sampling=replace(SAMPLING, forward_bp=300, reverse_bp=700)), ask(key))
         assert (made.arm_bp, made.shadow_bp) == ((1_000, 700) if made.assigned is S else (9_000, 300))
