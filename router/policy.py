@@ -94,8 +94,8 @@ def _serving_outside(reasons: tuple[str, ...], ask: Ask) -> Arm:
 def _serving(
     rule: FallbackRule,
     assigned: Arm,
-    teacher_available: bool,
-    student_available: bool,  # noqa: FBT001 facts, not switches
+    teacher_available: bool,  # noqa: FBT001 - a fact, not a switch
+    student_available: bool,  # noqa: FBT001 - a fact, not a switch
 ) -> tuple[Arm, tuple[str, ...]]:
     """The assigned arm, or the other one where its breaker is open and the other may take its place."""
     if assigned is Arm.STUDENT:

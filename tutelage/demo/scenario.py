@@ -62,11 +62,10 @@ def ended_as(ending: Ending, phases: Sequence[str], shares_bp: Sequence[int], ev
     """Whether a run came to `ending`: its phases and shares over time, and the events of its decisions."""
     if not phases:
         return False
-    last = phases[-1]
     if ending is Ending.TOP:
-        return last == "COMPLETE"
+        return "COMPLETE" in phases and shares_bp[-1] == max(shares_bp)
     if ending is Ending.REFUSED:
         return max(shares_bp) == 0 and ("RollBack" in events or "Hold" in events)
     if ending is Ending.ROLLED_BACK:
-        return last == "ROLLED_BACK" and max(shares_bp) > 0 and "StepDown" in events
+        return phases[-1] == "ROLLED_BACK" and max(shares_bp) > 0 and "StepDown" in events
     return True
