@@ -1,7 +1,8 @@
 """CPU per request of our HTTP client alone, beside aiohttp's, in one run: `python loadtests/bench_upstream.py` (about 10 s).
 
-A bare server in a process of its own answers at once; only the client's process is counted (user + system time), 16 calls at a
-time, the two clients in turns, so that other load on the machine meets both. Times differ between machines; the ratio hardly does.
+A bare server in a process of its own answers at once; only the client's process is counted (user + system time), 16 calls
+at a time, the two clients in turns, so that other load on the machine meets both. Times differ between machines; the ratio
+hardly does.
 """
 
 import asyncio
@@ -24,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from gateway.upstreams.base import Call, Deadlines
 from gateway.upstreams.openai import OpenAIUpstream
 
-CONCURRENT, ROUNDS = 16, 5
-REQUESTS, STREAMS = 2000, 200
+CONCURRENT, ROUNDS = 16, 3
+REQUESTS, STREAMS = 1500, 100
 EVENTS = 50
 HEADERS = [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", b"id-1")]
 REQUEST = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 220}]}).encode()
