@@ -87,7 +87,9 @@ def _tell(summary: Mapping[str, Any]) -> None:
         *(
             f"  {decision['event']:<9} {decision['from_bp'] / 100:g} % → {decision['to_bp'] / 100:g} %  {decision['reason']}"
             for decision in summary["decisions"]
-            if decision["from_bp"] != decision["to_bp"] or decision["event"] == "RollBack" or "retrain" in decision["reason"]
+            if decision["from_bp"] != decision["to_bp"]
+            or decision["event"] == "RollBack"
+            or "retrain" in decision["reason"]
         ),
         f"the student ended {summary['final_phase']} with {summary['final_share_bp'] / 100:g} % of the traffic",
         f"cost in dollars (declared prices): {summary['cost_usd']}",

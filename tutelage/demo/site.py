@@ -62,7 +62,7 @@ def free_port() -> int:
 async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterator[Site]:
     """Write `document` (the configuration but for places and ports) into `folder`, make keys, serve until the block ends."""
     gateway_port, admin_port = free_port(), free_port()
-    complete = {
+    complete: dict[str, Any] = {
         "data_dir": str(folder / "data"),
         "gateway": {"bind": f"127.0.0.1:{gateway_port}", "processes": 1, "metrics_port": 0, "drain_deadline": "20s"},
         "admin": {"bind": f"127.0.0.1:{admin_port}"},
@@ -83,6 +83,8 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
     serve = [sys.executable, "-m", "tutelage.cli.main", "serve", "--config", str(config)]
     async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz") as pid:
         await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
+        split = {name for name, route in complete["routes"].items() if route.get("student")}
+        await _wait_until_split(site.data_dir / "snapshot.json", split)
         yield replace(site, pid=pid)
 
 
@@ -124,6 +126,18 @@ async def _wait_until_up(url: str, key: str) -> None:
                     return
             await asyncio.sleep(POLL_S)
     raise SiteFailed(f"{url} did not answer within {READY_S:g} s; see serve.log")
+
+
+async def _wait_until_split(snapshot: Path, routes: set[str]) -> None:
+    """Until the gateway has the published rollouts: before, everything is the teacher's."""
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError):
+            if routes <= set(json.loads(snapshot.read_text(encoding="utf-8"))["rollouts"]):
+                await asyncio.sleep(POLL_S)
+                return
+        await asyncio.sleep(POLL_S)
+    raise SiteFailed(f"the gateway has no split for {', '.join(sorted(routes))} after {READY_S:g} s")
 
 
 async def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -80,7 +80,7 @@ class Watch:
     async def history(self) -> list[dict[str, Any]]:
         """The route's decisions, oldest first."""
         decisions: list[dict[str, Any]] = (await self._get("/history"))["decisions"]
-        return sorted(decisions, key=lambda decision: decision["at"])
+        return sorted(decisions, key=lambda decision: (decision["at"], decision["revision_to"]))
 
     async def aclose(self) -> None:
         await self._http.aclose()
