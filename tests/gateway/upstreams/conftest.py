@@ -1,6 +1,6 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.gateway.upstreams.contract")
+pytest.register_assert_rewrite("tests.gateway.upstreams.contract", "tests.gateway.upstreams.wire_contract")
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])

@@ -8,8 +8,9 @@ import pytest
 from gateway.upstreams.base import CallRefused, ConnectFailed
 from gateway.upstreams.openai import OpenAIUpstream
 from router.breaker import BreakerPolicy
-from tests.gateway.upstreams.contract import WireContract, ask, call, echo
+from tests.gateway.upstreams.contract import ask, call, echo
 from tests.gateway.upstreams.server import Exchange, scripted
+from tests.gateway.upstreams.wire_contract import WireContract
 
 
 class TestOpenAI(WireContract):
