@@ -12,8 +12,9 @@ import pytest
 
 from examples.vllm_cpu.serve import Server
 from tests.system.driving import exchanges, until
-from tutelage.contracts.records import Exchange
+from tutelage.contracts.records import Exchange, Judgement
 from tutelage.demo.site import ROUTE, Site
+from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
 pytestmark = pytest.mark.live
@@ -101,12 +102,10 @@ async def test_a_refused_request_falls_back_to_the_teacher(site: Site):
 async def test_the_judge_is_asked_through_the_gateway_and_its_verdicts_are_stored(site: Site):
     store = open_store(f"sqlite:///{site.data_dir}/tutelage.db")
     try:
-        await until(lambda: any(store.judgements(pair.id) for pair in store.pairs(ROUTE, 10)), within_s=PATIENCE_S)
-        judgements = [judgement for pair in store.pairs(ROUTE, 10) for judgement in store.judgements(pair.id)]
+        await until(lambda: bool(asked_of_the_judge(store)), within_s=PATIENCE_S)
+        asked = asked_of_the_judge(store)
     finally:
         store.close()
-    asked = [judgement for judgement in judgements if judgement.judge is not None]
-    assert asked
     for judgement in asked:
         assert judgement.judge == "judge"
         assert judgement.prompt_hash
@@ -124,6 +123,11 @@ async def test_kill_9_of_the_worker_costs_no_client_an_answer(site: Site, vllm: 
             arms.append(raw.headers["x-tutelage-arm"])
     assert arms[-1] == "teacher"
     assert set(arms) == {"teacher"}
+
+
+def asked_of_the_judge(store: Store) -> list[Judgement]:
+    judgements = [judgement for pair in store.pairs(ROUTE, 10) for judgement in store.judgements(pair.id)]
+    return [judgement for judgement in judgements if judgement.judge is not None]
 
 
 def streamed(site: Site) -> list[Exchange]:
