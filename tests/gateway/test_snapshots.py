@@ -148,6 +148,7 @@ async def test_kill_files_work_while_the_store_is_gone(tmp_path: Path):
     (tmp_path / "kill" / "chat").unlink()
     await until(lambda: views[-1].kills == frozenset())
     polling.stop()
+    assert views[-1].snapshot.sequence == 1
 
 
 # --- in a gateway -----------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ async def _replayed(scenario: str, latency: str, console: Console) -> Mapping[st
     )
     console.print("Inputs are drawn with replacement, and every request is a session of its own.\n")
     async with recorded_stage(shown, OUT, latency) as stage:
-        return (await play(shown, stage, OUT, console)).summary
+        return await play(shown, stage, OUT, console)
 
 
 async def _live(console: Console) -> Mapping[str, Any]:
@@ -64,7 +64,7 @@ async def _live(console: Console) -> Mapping[str, Any]:
 
     console.print(LIVE.says)
     async with live_stage(OUT / "live-work", console) as stage:
-        return (await play(LIVE, stage, OUT, console)).summary
+        return await play(LIVE, stage, OUT, console)
 
 
 async def _record(console: Console) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Json
 from tutelage.contracts.settings import Settings
+from tutelage.control.shown import rollout_document
 from tutelage.control.snapshot import version_of
 from tutelage.store.apply import Applied, apply
 from tutelage.store.base import Store
@@ -90,7 +91,7 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
         lines.append(f"last refusal: {shown.decision_words(last)}")
     lines += ["no gate reads this route"] if gate is None else shown.gate_words(gate)
     document = {
-        **shown.rollout_document(rollout),
+        **rollout_document(rollout),
         "move": msgspec.to_builtins(move),
         "decision": msgspec.to_builtins(last),
         "gates": gate,
@@ -112,7 +113,7 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
     drift = _drift(settings, name, rollout)
     depth = store.depth(name)
     document = {
-        **({"route": name} if rollout is None else shown.rollout_document(rollout)),
+        **({"route": name} if rollout is None else rollout_document(rollout)),
         "kill_file": killed_here,
         "drift": drift,
         "queue": shown.queue_document(depth),
@@ -254,7 +255,7 @@ def _move(config: Path, route: str, revision: int | None, reason: str, as_json: 
         rollout = _rollout(settings, store, route)
         event = make(store, {"at": time.time(), "actor": _actor(), "reason": reason})
         applied = apply(store, rollout.route, event, expected_revision=revision, new_id=uuid7)
-    answer(shown.rollout_document(applied.rollout), _moved_words(applied, event), as_json=as_json)
+    answer(rollout_document(applied.rollout), _moved_words(applied, event), as_json=as_json)
 
 
 def _moved_words(applied: Applied, event: Event) -> str:

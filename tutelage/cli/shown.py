@@ -1,4 +1,4 @@
-"""How rollouts, decisions and gates are shown: as documents for scripts, in words for people.
+"""How rollouts, queues, decisions and gates are shown to people; `tutelage.control.shown` has the rollout's document.
 
 Owns the wording only. The names in the documents are those of the admin plane. Must not read stores or clocks.
 """
@@ -20,29 +20,6 @@ def percent(share_bp: int) -> str:
 def utc(at: float) -> str:
     """A time to the second: `2026-11-24 04:10:51Z`."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def rollout_document(rollout: Rollout) -> dict[str, Json]:
-    """A rollout as the admin plane names its fields."""
-    return {
-        "route": rollout.route,
-        "student_version": rollout.student,
-        "mode": rollout.mode,
-        "phase": rollout.phase,
-        "share_bp": rollout.share_bp,
-        "share_in_force_bp": rollout.share_in_force_bp,
-        "killed": rollout.killed,
-        "rung": rollout.rung,
-        "stages": list(rollout.ladder.shares_bp),
-        "holds": sorted(rollout.holds),
-        "revision": rollout.revision,
-        "attempt": rollout.attempt,
-        "alpha_index": rollout.alpha_index,
-        "epoch": rollout.epoch,
-        "entered_at": rollout.entered_at,
-        "waived_by": rollout.waived_by,
-        "initial_bp": rollout.initial_bp,
-    }
 
 
 def queue_document(depth: QueueDepth) -> dict[str, Json]:

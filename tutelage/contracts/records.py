@@ -267,7 +267,7 @@ class Unit(Record, frozen=True, kw_only=True):
 class Epoch(Record, frozen=True, kw_only=True):
     """What the operator declared, frozen before the first read. `id` is a digest of all of it.
 
-    `alphas` are alpha_k per rung from the first live one on, already multiplied by alpha_v / alpha.
+    `alpha` is the top rung's, of a first attempt: `scoring.gates.view` makes of it the rungs' and the later attempts'.
     """
 
     id: str

@@ -6,6 +6,7 @@
     join.py       exchanges and shadow attempts into pairs
     units.py      judged pairs into units
     gates.py      what a gate sees, and what it is shown as
+    shown.py      a rollout as the admin plane and the command line show it
     metrics.py    rollouts, evidence and queues for Prometheus
     api/          the admin plane, one noun per file
 

@@ -1,4 +1,4 @@
-"""The live demo: nothing recorded. A student is trained for two minutes, served by a real vLLM, and the gate decides.
+"""The live demo: nothing recorded. A student is trained for a minute or two, served by a real vLLM, and the gate decides.
 
 The teacher stand-in answers here too, as fast as it can. Training reads the teacher's answers, captured through the gateway.
 """
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from examples.sections import task as sections
 from examples.vllm_cpu.serve import environment_python, vllm_server
-from tutelage.demo.record import capture, teacher, train
+from tutelage.demo.record import SIGMA0_SOURCE, TEACHER_VERSION, capture, sigma0_of, teacher, train
 from tutelage.demo.run import Stage
 from tutelage.demo.scenario import Ending, Scenario
 from tutelage.demo.site import ROUTE
@@ -21,7 +21,7 @@ from tutelage.demo.task import RUBRICS
 CLIENTS = 16
 LIVE = Scenario(
     name="live",
-    says="A student trained here for two minutes, served by vLLM on this CPU, asks for traffic.",
+    says="A student trained here and now, served by vLLM on this CPU, asks for traffic.",
     student="weak",
     ending=Ending.OPEN,
     limit_s=300.0,
@@ -46,12 +46,12 @@ async def live_stage(folder: Path, console: Console) -> AsyncIterator[Stage]:
         async with teacher(folder, python, "none") as teacher_url:
             yield Stage(
                 teacher_url=teacher_url,
-                teacher_version="linear-2026-11",
+                teacher_version=TEACHER_VERSION,
                 student_url=server.base_url,
                 student_version=model.name,
                 trained_until=trained_until,
-                sigma0=min(1.0, 1.1 * (1.0 - training["agreement"]) ** 0.5),
-                sigma0_source="1.1 x sqrt(disagreement with the teacher on captured rows kept out of training)",
+                sigma0=sigma0_of(training),
+                sigma0_source=SIGMA0_SOURCE,
                 margin=0.05,
                 bodies=[sections.chat_request(text, model=ROUTE) for text in heldout],
                 clients=CLIENTS,

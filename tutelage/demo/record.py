@@ -10,11 +10,12 @@ about one. Needs what `examples/vllm_cpu/install.sh` installs.
 """
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from examples.sections import task as sections
+from examples.sections.captured import Captured, write_captured
 from examples.vllm_cpu.serve import environment_python, vllm_server
 from tutelage.contracts.records import Exchange, decode_spooled
 from tutelage.demo.recording import GOOD, MODELS, TEACHER, WEAK, Recorded, Row, key_of, write
@@ -37,6 +39,8 @@ CAPTURE_CLIENTS = 16
 ASK_CLIENTS = 4
 TEACHER_READY_S = 300.0
 MARGINS = (0.05, 0.10)
+TEACHER_VERSION = "linear-2026-11"
+SIGMA0_SOURCE = "1.1 x sqrt(disagreement with the teacher on captured rows kept out of training)"
 
 
 async def record(folder: Path, console: Console) -> Mapping[str, Any]:
@@ -47,35 +51,18 @@ async def record(folder: Path, console: Console) -> Mapping[str, Any]:
     if not captured.exists():
         await capture(captured, folder, python, console)
     trained = {name: train(captured, folder / name, recipe, python, console) for name, recipe in RECIPES.items()}
-    answers: dict[str, dict[str, Recorded]] = {}
-    async with teacher(folder, python, "provider") as url:
-        answers[TEACHER] = await _asked(folder / "teacher.json", url, "sections-teacher", console)
-    for name in RECIPES:
-        with vllm_server(folder / name, name="student", python=python, log=folder / f"vllm-{name}.log") as server:
-            answers[name] = await _asked(folder / f"{name}.json", server.base_url, "student", console)
+    answers = {name: await _answers(name, folder, python, console) for name in MODELS}
     return _written(answers, trained, captured)
 
 
-def teacher(folder: Path, python: Path, latency: str) -> Any:
+@contextlib.asynccontextmanager
+async def teacher(folder: Path, python: Path, latency: str) -> AsyncIterator[str]:
     """The teacher stand-in, running; yields its base URL."""
-    return _Teacher(folder, python, latency)
-
-
-class _Teacher:
-    """Async context manager around the teacher's process."""
-
-    def __init__(self, folder: Path, python: Path, latency: str) -> None:
-        self._port = free_port()
-        argv = [str(python), "-m", "examples.sections.teacher", "--port", str(self._port), "--latency", latency]
-        url = f"http://127.0.0.1:{self._port}/health"
-        self._process = running_process(argv, log=folder / "teacher.log", ready_url=url, ready_s=TEACHER_READY_S)
-
-    async def __aenter__(self) -> str:
-        await self._process.__aenter__()
-        return f"http://127.0.0.1:{self._port}/v1"
-
-    async def __aexit__(self, *exc: Any) -> None:
-        await self._process.__aexit__(*exc)
+    port = free_port()
+    argv = [str(python), "-m", "examples.sections.teacher", "--port", str(port), "--latency", latency]
+    health = f"http://127.0.0.1:{port}/health"
+    async with running_process(argv, log=folder / "teacher.log", ready_url=health, ready_s=TEACHER_READY_S):
+        yield f"http://127.0.0.1:{port}/v1"
 
 
 # --- 1. capture -------------------------------------------------------------------------------------------------------
@@ -87,11 +74,11 @@ async def capture(target: Path, folder: Path, python: Path, console: Console) ->
     async with teacher(folder, python, "none") as url, running_site(folder / "capture", _capture_site(url)) as site:
         console.print(f"capturing the teacher's answers to {len(texts):,} descriptions through {site.url}")
         await _send_all(site, texts)
-    rows = list(captured_rows(site.data_dir))
+    rows = captured_rows(site.data_dir)
     if len(rows) != len(set(texts)):
         raise RuntimeError(f"{len(set(texts))} descriptions were sent, {len(rows)} answers were captured")
     partial = target.with_suffix(".part")
-    partial.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    write_captured(rows, partial)
     partial.rename(target)
 
 
@@ -112,27 +99,29 @@ async def _send_all(site: Site, texts: Sequence[str]) -> None:
         await _over(bodies, CAPTURE_CLIENTS, lambda body: _post(http, "v1/chat/completions", body))
 
 
-def captured_rows(data_dir: Path) -> list[dict[str, Any]]:
-    """The captured exchanges as the student's training reads them: input, answer, log-probabilities of every section."""
-    rows: dict[str, dict[str, Any]] = {}
+def captured_rows(data_dir: Path) -> list[Captured]:
+    """The captured answers as the students' training reads them, by input."""
+    rows: dict[str, Captured] = {}
     for path in spool.spools(data_dir).values():
         position = 0
         while found := spool.read_after(path, position, 1_000):
             position = found[-1].sequence
-            for record_ in (decode_spooled(row.body) for row in found):
-                if isinstance(record_, Exchange) and (row := _training_row(record_)) is not None:
-                    rows[row["input"]] = row
-    return sorted(rows.values(), key=lambda row: str(row["input"]))
+            for spooled in (decode_spooled(row.body) for row in found):
+                if isinstance(spooled, Exchange) and (row := _captured(spooled)) is not None:
+                    rows[row.input] = row
+    return [rows[text] for text in sorted(rows)]
 
 
-def _training_row(exchange: Exchange) -> dict[str, Any] | None:
+def _captured(exchange: Exchange) -> Captured | None:
     answer = exchange.attempts[-1].answer if exchange.attempts else None
     if answer is None or exchange.request is None or exchange.truncated or not exchange.policy.train:
         return None
-    text = sections.last_user_text(exchange.request["messages"])
     first = answer.logprobs["content"][0]["top_logprobs"] if answer.logprobs else None
-    soft = {entry["token"]: entry["logprob"] for entry in first} if first else None
-    return {"input": text, "answer": answer.text, "top_logprobs": soft}
+    return Captured(
+        input=sections.last_user_text(exchange.request["messages"]),
+        answer=answer.text or "",
+        top_logprobs={entry["token"]: entry["logprob"] for entry in first} if first else None,
+    )
 
 
 # --- 2. distil --------------------------------------------------------------------------------------------------------
@@ -149,15 +138,39 @@ def train(captured: Path, target: Path, recipe: str, python: Path, console: Cons
     return document
 
 
+def sigma0_of(training: Mapping[str, Any]) -> float:
+    """The sd of d to plan with: d differs from 0 only where the arms disagree, so that rate bounds its variance."""
+    return float(min(1.0, 1.1 * (1.0 - training["agreement"]) ** 0.5))
+
+
 # --- 3. ask -----------------------------------------------------------------------------------------------------------
 
 
-async def _asked(target: Path, url: str, model: str, console: Console) -> dict[str, Recorded]:
-    """Every held-out input asked of one server, by text; kept in `target`."""
-    if target.exists():
-        return msgspec.json.decode(target.read_bytes(), type=dict[str, Recorded])
+async def _answers(name: str, folder: Path, python: Path, console: Console) -> dict[str, Recorded]:
+    """Every held-out input asked of one model, by text; kept in the folder."""
+    kept = folder / f"{name}.json"
+    if kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=dict[str, Recorded])
+    async with _served(name, folder, python) as (url, model):
+        answers = await _asked(url, model, console)
+    kept.write_bytes(msgspec.json.encode(answers))
+    return answers
+
+
+@contextlib.asynccontextmanager
+async def _served(name: str, folder: Path, python: Path) -> AsyncIterator[tuple[str, str]]:
+    """One of the recorded models, served for real; yields its base URL and the name that it goes by there."""
+    if name == TEACHER:
+        async with teacher(folder, python, "provider") as url:
+            yield url, "sections-teacher"
+    else:
+        with vllm_server(folder / name, name="student", python=python, log=folder / f"vllm-{name}.log") as server:
+            yield server.base_url, "student"
+
+
+async def _asked(url: str, model: str, console: Console) -> dict[str, Recorded]:
     texts = [row.text for row in sections.read_descriptions("heldout")]
-    console.print(f"asking {len(texts):,} held-out inputs of {target.stem}")
+    console.print(f"asking {len(texts):,} held-out inputs of {model} at {url}")
     answers: dict[str, Recorded] = {}
     async with aiohttp.ClientSession(f"{url}/") as http:
 
@@ -167,7 +180,6 @@ async def _asked(target: Path, url: str, model: str, console: Console) -> dict[s
             answers[text] = Recorded(total_ms=round((time.perf_counter() - began) * 1000, 2), body=body)
 
         await _over(texts, ASK_CLIENTS, ask)
-    target.write_bytes(msgspec.json.encode(answers))
     return answers
 
 
@@ -196,14 +208,14 @@ async def _over(items: Sequence[Any], clients: int, act: Any) -> None:
 def _written(
     answers: Mapping[str, Mapping[str, Recorded]], trained: Mapping[str, Mapping[str, Any]], captured: Path
 ) -> dict[str, Any]:
-    heldout = [row.text for row in sections.read_descriptions("heldout")]
+    labels = {row.text: row.section or "" for row in sections.read_descriptions("heldout")}
     rows = []
-    for text in heldout:
+    for text in labels:
         messages = sections.chat_request(text, model=ROUTE)["messages"]
         given = {name: answers[name][text] for name in MODELS}
         rows.append(Row(messages_sha256=key_of(messages), input=text, answers=given))
     write(RECORDING, rows)
-    card = scorecard(rows, {row.text: row.section or "" for row in sections.read_descriptions("heldout")})
+    card = scorecard(rows, labels)
     gap = -card[GOOD]["mean_d"]
     made = {
         "recorded_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -222,14 +234,12 @@ def _written(
 
 def _model(name: str, training: Mapping[str, Any] | None, card: Mapping[str, float]) -> dict[str, Any]:
     if training is None:
-        return {"version": "linear-2026-11", "what": "a linear model behind an OpenAI-shaped server", "heldout": card}
-    disagreement = 1.0 - float(training["agreement"])
+        return {"version": TEACHER_VERSION, "what": "a linear model behind an OpenAI-shaped server", "heldout": card}
     return {
         "version": f"{name}-1",
         "what": "a causal language model served by vLLM on CPU",
         "training": training,
         "heldout": card,
-        # d differs from 0 only where the arms disagree, so their rate bounds its variance; 1.1 x as planning advises.
-        "sigma0": round(min(1.0, 1.1 * disagreement**0.5), 3),
-        "sigma0_source": "1.1 x sqrt(disagreement with the teacher on captured rows kept out of training)",
+        "sigma0": round(sigma0_of(training), 3),
+        "sigma0_source": SIGMA0_SOURCE,
     }

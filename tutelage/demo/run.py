@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,17 +97,8 @@ class Stage:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a run came to. `as_expected` is None where nothing was expected of it."""
-
-    summary: Mapping[str, Any]
-    readings: Sequence[Reading]
-    as_expected: bool | None
-
-
-async def play(scenario: Scenario, stage: Stage, folder: Path, console: Console) -> Outcome:
-    """Run `scenario` on `stage`; leaves `summary.json` and `rollout.png` in `folder`. Raises DemoEnded or SiteFailed."""
+async def play(scenario: Scenario, stage: Stage, folder: Path, console: Console) -> Mapping[str, Any]:
+    """Run `scenario` on `stage`; returns the summary, left in `folder` beside `rollout.png`. Raises DemoEnded or SiteFailed."""
     site_folder = folder / scenario.name
     shutil.rmtree(site_folder, ignore_errors=True)
     began = time.time()
@@ -126,13 +117,12 @@ async def play(scenario: Scenario, stage: Stage, folder: Path, console: Console)
         client_requests=driver.tally.requests,
         **stage.facts,
     )
-    met = _met(scenario, watch.readings, history)
-    document["as_expected"] = met
+    document["as_expected"] = _met(scenario, watch.readings, history)
     summary.write(folder / "summary.json", document)
     picture.draw(folder / "rollout.png", watch.readings, f"{scenario.name}: {scenario.says}")
     if driver.tally.first_error is not None:
         raise DemoEnded(f"a request failed and the demo ended: {driver.tally.first_error}")
-    return Outcome(summary=document, readings=watch.readings, as_expected=met)
+    return document
 
 
 async def _drive(
@@ -142,7 +132,7 @@ async def _drive(
     driver = Driver(url=site.url, key=site.key, bodies=stage.bodies, clients=stage.clients, seed=SEED)
     with Screen(console) as screen:
         watch = Watch(site, driver.tally, screen.show)
-        async with _closing(watch):
+        async with contextlib.aclosing(watch):
             await watch.look()
             watching = asyncio.create_task(watch.run())
             driving = asyncio.create_task(driver.run())
@@ -200,11 +190,3 @@ def _met(scenario: Scenario, readings: Sequence[Reading], history: Sequence[Mapp
         [reading.share_bp for reading in readings],
         [decision["event"] for decision in history],
     )
-
-
-@contextlib.asynccontextmanager
-async def _closing(watch: Watch) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await watch.aclose()

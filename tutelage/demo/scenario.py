@@ -50,7 +50,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
         Scenario(
             name="weak",
-            says="A student that trained for two minutes asks for traffic.",
+            says="A student that trained for a minute asks for traffic.",
             student=WEAK,
             ending=Ending.REFUSED,
         ),

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,39 +105,50 @@ async def running_process(
 
 
 async def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path, ready_s: float) -> None:
-    deadline = time.monotonic() + ready_s
     async with httpx.AsyncClient(timeout=2.0, trust_env=False) as http:
-        while time.monotonic() < deadline:
+
+        async def ready() -> bool:
             if process.poll() is not None:
                 raise SiteFailed(f"{_shown(process)} ended with status {process.returncode}\n{_tail(log)}")
-            with contextlib.suppress(httpx.HTTPError):
-                if (await http.get(url)).status_code == 200:
-                    return
-            await asyncio.sleep(POLL_S)
-    raise SiteFailed(f"{_shown(process)} was not ready after {ready_s:g} s\n{_tail(log)}")
+            return await _answers(http, url)
+
+        if not await _comes_true(ready, ready_s):
+            raise SiteFailed(f"{_shown(process)} was not ready after {ready_s:g} s\n{_tail(log)}")
 
 
 async def _wait_until_up(url: str, key: str) -> None:
-    deadline = time.monotonic() + READY_S
     async with httpx.AsyncClient(timeout=2.0, trust_env=False, headers={"authorization": f"Bearer {key}"}) as http:
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                if (await http.get(url)).status_code == 200:
-                    return
-            await asyncio.sleep(POLL_S)
-    raise SiteFailed(f"{url} did not answer within {READY_S:g} s; see serve.log")
+        if not await _comes_true(lambda: _answers(http, url), READY_S):
+            raise SiteFailed(f"{url} did not answer within {READY_S:g} s; see serve.log")
 
 
 async def _wait_until_split(snapshot: Path, routes: set[str]) -> None:
     """Until the gateway has the published rollouts: before, everything is the teacher's."""
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
+
+    async def split() -> bool:
         with contextlib.suppress(OSError, ValueError):
-            if routes <= set(json.loads(snapshot.read_text(encoding="utf-8"))["rollouts"]):
-                await asyncio.sleep(POLL_S)
-                return
+            return routes <= set(json.loads(snapshot.read_text(encoding="utf-8"))["rollouts"])
+        return False
+
+    if not await _comes_true(split, READY_S):
+        raise SiteFailed(f"the gateway has no split for {', '.join(sorted(routes))} after {READY_S:g} s")
+    await asyncio.sleep(POLL_S)  # the file is written when the event loop has been told: let it hear
+
+
+async def _comes_true(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if await condition():
+            return True
         await asyncio.sleep(POLL_S)
-    raise SiteFailed(f"the gateway has no split for {', '.join(sorted(routes))} after {READY_S:g} s")
+    return False
+
+
+async def _answers(http: httpx.AsyncClient, url: str) -> bool:
+    """Whether `url` answers 200 now."""
+    with contextlib.suppress(httpx.HTTPError):
+        return (await http.get(url)).status_code == 200
+    return False
 
 
 async def _end(process: "subprocess.Popen[bytes]") -> None:

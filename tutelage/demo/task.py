@@ -16,7 +16,7 @@ from tutelage.contracts.errors import ConfigurationError
 from tutelage.demo.recording import WEAK, read
 from tutelage.demo.run import Stage
 from tutelage.demo.scenario import Scenario
-from tutelage.demo.site import free_port, running_process
+from tutelage.demo.site import ROUTE, free_port, running_process
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = ROOT / "examples" / "sections"
@@ -24,11 +24,6 @@ RECORDING = TASK / "recording" / "matrix.jsonl.gz"
 PROVENANCE = TASK / "recording" / "provenance.json"
 RUBRICS = TASK / "rubrics"
 CLIENTS = 24
-
-
-def system_prompt() -> str:
-    """What the application tells the model: part of the recording's provenance, so that the demo needs no training code."""
-    return str(provenance()["system_prompt"])
 
 
 def provenance() -> dict[str, Any]:
@@ -40,16 +35,12 @@ def provenance() -> dict[str, Any]:
     return document
 
 
-def chat_body(text: str, system: str) -> dict[str, Any]:
-    """The application's request for one input."""
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-    return {"model": "sections", "messages": messages, "temperature": 0, "max_tokens": 8}
-
-
 @contextlib.asynccontextmanager
 async def recorded_stage(scenario: Scenario, folder: Path, latency: str) -> AsyncIterator[Stage]:
     """Teacher and student replayed from the recording, `latency` "none" or "recorded"."""
     made, rows, port = provenance(), read(RECORDING), free_port()
+    from examples.sections.task import chat_request  # there in a checkout, which `provenance` has made sure of
+
     url = f"http://127.0.0.1:{port}"
     folder.mkdir(parents=True, exist_ok=True)
     replay = [sys.executable, "-m", "tutelage.demo.replay", "--recording", str(RECORDING), "--port", str(port)]
@@ -70,7 +61,7 @@ async def recorded_stage(scenario: Scenario, folder: Path, latency: str) -> Asyn
             sigma0=student["sigma0"],
             sigma0_source=student["sigma0_source"],
             margin=made["margin"],
-            bodies=[chat_body(row.input, made["system_prompt"]) for row in rows.values()],
+            bodies=[chat_request(row.input, model=ROUTE) for row in rows.values()],
             clients=CLIENTS,
             rubrics=RUBRICS,
             degrade=degrade,

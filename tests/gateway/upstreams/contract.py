@@ -238,7 +238,7 @@ class Contract:
         async with self.serving(script) as (upstream, server):
             reply = await upstream.open(call(stream=True))
             chunks = aiter(reply.chunks())
-            await anext(chunks)
+            assert await anext(chunks)
             await reply.aclose()
             await reply.aclose()
             await eventually(lambda: server.closed == server.connections)

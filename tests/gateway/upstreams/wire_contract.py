@@ -270,12 +270,15 @@ class WireContract(Contract):
 
     async def test_calls_beyond_the_bound_wait_for_a_connection(self):
         most = now = 0
+        full = asyncio.Event()
 
         async def script(exchange: Exchange) -> None:
             nonlocal most, now
             now += 1
             most = max(most, now)
-            await asyncio.sleep(0.001)
+            if now == 3:
+                full.set()
+            await full.wait()
             now -= 1
             await exchange.answer(b"ok")
 

@@ -22,6 +22,7 @@ from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import gates
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.desk import Desk
+from tutelage.control.shown import rollout_document
 from tutelage.store import apply as writes
 from tutelage.store.base import Store
 
@@ -124,28 +125,6 @@ def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
             "sequence": snapshot.sequence,
             "digest": snapshot.config.digest,
         },
-    }
-
-
-def rollout_document(rollout: Rollout) -> dict[str, Json]:
-    """A rollout as the admin plane shows it."""
-    return {
-        "student_version": rollout.student,
-        "mode": rollout.mode,
-        "phase": rollout.phase,
-        "share_bp": rollout.share_bp,
-        "share_in_force_bp": rollout.share_in_force_bp,
-        "killed": rollout.killed,
-        "rung": rollout.rung,
-        "stages": list(rollout.ladder.shares_bp),
-        "holds": sorted(rollout.holds),
-        "revision": rollout.revision,
-        "attempt": rollout.attempt,
-        "alpha_index": rollout.alpha_index,
-        "epoch": rollout.epoch,
-        "entered_at": rollout.entered_at,
-        "waived_by": rollout.waived_by,
-        "initial_bp": rollout.initial_bp,
     }
 
 
@@ -255,7 +234,7 @@ def _write(desk: Desk, store: Store, rollout: Rollout, event: Event, expected: i
     if expected != rollout.revision:
         raise StaleRevision(rollout.route, expected, rollout.revision)
     applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id)
-    return {"route": rollout.route, **rollout_document(applied.rollout)}
+    return rollout_document(applied.rollout)
 
 
 def _with_student(store: Store, name: str) -> Rollout:
