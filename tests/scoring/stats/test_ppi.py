@@ -30,6 +30,14 @@ def judged_and_labelled(mean, pairs, labels, seed):
     return judged, labelled
 
 
+def labels_of(labelled):
+    """The labels without the judge."""
+    plain: Counter[tuple[int, int]] = Counter()
+    for (w, _, h), count in labelled.items():
+        plain[w, h] += count
+    return plain
+
+
 def test_a_flattering_judge_promotes_a_student_at_the_margin_and_the_anchor_does_not():
     prior = planning_prior(null_mean=-MARGIN, sigma0=0.3)
     alone = anchored = 0
@@ -48,10 +56,7 @@ def test_a_good_student_passes_with_fewer_labels_than_without_the_judge():
     for seed in range(20):
         judged, labelled = judged_and_labelled(0.0, 8000, 250, seed)
         with_judge.append(offset_log_e(judged, labelled, ANCHOR, alpha=ALPHA))
-        plain = Counter()
-        for (w, _, h), count in labelled.items():
-            plain[w, h] += count
-        labels_alone.append(log_e_of(plain, prior))
+        labels_alone.append(log_e_of(labels_of(labelled), prior))
     assert np.mean(with_judge) > np.mean(labels_alone)
     assert np.mean(with_judge) > -math.log(ALPHA)
 
@@ -59,10 +64,7 @@ def test_a_good_student_passes_with_fewer_labels_than_without_the_judge():
 def test_without_belief_in_the_judge_the_labels_speak_for_themselves():
     judged, labelled = judged_and_labelled(0.0, 2000, 200, 1)
     doubter = planned_anchor(delta=MARGIN, sigma_judged=0.3, sigma_residual=0.3, eta=0.0)
-    plain = Counter()
-    for (w, _, h), count in labelled.items():
-        plain[w, h] += count
-    alone = log_e_of(plain, planning_prior(null_mean=-MARGIN, sigma0=0.3))
+    alone = log_e_of(labels_of(labelled), planning_prior(null_mean=-MARGIN, sigma0=0.3))
     assert offset_log_e(judged, labelled, doubter, alpha=ALPHA) == pytest.approx(alone + math.log(0.8))
 
 
