@@ -73,7 +73,8 @@ class Attempt:
             purpose=purpose,
             started=means.utc(),
         )
-        keeps = incoming.route.captured and incoming.policy.log != "off"
+        counted = incoming.quota is not None and incoming.quota.counts_usage
+        keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
         self._keeper = Keeper(
             self.raw, limit=means.answer_bytes if keeps else 0, began=self._began, clock=means.monotonic
         )
