@@ -57,6 +57,7 @@ class Serving:
     status: int = 0
     served: Arm | None = None
     asked: Arm | None = None
+    failed_replica: str | None = None
     overhead_ms: float | None = None
     cause: str | None = None
     client_gone: bool = False
