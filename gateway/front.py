@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from gateway.admission import Admission, Receive
+from gateway.admission import Admission, Priority, Receive
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
@@ -18,7 +18,7 @@ from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.quotas import Quota, Quotas
 from gateway.relay import Client, Send
-from gateway.routing import Route, Routing
+from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
 from router.stickiness import Candidates, sticky_key
@@ -63,7 +63,7 @@ class Front:
         routing = self.routing
         key = self.key_of(headers, routing)
         client = Client(receive, send, lambda: self.admission.draining)
-        self.admission.enter(client)
+        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)
