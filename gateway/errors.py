@@ -15,11 +15,9 @@
     ├── UpstreamFailed   502/504 an upstream's: no answer could be had
     └── InternalFault    500     ours: a defect; the message says nothing of it
 
-SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of ASGI or FastAPI.
+SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of HTTP's framing.
 To add a refusal: one class here, one row in the tree. Faults of upstreams are in `gateway.upstreams.base`.
 """
-
-from typing import Any
 
 import msgspec
 
@@ -188,11 +186,3 @@ class InternalFault(Refusal):
 
     def __init__(self) -> None:
         super().__init__("The gateway could not process this request.")
-
-
-def of_status(status: int, detail: Any) -> Refusal:
-    """A refusal for what a framework raised: `status` and its words in our envelope."""
-    refusal = Refusal(detail if isinstance(detail, str) else "The request is not valid.")
-    refusal.status = status
-    refusal.kind = INVALID_REQUEST if status < 500 else SERVER_ERROR
-    return refusal
