@@ -15,6 +15,7 @@ from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
+from gateway.quotas import Quota, Quotas
 from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import Route, Routing
@@ -34,6 +35,7 @@ class Front:
 
     routing: Routing
     admission: Admission
+    quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
     utc: Callable[[], float]
@@ -60,15 +62,28 @@ class Front:
         key = self.key_of(headers, routing)
         client = Client(request)
         self.admission.enter(client)
+        quota: Quota | None = None
         try:
+            quota = self.quotas.enter(key)
             raw = await self.admission.read(request)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
+            if quota is not None:
+                quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
         finally:
+            if quota is not None:
+                quota.leave()
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
-        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+        self,
+        endpoint: Endpoint,
+        request_id: str,
+        routing: Routing,
+        key: Key,
+        headers: Headers,
+        raw: bytes,
+        quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
         body = read_body(raw)
@@ -93,6 +108,7 @@ class Front:
             slices=_slices(headers, route),
             admitted_at=self.utc(),
             began=began,
+            quota=quota,
         )
 
 

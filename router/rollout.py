@@ -314,8 +314,9 @@ def clear(rollout: Rollout, event: Clear) -> Rollout:
 
 
 def new_student(rollout: Rollout, event: NewStudent) -> Rollout:
+    """At share 0 in every mode: nothing is known of it. A fixed split's share is the operator's to give again."""
     changed = replace(rollout, student=event.student, epoch=event.epoch, ladder=event.ladder)
-    return _new_attempt(changed, salt=event.salt)
+    return replace(_new_attempt(changed, salt=event.salt), share_bp=0)
 
 
 def new_epoch(rollout: Rollout, event: NewEpoch) -> Rollout:

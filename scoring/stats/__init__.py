@@ -5,6 +5,7 @@ Owns   d = score(student) - score(teacher) in [-1, 1] and everything that may be
        `bets`               the 16 bets and the planning prior that weighs them
        `eprocess`           evidence for "the student is not worse than the margin", from a histogram
        `shiryaev_roberts`   the detector that watches for a student that has become worse
+       `ppi`                human labels beside a judge that may be biased
        `ladder`             how much evidence each rung of the rollout asks for
        `planning`           how many pairs that takes
        `binomial`           limits for rates

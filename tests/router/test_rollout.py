@@ -300,6 +300,12 @@ def test_a_new_student_starts_over_and_spends_the_next_alpha():
     assert new.waived_by is None
 
 
+def test_a_new_student_serves_nothing_on_a_fixed_split_until_somebody_sets_its_share():
+    new = after(rollout(mode=Mode.FIXED, initial_bp=1000, phase=Phase.MANUAL, share_bp=1000), EVENTS["NewStudent"])
+    assert (new.phase, new.share_bp) == (Phase.MANUAL, 0)
+    assert after(new, EVENTS["SetShare"]).share_bp == 250
+
+
 def test_an_operators_pause_outlives_a_new_student_and_futility_does_not():
     held = ramping(phase=Phase.HELD, holds=frozenset({OPERATOR, FUTILITY, "judge"}))
     assert after(held, EVENTS["NewStudent"]).holds == {OPERATOR}
