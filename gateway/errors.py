@@ -21,6 +21,7 @@ To add a refusal: one class here, one row in the tree. Faults of upstreams are i
 """
 
 from math import ceil
+from typing import Any
 
 import msgspec
 
@@ -225,3 +226,11 @@ class InternalFault(Refusal):
 
     def __init__(self) -> None:
         super().__init__("The gateway could not process this request.")
+
+
+def of_status(status: int, detail: Any) -> Refusal:
+    """A refusal for what a framework raised: `status` and its words in our envelope."""
+    refusal = Refusal(detail if isinstance(detail, str) else "The request is not valid.")
+    refusal.status = status
+    refusal.kind = INVALID_REQUEST if status < 500 else SERVER_ERROR
+    return refusal
