@@ -6,7 +6,8 @@
     exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
     attempt.py    one arm's call within a request
-    lanes.py      each upstream with its breaker; kept over snapshots
+    retry.py      which faults the same arm is asked again for [pure]
+    lanes.py      each upstream with its breaker and retry budget; kept over snapshots
     routing.py    what a snapshot means for requests [pure]
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
@@ -15,6 +16,8 @@
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      bounded queue, one writer, group commit
+    quotas.py     the limits of keys
+    usage.py      what an answer cost, for limits [pure]
     auth.py admission.py errors.py metrics.py snapshots.py
     api/          one endpoint per file
     upstreams/    how to reach an upstream: protocol, HTTP, litellm

@@ -28,6 +28,7 @@ from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod, of_
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
+from gateway.quotas import Quotas
 from gateway.relay import Send
 from gateway.routing import routing_of
 from gateway.server import Server, listen, serving
@@ -38,6 +39,8 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.registry import build_upstream
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.ids import uuid7
+from tutelage.contracts.prices import PriceList
+from tutelage.contracts.records import KeyLimits
 from tutelage.contracts.settings import Settings, UpstreamSettings
 from tutelage.store.registry import open_store
 
@@ -275,10 +278,18 @@ class Gateway:
             monotonic=wiring.monotonic,
         )
         admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB))
+        quotas = Quotas(
+            defaults=KeyLimits(**limits.key.model_dump()),
+            processes=self._settings.gateway.count(os.cpu_count() or 1),
+            prices=PriceList(view.settings.upstreams),
+            monotonic=wiring.monotonic,
+            utc=wiring.utc,
+        )
         self._lanes.update(view.settings.upstreams)
         self.front = Front(
             routing=routing_of(view.snapshot, view.settings, view.kills, view.source),
             admission=admission,
+            quotas=quotas,
             dispatcher=Dispatcher(means),
             metrics=metrics,
             utc=wiring.utc,
@@ -308,6 +319,8 @@ class Gateway:
         except (ConfigurationError, KeyError, ValueError):
             log.exception("snapshot not used; the last one stays", sequence=view.snapshot.sequence)
             return
+        if routing.upstreams != held.upstreams:
+            self.front.quotas.prices = PriceList(routing.upstreams)
         self.front.routing = routing
         self.front.metrics.snapshot(view.snapshot.sequence)
         log.info("snapshot", sequence=view.snapshot.sequence, source=view.source, kills=sorted(view.kills))

@@ -16,6 +16,7 @@ from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
+from gateway.quotas import Quota, Quotas
 from gateway.relay import Client, Send
 from gateway.routing import Route, Routing
 from gateway.upstreams.base import Headers
@@ -34,6 +35,7 @@ class Front:
 
     routing: Routing
     admission: Admission
+    quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
     utc: Callable[[], float]
@@ -62,15 +64,28 @@ class Front:
         key = self.key_of(headers, routing)
         client = Client(receive, send, lambda: self.admission.draining)
         self.admission.enter(client)
+        quota: Quota | None = None
         try:
+            quota = self.quotas.enter(key)
             raw = await self.admission.read(headers, receive)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
+            if quota is not None:
+                quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
         finally:
+            if quota is not None:
+                quota.leave()
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
-        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+        self,
+        endpoint: Endpoint,
+        request_id: str,
+        routing: Routing,
+        key: Key,
+        headers: Headers,
+        raw: bytes,
+        quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
         body = read_body(raw)
@@ -95,6 +110,7 @@ class Front:
             slices=_slices(headers, route),
             admitted_at=self.utc(),
             began=began,
+            quota=quota,
         )
 
 

@@ -408,6 +408,15 @@ class Decision(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
 
 
+class KeyLimits(Record, frozen=True, kw_only=True):
+    """What one key may have open, ask per minute and spend per UTC day, on one host. None: the default of `limits.key`."""
+
+    max_concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    usd_per_day: float | None = None
+
+
 class Key(Record, frozen=True, kw_only=True):
     """An API key at rest: `digest` is the SHA-256 of the key (256 random bits, so a slow hash buys nothing)."""
 
@@ -421,6 +430,7 @@ class Key(Record, frozen=True, kw_only=True):
     may_log: bool = True
     may_train: bool = True
     revoked_at: float | None = None
+    limits: KeyLimits | None = None
     schema: int = SCHEMA_VERSION
 
 

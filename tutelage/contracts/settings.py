@@ -82,6 +82,10 @@ class GatewaySettings(Section):
     metrics_port: int = Field(9100, ge=0, le=65535)
     drain_deadline: Seconds = 30.0
 
+    def count(self, cores: int) -> int:
+        """How many processes that is on a host of `cores`."""
+        return cores if self.processes == "auto" else self.processes
+
 
 class StoreSettings(Section):
     """Where rollouts, keys, evidence and pairs are kept."""
@@ -281,6 +285,15 @@ class RouteSettings(Section):
         return self
 
 
+class KeyLimitSettings(Section):
+    """What a key may do where it has no limit of its own. None: no bound. For one host; divided by its gateway processes."""
+
+    max_concurrency: int | None = Field(None, ge=1)
+    rpm: int | None = Field(None, ge=1)
+    tpm: int | None = Field(None, ge=1)
+    usd_per_day: float | None = Field(None, ge=0)
+
+
 class LimitSettings(Section):
     """Bounds of one gateway process. Shadow calls beyond `shadows` are not sampled, counted `shed`."""
 
@@ -290,6 +303,7 @@ class LimitSettings(Section):
     shadows: int = Field(64, ge=0)
     spool_records: int = Field(10_000, ge=1)
     spool_mb: float = Field(256, gt=0)
+    key: KeyLimitSettings = KeyLimitSettings()
 
 
 class Settings(Section):
