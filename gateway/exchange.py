@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
+from gateway.quotas import Quota
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
@@ -44,6 +45,7 @@ class Incoming:
     slices: dict[str, str]
     admitted_at: float
     began: float
+    quota: Quota | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +59,7 @@ class Serving:
     status: int = 0
     served: Arm | None = None
     asked: Arm | None = None
+    failed_replica: str | None = None
     overhead_ms: float | None = None
     cause: str | None = None
     client_gone: bool = False

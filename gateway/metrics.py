@@ -73,6 +73,12 @@ class Metrics:
             ("upstream", "cause"),
             registry=self.registry,
         )
+        self._retries = Counter(
+            "tutelage_gateway_retries",
+            "Upstream calls made a second time before the first byte, by what was wrong with the first.",
+            ("upstream", "cause"),
+            registry=self.registry,
+        )
         self._fallbacks = Counter(
             "tutelage_gateway_fallbacks",
             "Requests that another arm took over before the first byte, by what was wrong with the first arm's answer.",
@@ -122,6 +128,9 @@ class Metrics:
 
     def attempt(self, upstream: str, cause: str | None) -> None:
         self._counter(self._attempts, upstream, cause or "ok").inc()
+
+    def retry(self, upstream: str, cause: str) -> None:
+        self._counter(self._retries, upstream, cause).inc()
 
     def fallback(self, route: str, cause: str) -> None:
         self._counter(self._fallbacks, route, cause).inc()

@@ -34,7 +34,8 @@ class Deadlines:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
-    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica."""
+    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
+    replica that has just failed this request."""
 
     method: str
     path: str
@@ -42,6 +43,7 @@ class Call:
     body: bytes
     deadlines: Deadlines
     affinity: str | None = None
+    avoid: str | None = None
 
 
 class Reply(Protocol):
@@ -80,10 +82,12 @@ class Upstream(Protocol):
 
 
 class UpstreamError(Exception):
-    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it."""
+    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it; `replica` who it was,
+    where there are several."""
 
     kind: str = "upstream"
     status: int = 502
+    replica: str | None = None
 
     def __init__(self, upstream: str, detail: str) -> None:
         super().__init__(f"upstream {upstream!r}: {detail}")

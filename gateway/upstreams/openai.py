@@ -50,7 +50,8 @@ class Replica:
             return reply
         except CallRefused:
             raise
-        except UpstreamError:
+        except UpstreamError as fault:
+            fault.replica = self.name
             outcome = Outcome.FAILURE
             raise
         finally:
@@ -89,13 +90,16 @@ class OpenAIUpstream:
     async def open(self, call: Call) -> Reply:
         if len(self.replicas) == 1:
             return await self.replicas[0].pool.open(call)
-        return await self._choose(call.affinity).open(call)
+        return await self._choose(call).open(call)
 
     async def aclose(self) -> None:
         for replica in self.replicas:
             await replica.pool.aclose()
 
-    def _choose(self, affinity: str | None) -> Replica:
-        if affinity is None:
-            return least_loaded(self.replicas, self._draw())
-        return at_home(self.replicas, affinity, HOME_SLACK)
+    def _choose(self, call: Call) -> Replica:
+        replicas = self.replicas
+        if call.avoid is not None:
+            replicas = tuple(replica for replica in replicas if replica.name != call.avoid) or replicas
+        if call.affinity is None:
+            return least_loaded(replicas, self._draw())
+        return at_home(replicas, call.affinity, HOME_SLACK)

@@ -9,15 +9,16 @@ unscorable. An infrastructure fault is never a verdict.
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scoring.judges.base import JudgeSettled, JudgeUnavailable
 from scoring.judges.client import GatewayClient, Reply
-from scoring.judges.prompt import Question, messages, prompt_hash, reply_schema
+from scoring.judges.prompt import Question, judged_criteria, messages, prompt_hash, reply_schema
 from scoring.judges.reply import Unscorable, read_reply
+from scoring.rubrics.answers import answer_of
 from scoring.rubrics.schema import Rubric
-from scoring.rubrics.scorer import JUDGE_UNSCORABLE, Draft, Verdict, answer_of
+from scoring.rubrics.scorer import JUDGE_UNSCORABLE, Draft, Said, Verdict
 
 MAX_REPLY_TOKENS = 1024
 MAX_RATIONALE_CHARACTERS = 2_000
@@ -58,6 +59,7 @@ class PointwiseJudge:
                     rubric,
                     order,
                     scores={name: by_arm(order, *pair) for name, pair in scores.items()},
+                    first_minus_second=_effect(rubric, scores),
                     rationale=rationale[:MAX_RATIONALE_CHARACTERS],
                     cost_nusd=_total(spent),
                     retries=retries,
@@ -111,9 +113,15 @@ def order_of(pair_id: str, rubric: str) -> str:
     return STUDENT_FIRST if tossed & 1 else TEACHER_FIRST
 
 
-def by_arm(order: str, first: float, second: float) -> tuple[float, float]:
-    """(teacher, student) of the scores of A and B."""
-    return (second, first) if order == STUDENT_FIRST else (first, second)
+def by_arm(order: str, first: float, second: float) -> Said:
+    """The scores of A and B, by arm."""
+    teacher, student = (second, first) if order == STUDENT_FIRST else (first, second)
+    return Said(teacher=teacher, student=student, d=student - teacher)
+
+
+def _effect(rubric: Rubric, scores: Mapping[str, tuple[float, float]]) -> float:
+    """What the answer shown first has over the other, weighted."""
+    return sum(c.weight * (scores[c.name][0] - scores[c.name][1]) for c in judged_criteria(rubric))
 
 
 def _total(spent: list[int | None]) -> int | None:

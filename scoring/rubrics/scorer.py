@@ -8,7 +8,7 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 | what came of the pair | failure | d |
 |---|---|---|
 | both arms answered | none | by the rubric |
-| the student failed: error, timeout, broken answer | student_failed | its score is 0; where a judge would score the teacher, 1 |
+| the student failed, or refused where the teacher did not | student_failed | its score is 0; at a judge the teacher has 1 |
 | the teacher failed, or both | teacher_failed | its score is 1 |
 | the student's answer was lost (too large, not redacted) | student_lost | None: -1 for promotion, 0 for rollback |
 | a `label` rubric has no right answer for the input | no_reference | None: outside the population, counted, never -1 |
@@ -17,7 +17,7 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +25,13 @@ import msgspec
 from pydantic import ValidationError
 
 from scoring.checks import CHECKS, Check
+from scoring.rubrics.answers import answer_of, failed, refused, same_answer
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric
-from scoring.rubrics.same import same_answer
+from scoring.rubrics.outcomes import outcomes
 from scoring.rubrics.schema import Criterion, Rubric
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Answer, Attempt, CriterionScore, Judgement, Pair
+from tutelage.contracts.records import Answer, CriterionScore, Judgement, Outcome, Pair
 
 CHECK, JUDGE = "check", "judge"
 """Methods. A rubric has one: `judge` where any criterion needs a judge, so that a pair has one key per rubric version."""
@@ -45,15 +46,28 @@ WITHOUT_D = frozenset({JUDGE_UNSCORABLE, NO_REFERENCE, STUDENT_LOST, WORKER_FAIL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a judge made of one pair: (teacher, student) per criterion, in [0, 1]. `failure` where it made nothing."""
+class Said:
+    """What a judge said on one criterion: the difference, and both scores in [0, 1] where it gave scores."""
 
-    scores: Mapping[str, tuple[float, float]]
+    d: float
+    teacher: float | None = None
+    student: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge made of one pair, per criterion. `failure` where it made nothing.
+
+    `first_minus_second` is the weighted difference between the answers in the order in which they were shown.
+    """
+
+    scores: Mapping[str, Said]
     failure: str | None = None
     judge: str | None = None
     judge_version: str | None = None
     prompt_hash: str | None = None
     orders: tuple[str, ...] = ()
+    first_minus_second: float | None = None
     rationale: str | None = None
     cost_nusd: int | None = None
     retries: int = 0
@@ -69,6 +83,7 @@ class Draft:
     pair: Pair
     reference: str | None
     scores: tuple[CriterionScore, ...]
+    outcomes: Mapping[str, Outcome]
     failure: str | None
     needs_judge: bool
 
@@ -89,14 +104,14 @@ class Scorer:
         """What the checks and the arms' failures say. Deterministic."""
         reference = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
         failure = self._failure(pair, reference)
-        if failure in (NO_REFERENCE, STUDENT_LOST):
-            return Draft(pair=pair, reference=reference, scores=(), failure=failure, needs_judge=False)
+        scored = () if failure in (NO_REFERENCE, STUDENT_LOST) else self.rubric.criteria
         return Draft(
             pair=pair,
             reference=reference,
-            scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in self.rubric.criteria),
+            scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in scored),
+            outcomes=outcomes(pair, self._schemas()),
             failure=failure,
-            needs_judge=self.rubric.needs_judge and failure != STUDENT_FAILED and not _same(pair) and _answered(pair),
+            needs_judge=self.rubric.needs_judge and failure in (None, TEACHER_FAILED) and _worth_asking(pair),
         )
 
     def finish(self, draft: Draft, scored_at: float, verdict: Verdict = NOTHING_ASKED) -> Judgement:
@@ -104,18 +119,24 @@ class Scorer:
         asked = draft.needs_judge and verdict.failure is None
         scores = tuple(_with_verdict(score, verdict, draft) for score in draft.scores) if asked else draft.scores
         failure = verdict.failure or draft.failure
+        without = failure in WITHOUT_D
         return Judgement(
             pair_id=draft.pair.id,
             rubric=self.rubric.id,
             method=self.method,
             scores=scores,
-            d=None if failure in WITHOUT_D else self._d(scores),
+            d=None if without else self._d(scores),
             scored_at=scored_at,
+            disagreement=self._disagreement(scores),
+            teacher_score=None if without else self._own(score.teacher for score in self._counted(scores)),
+            student_score=None if without else self._own(score.student for score in self._counted(scores)),
+            outcomes=dict(draft.outcomes),
             failure=failure,
             judge=verdict.judge,
             judge_version=verdict.judge_version,
             prompt_hash=verdict.prompt_hash,
             orders=verdict.orders,
+            first_minus_second=verdict.first_minus_second,
             rationale=verdict.rationale,
             cost_nusd=verdict.cost_nusd,
             retries=verdict.retries,
@@ -137,13 +158,21 @@ class Scorer:
     def _failure(self, pair: Pair, reference: str | None) -> str | None:
         if reference is None and any(criterion.reference == "label" for criterion in self.rubric.criteria):
             return NO_REFERENCE
+        teacher, student = answer_of(pair.teacher), answer_of(pair.student)
         if failed(pair.teacher):
             return TEACHER_FAILED
-        if failed(pair.student):
+        if failed(pair.student) or (refused(student) and not refused(teacher)):
             return STUDENT_FAILED
-        if answer_of(pair.student) is None:
+        if student is None:
             return STUDENT_LOST
-        return TEACHER_FAILED if answer_of(pair.teacher) is None else None
+        return TEACHER_FAILED if teacher is None else None
+
+    def _schemas(self) -> list[Check]:
+        return [
+            self.checks[criterion.name]
+            for criterion in self.rubric.criteria
+            if criterion.check is not None and criterion.check.kind == "json_schema"
+        ]
 
     def _by_check(self, criterion: Criterion, pair: Pair, reference: str | None, failure: str | None) -> CriterionScore:
         """Scores by the criterion's check; what a judge has yet to say is None. A failed arm's score is set."""
@@ -153,7 +182,7 @@ class Scorer:
         note = None
         if check is None:
             scores = (None, None)
-            note = "equal answers: a tie" if _same(pair) else None
+            note = "equal answers: a tie" if same_answer(teacher, student) else None
         elif criterion.reference == "teacher":
             scores = (1.0, check.score(student, (teacher.text if teacher is not None else None) or ""))
         else:
@@ -164,30 +193,36 @@ class Scorer:
         if failure == TEACHER_FAILED:
             scores = (1.0, 0.0 if student is None else scores[1])
         return CriterionScore(
-            criterion=criterion.name, weight=criterion.weight, teacher=scores[0], student=scores[1], note=note
+            criterion=criterion.name,
+            weight=criterion.weight,
+            teacher=scores[0],
+            student=scores[1],
+            d=_difference(*scores),
+            note=note,
         )
+
+    def _counted(self, scores: tuple[CriterionScore, ...]) -> list[CriterionScore]:
+        """Scores of the criteria that enter d."""
+        apart = {criterion.name for criterion in self.rubric.criteria if criterion.reference == "teacher"}
+        return [score for score in scores if score.criterion not in apart]
 
     def _d(self, scores: tuple[CriterionScore, ...]) -> float:
         """A criterion without scores is a tie."""
-        counted = {criterion.name for criterion in self.rubric.criteria if criterion.reference != "teacher"}
-        parts = [
-            score.weight * (score.student - score.teacher)
-            for score in scores
-            if score.criterion in counted and score.student is not None and score.teacher is not None
-        ]
+        parts = [score.weight * score.d for score in self._counted(scores) if score.d is not None]
         return max(-1.0, min(1.0, math.fsum(parts)))
 
+    def _disagreement(self, scores: tuple[CriterionScore, ...]) -> float | None:
+        counted = self._counted(scores)
+        apart = [score for score in scores if score not in counted and score.d is not None]
+        weight = math.fsum(score.weight for score in apart)
+        return math.fsum(score.weight * (score.d or 0.0) for score in apart) / weight if apart else None
 
-def failed(attempt: Attempt | None) -> bool:
-    """The upstream gave no whole answer. An attempt that is not there was lost by us, and has not failed."""
-    if attempt is None:
-        return False
-    return attempt.error is not None or attempt.broke or attempt.status is None or attempt.status >= 400
-
-
-def answer_of(attempt: Attempt | None) -> Answer | None:
-    """The answer that may be scored; None where the arm failed or its answer was lost."""
-    return None if attempt is None or failed(attempt) else attempt.answer
+    def _own(self, values: Iterable[float | None]) -> float | None:
+        """One arm's own score; None where a criterion has none."""
+        weights = [criterion.weight for criterion in self.rubric.criteria if criterion.reference != "teacher"]
+        parts = [None if value is None else weight * value for weight, value in zip(weights, values, strict=True)]
+        known = [part for part in parts if part is not None]
+        return min(1.0, math.fsum(known)) if len(known) == len(parts) else None
 
 
 def compile_rubric(folder: str | Path, name: str) -> Scorer:
@@ -223,17 +258,20 @@ def _fault(rubric: Rubric, criterion: Criterion, reason: str) -> ConfigurationEr
     return ConfigurationError(f"rubric {rubric.id}, criterion {criterion.name!r}: {reason}")
 
 
-def _same(pair: Pair) -> bool:
-    teacher, student = answer_of(pair.teacher), answer_of(pair.student)
-    return teacher is not None and student is not None and same_answer(teacher, student)
+def _worth_asking(pair: Pair) -> bool:
+    """Whether there is something to judge: an answer of the student's, and not the teacher's own words."""
+    student = answer_of(pair.student)
+    return student is not None and not same_answer(answer_of(pair.teacher), student)
 
 
-def _answered(pair: Pair) -> bool:
-    return answer_of(pair.student) is not None
+def _difference(teacher: float | None, student: float | None) -> float | None:
+    return None if teacher is None or student is None else student - teacher
 
 
 def _with_verdict(score: CriterionScore, verdict: Verdict, draft: Draft) -> CriterionScore:
     if score.student is not None:
         return score
-    teacher, student = verdict.scores[score.criterion]
-    return msgspec.structs.replace(score, teacher=1.0 if draft.failure == TEACHER_FAILED else teacher, student=student)
+    said = verdict.scores[score.criterion]
+    if draft.failure == TEACHER_FAILED:
+        said = Said(teacher=1.0, student=said.student, d=_difference(1.0, said.student) or 0.0)
+    return msgspec.structs.replace(score, teacher=said.teacher, student=said.student, d=said.d)

@@ -17,7 +17,7 @@ from router.types import Arm
 from scoring.judges.base import JudgeUnavailable
 from scoring.metrics import WorkerMetrics
 from scoring.rubrics.schema import Rubric
-from scoring.rubrics.scorer import Draft, Verdict, compile_rubric
+from scoring.rubrics.scorer import Draft, Said, Verdict, compile_rubric
 from scoring.worker import MAX_DELIVERIES, RouteScoring, Worker, backoff_s, main
 from tests.scoring.judges.server import judge_server, verdict
 from tests.scoring.pairs import ROUTE, attempt, failed, pair
@@ -52,7 +52,7 @@ class ScriptedJudge:
         self.asked.append(draft.pair.id)
         if self.faults:
             raise self.faults.pop(0)
-        return Verdict(scores={"helpful": (1.0, 0.5)}, judge="claude", cost_nusd=7)
+        return Verdict(scores={"helpful": Said(teacher=1.0, student=0.5, d=-0.5)}, judge="claude", cost_nusd=7)
 
     def prompt_hash(self, rubric: Rubric) -> str:
         return "hash"

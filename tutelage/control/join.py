@@ -283,7 +283,7 @@ def _half_missing(exchange: Exchange, shadows: tuple[ShadowAttempt, ...], teache
 def _cut_by_us(exchange: Exchange) -> bool:
     """The gateway ended the answer, not its upstream: what there is of it says nothing."""
     served = [attempt for attempt in exchange.attempts if attempt.arm is exchange.served_arm]
-    return exchange.truncated and not any(attempt.broke or attempt.error for attempt in served)
+    return exchange.truncated and not any(attempt.broke or attempt.error for attempt in served[-1:])
 
 
 def _excluded(

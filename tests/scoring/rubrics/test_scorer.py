@@ -12,11 +12,11 @@ import yaml
 from examples.sections.task import LABELS, input_sha256, read_descriptions
 from router.types import Arm
 from scoring.checks import CHECKS
+from scoring.rubrics.answers import same_answer
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric, rubrics_folder
-from scoring.rubrics.same import same_answer
 from scoring.rubrics.scorer import compile_rubric
-from tests.scoring.pairs import failed, pair
+from tests.scoring.pairs import attempt, failed, pair
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.records import Answer
 
@@ -219,3 +219,25 @@ def test_a_file_that_says_it_is_another_rubric_is_refused(tmp_path: Path):
     (tmp_path / "r@1.yaml").rename(tmp_path / "r@2.yaml")
     with pytest.raises(ConfigurationError, match=r"says it is 'r@1'; name the file r@1\.yaml"):
         load_rubric(tmp_path, "r@2")
+
+
+def test_agreement_has_a_number_of_its_own_and_each_arm_its_own_score(tmp_path: Path):
+    given = [
+        criterion("length", {"maximum": 3}, name="short", weight=0.25),
+        criterion("contains", {"required": ["e"]}, name="e", weight=0.75),
+        criterion("label", name="agrees", weight=0.5, reference="teacher"),
+        criterion("exact", name="exactly", weight=0.5, reference="teacher"),
+    ]
+    scorer = compile_rubric(written(tmp_path, *given), "r@1")
+    judgement = scorer.finish(scorer.draft(pair(0, teacher="net", student="Net!")), 1.0)
+    assert judgement.disagreement == -0.5
+    assert (judgement.teacher_score, judgement.student_score, judgement.d) == (1.0, 0.75, -0.25)
+
+
+def test_a_refusal_where_the_teacher_answered_is_a_failure_of_the_student(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, criterion("length", {"maximum": 100})), "r@1")
+    no = attempt(Arm.STUDENT, answer=Answer(text="net", refusal="no"))
+    refused = scorer.finish(scorer.draft(pair(0, student=no)), 1.0)
+    assert (refused.failure, refused.d, refused.student_score) == ("student_failed", -1.0, 0.0)
+    both = attempt(Arm.TEACHER, answer=Answer(text="net", refusal="never"))
+    assert scorer.finish(scorer.draft(pair(0, teacher=both, student=no)), 1.0).failure is None
