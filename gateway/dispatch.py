@@ -47,7 +47,7 @@ class Dispatcher:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
         try:
-            async with client.watched():
+            with client:
                 await self._answered(incoming, serving, client)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE

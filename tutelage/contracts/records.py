@@ -306,7 +306,8 @@ class AnchorReading(Record, frozen=True, kw_only=True):
 class Unit(Record, frozen=True, kw_only=True):
     """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
 
-    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission.
+    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission. `metrics`
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1].
     """
 
     id: str
@@ -321,6 +322,23 @@ class Unit(Record, frozen=True, kw_only=True):
     weight_milli: int = 1000
     policy_version: int = 0
     missing: str | None = None
+    slices: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+
+
+class GateRules(Record, frozen=True, kw_only=True):
+    """What must pass beside overall quality, and what is watched beside it. The defaults: nothing.
+
+    `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
+    asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
+    """
+
+    severe: float | None = None
+    slices: tuple[str, ...] = ()
+    slice_margin: float = 0.1
+    slice_share_bp: int = 500
+    floor: float | None = None
+    disagreement: float | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -348,6 +366,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 
 
