@@ -1,6 +1,6 @@
 """The data plane: relay every request to its arm, change nothing that the client can see, capture what was said.
 
-    app.py        builds the objects; a tiny ASGI dispatcher (hot paths by exact match) in front of FastAPI
+    app.py        builds the objects; a tiny ASGI dispatcher, paths by exact match
     server.py     uvicorn with bounds on heads, and a drain that lets open streams finish
     front.py      from an ASGI request to an `Incoming`: key, admission, body, route, policy
     exchange.py   one request as values: what came in, what has happened to it
@@ -11,6 +11,7 @@
     routing.py    what a snapshot means for requests [pure]
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
+    needs.py      what a request needs of its arm, endpoint by endpoint [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
     redact.py     secrets and contacts out of text, in the spool's thread

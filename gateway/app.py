@@ -1,8 +1,8 @@
 """The composition of one gateway process: objects are built here, tied together, served and drained.
 
-Hot paths are matched exactly by a tiny ASGI dispatcher; everything else goes to FastAPI. This is the top of the request loop:
-every Refusal becomes the envelope here, and what nobody expected becomes a 500 that tells nothing. To add an endpoint: a file in
-`gateway/api` and its line in `ENDPOINTS`.
+Paths are matched exactly by a tiny ASGI dispatcher; what is not the gateway's own is passed through. This is the top of the
+request loop: every Refusal becomes the envelope here, and what nobody expected becomes a 500 that tells nothing. To add an
+endpoint: a file in `gateway/api` and its line in `ENDPOINTS`.
 """
 
 import asyncio
@@ -12,19 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
 from gateway.admission import Admission, Disconnected, Receive
-from gateway.api import chat, health, models
+from gateway.api import chat, completions, embeddings, health, models, passthrough, responses
 from gateway.attempt import Means
 from gateway.dispatch import Dispatcher
-from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod, of_status
+from gateway.errors import InternalFault, Refusal, UnknownPath
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
@@ -51,10 +48,13 @@ SPOOL_S = 4.0
 LINGER_S = 2.0
 """How long what is left of a refused body is read away, so that the client sees the refusal and not a reset."""
 
-ENDPOINTS = {chat.PATH: chat.ENDPOINT}
+ENDPOINTS = {
+    chat.PATH: chat.ENDPOINT,
+    completions.PATH: completions.ENDPOINT,
+    embeddings.PATH: embeddings.ENDPOINT,
+    responses.PATH: responses.ENDPOINT,
+}
 PROBES: dict[str, Callable[[Front], health.Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
-
-Asgi = Callable[[dict[str, Any], Receive, Send], Any]
 
 
 class DataPlane:
@@ -62,7 +62,6 @@ class DataPlane:
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._rest: Asgi = _rest(front)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
@@ -71,16 +70,14 @@ class DataPlane:
         request_id = uuid7(self._front.utc())
         sent = _Started(send)
         try:
-            if endpoint is not None:
-                _require_post(method)
+            if endpoint is not None and method == "POST":
                 await self._front.serve(endpoint, request_id, scope, receive, sent)
             elif probe is not None:
                 await _answer(sent, *probe(self._front))
-            elif path == models.PATH and method == "GET":
-                body = models.listed(self._front, scope["headers"])
+            elif method == "GET" and (body := models.answer(self._front, scope["headers"], path)) is not None:
                 await _answer(sent, 200, b"application/json", msgspec.json.encode(body))
             else:
-                await self._rest(scope, receive, sent)
+                await self._pass_through(request_id, scope, receive, sent)
         except Disconnected:
             log.info("client left inside its request", request=request_id)
         except Refusal as refusal:
@@ -88,6 +85,14 @@ class DataPlane:
         except Exception:
             log.exception("request failed", request=request_id, path=path[:256])
             await self._refused(InternalFault(), request_id, receive, sent)
+
+    async def _pass_through(self, request_id: str, scope: dict[str, Any], receive: Receive, sent: "_Started") -> None:
+        """What is served elsewhere, if anywhere; who has no key does not learn where."""
+        path = scope["path"]
+        allowed = "POST" if path in ENDPOINTS else "GET" if models.is_ours(path) else None
+        self._front.key_of(scope["headers"], self._front.routing)
+        endpoint = passthrough.endpoint_of(scope, self._front.routing, allowed)
+        await self._front.serve(endpoint, request_id, scope, receive, sent)
 
     async def _refused(self, refusal: Refusal, request_id: str, receive: Receive, sent: "_Started") -> None:
         """Tell the client, unless its answer has begun: then the server breaks the connection off."""
@@ -133,11 +138,6 @@ class OwnPlane:
             await _answer(send, *probe(self._front))
 
 
-def _require_post(method: str) -> None:
-    if method != "POST":
-        raise WrongMethod(method, "POST")
-
-
 async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
     await send(_head(status, kind, len(body), []))
     await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -155,34 +155,6 @@ async def _linger(receive: Receive) -> None:
                 pass
     except TimeoutError:
         return
-
-
-def _rest(front: Front) -> Asgi:
-    """What is not hot."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-
-    async def one_model(request: Request, model: str) -> Response:
-        body = models.one(front, request.scope["headers"], model)
-        return Response(msgspec.json.encode(body), media_type="application/json")
-
-    async def refused(request: Request, fault: Exception) -> Response:
-        refusal = fault if isinstance(fault, Refusal) else _refusal_of(request, fault)
-        lines = {name.decode(): value.decode() for name, value in refusal.headers}
-        return Response(refusal.body(), refusal.status, lines, "application/json")
-
-    app.add_api_route(models.PATH + "/{model:path}", one_model, methods=["GET"])
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Refusal, refused)
-    return cast("Asgi", app)
-
-
-def _refusal_of(request: Request, fault: Exception) -> Refusal:
-    status = fault.status_code if isinstance(fault, HTTPException) else 500
-    if status == 404:
-        return UnknownPath(request.method, request.url.path)
-    if status == 405:
-        return WrongMethod(request.method, "GET")
-    return of_status(status, "The request is not valid.")
 
 
 # --- one process ------------------------------------------------------------------------------------------------------

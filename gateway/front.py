@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from gateway.admission import Admission, Receive
+from gateway.admission import Admission, Receive, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
-from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
+from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
+from gateway.needs import first_message, needs_of
 from gateway.relay import Client, Send
 from gateway.routing import Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
-from router.stickiness import Candidates, sticky_key
+from gateway.wire import Body, Strings, header, opaque, read_body
+from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
 from tutelage.contracts.records import Key
 
@@ -60,6 +61,8 @@ class Front:
         headers: Headers = scope["headers"]
         routing = self.routing
         key = self.key_of(headers, routing)
+        if not endpoint.opaque:
+            require_json(headers)
         client = Client(receive, send, lambda: self.admission.draining)
         self.admission.enter(client)
         try:
@@ -73,12 +76,10 @@ class Front:
         self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
     ) -> Incoming:
         began = self.monotonic()
-        body = read_body(raw)
-        route = routing.find(body.model, key.role)
-        if route is None:
-            raise UnknownModel(body.model)
+        body = opaque(raw) if endpoint.opaque else read_body(raw)
+        route = _route(endpoint, routing, key, body.model)
         pinned = _pinned(headers, key, route)
-        source, sticky = _sticky(route, key, headers, body)
+        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, headers, body)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
@@ -96,6 +97,23 @@ class Front:
             admitted_at=self.utc(),
             began=began,
         )
+
+
+def _route(endpoint: Endpoint, routing: Routing, key: Key, model: str) -> Route:
+    """Raises UnknownModel, or BadRequest where none is named and one must be."""
+    if endpoint.opaque:
+        route = routing.passthrough
+    elif model:
+        route = routing.find(model, key.role)
+    else:
+        route = None if endpoint.model_required else routing.default
+    if route is not None:
+        return route
+    raise UnknownModel(model) if model else _nameless()
+
+
+def _nameless() -> Refusal:
+    return BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
 
 
 def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:

@@ -1,6 +1,7 @@
 """GET /v1/models and /v1/models/{id}: the routes as the models that a client may name.
 
-Judge routes are nobody's models; names that only `default_upstream` would take are not listed.
+Judge routes are nobody's models. Names that only `default_upstream` would take are not listed; asked for by name, they are passed
+through to it. An id may hold slashes, raw or encoded: the path comes decoded.
 """
 
 from typing import Any
@@ -12,21 +13,24 @@ from gateway.upstreams.base import Headers
 PATH = "/v1/models"
 
 
-def listed(front: Front, headers: Headers) -> dict[str, Any]:
-    """Every route. Raises Unauthorized."""
-    routing = front.routing
-    front.key_of(headers, routing)
-    return {"object": "list", "data": [_model(route.name) for route in routing.routes]}
+def is_ours(path: str) -> bool:
+    """Whether this file answers for `path`."""
+    return path == PATH or path.startswith(PATH + "/")
 
 
-def one(front: Front, headers: Headers, model: str) -> dict[str, Any]:
-    """The model of that name, a route's own or one that it matches. Raises Unauthorized, UnknownModel."""
+def answer(front: Front, headers: Headers, path: str) -> dict[str, Any] | None:
+    """The list or one model; None where neither is ours to tell. Raises Unauthorized, UnknownModel."""
+    if not is_ours(path):
+        return None
     routing = front.routing
     front.key_of(headers, routing)
-    route = routing.find(model, role="data")
-    if route is None or route is routing.default:
-        raise UnknownModel(model)
-    return _model(model)
+    if path == PATH:
+        return {"object": "list", "data": [_model(route.name) for route in routing.routes]}
+    name = path[len(PATH) + 1 :]
+    route = routing.find(name, role="data")
+    if route is None:
+        raise UnknownModel(name)
+    return None if route is routing.default else _model(name)
 
 
 def _model(name: str) -> dict[str, Any]:
