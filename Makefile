@@ -38,7 +38,7 @@ test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs v
 	$(BIN)/python -m pytest tests/live -m live
 
 nightly: setup  ## The long forms of the tests
-	$(BIN)/python -m pytest -m nightly
+	$(BIN)/python -m pytest -s -m nightly -o faulthandler_timeout=3600
 
 bench: setup  ## What the gateway costs beside nginx: CPU per request and per stream, interleaved, a minute
 	$(BIN)/python -m loadtests.bench

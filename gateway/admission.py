@@ -4,20 +4,12 @@ Keeps the list of open requests, so that a drain can wait for them and cut what 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.errors import BadRequest, Draining, Overloaded, Refusal, TooLarge, WrongEncoding
+from gateway.request import BodyTooLong, BodyTooSlow, Request
 from gateway.upstreams.base import Headers
 from gateway.wire import header
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-BODY_IDLE_S = 30.0
-"""How long a client may be silent inside its own request."""
-
-
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
 
 
 class Open(Protocol):
@@ -80,26 +72,14 @@ class Admission:
             return False
         return True
 
-    async def read(self, headers: Headers, receive: Receive) -> bytes:
+    async def read(self, request: Request) -> bytes:
         """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
-        self._check(headers)
-        parts: list[bytes] = []
-        size = 0
+        self._check(request.headers)
         try:
-            async with asyncio.timeout(BODY_IDLE_S) as waiting:
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > self._request_bytes:
-                        raise TooLarge(self._request_bytes)
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
-                    waiting.reschedule(asyncio.get_running_loop().time() + BODY_IDLE_S)
-        except TimeoutError:
+            return await request.body(self._request_bytes)
+        except BodyTooLong:
+            raise TooLarge(self._request_bytes) from None
+        except BodyTooSlow:
             raise _late() from None
 
     def _check(self, headers: Headers) -> None:
@@ -122,6 +102,6 @@ def require_json(headers: Headers) -> None:
 
 
 def _late() -> Refusal:
-    refusal = BadRequest(f"The rest of the request did not come within {BODY_IDLE_S:g} s.", code="request_incomplete")
+    refusal = BadRequest("The rest of the request did not come in time.", code="request_incomplete")
     refusal.headers = ((b"connection", b"close"),)
     return refusal

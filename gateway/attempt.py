@@ -74,7 +74,8 @@ class Attempt:
             purpose=purpose,
             started=means.utc(),
         )
-        keeps = incoming.route.captured and incoming.policy.log != "off"
+        counted = incoming.quota is not None and incoming.quota.counts_usage
+        keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
         self._keeper = Keeper(
             self.raw, limit=means.answer_bytes if keeps else 0, began=self._began, clock=means.monotonic
         )
@@ -131,7 +132,7 @@ class Attempt:
             await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
             if client.cutting:
-                await break_off(held, client, SHUTDOWN)
+                break_off(held, client, SHUTDOWN)
                 serving.truncated = True
             raise
         self._outcome = Outcome.FAILURE if raw.broke else judged

@@ -47,7 +47,7 @@ class Dispatcher:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
         try:
-            async with client.watched():
+            with client:
                 await self._answered(incoming, serving, client)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE
@@ -173,6 +173,8 @@ class Dispatcher:
             self._means.metrics.truncated(route.name, cause or OK)
         if cause is not None and outcome != "client_cancelled":
             log.info("request ended badly", request=incoming.id, route=route.name, outcome=outcome, cause=cause)
+        if incoming.quota is not None:
+            incoming.quota.settle(serving.attempts, serving.served)
         if route.captured:
             self._means.spool.offer(self._exchange(incoming, serving, outcome, cause, total_ms))
         if serving.slot is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
+from gateway.quotas import Quota
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
@@ -51,6 +52,7 @@ class Incoming:
     slices: dict[str, str]
     admitted_at: float
     began: float
+    quota: Quota | None = None
 
 
 @dataclass(slots=True, kw_only=True)

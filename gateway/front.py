@@ -1,4 +1,4 @@
-"""The front: what every endpoint needs of the process, and the way from an ASGI request to an `Incoming`.
+"""The front: what every endpoint needs of the process, and the way from a request to an `Incoming`.
 
 In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
 Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
@@ -7,9 +7,8 @@ Each step may refuse. Must not know arms or upstreams. An endpoint is a file in 
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
-from gateway.admission import Admission, Receive, require_json
+from gateway.admission import Admission, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
@@ -17,7 +16,9 @@ from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorize
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.needs import first_message, needs_of
-from gateway.relay import Client, Send
+from gateway.quotas import Quota, Quotas
+from gateway.relay import Client
+from gateway.request import Request
 from gateway.routing import Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import Body, Strings, header, opaque, read_body
@@ -35,6 +36,7 @@ class Front:
 
     routing: Routing
     admission: Admission
+    quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
     utc: Callable[[], float]
@@ -54,26 +56,37 @@ class Front:
                 raise NotReady from None
             raise
 
-    async def serve(
-        self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def serve(self, endpoint: Endpoint, request_id: str, request: Request) -> None:
         """One request of `endpoint`. Raises the Refusal that the client must be told."""
-        headers: Headers = scope["headers"]
+        headers = request.headers
         routing = self.routing
         key = self.key_of(headers, routing)
         if not endpoint.opaque:
             require_json(headers)
-        client = Client(receive, send, lambda: self.admission.draining)
+        client = Client(request)
         self.admission.enter(client)
+        quota: Quota | None = None
         try:
-            raw = await self.admission.read(headers, receive)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            quota = self.quotas.enter(key)
+            raw = await self.admission.read(request)
+            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
+            if quota is not None:
+                quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
         finally:
+            if quota is not None:
+                quota.leave()
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
-        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+        self,
+        endpoint: Endpoint,
+        request_id: str,
+        routing: Routing,
+        key: Key,
+        headers: Headers,
+        raw: bytes,
+        quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
         body = opaque(raw) if endpoint.opaque else read_body(raw)
@@ -96,6 +109,7 @@ class Front:
             slices=_slices(headers, route),
             admitted_at=self.utc(),
             began=began,
+            quota=quota,
         )
 
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 from gateway.auth import by_digest
 from gateway.upstreams.base import Deadlines
-from router.stickiness import HEADER
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.records import Key
 from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
@@ -159,7 +158,7 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
         ),
         usage_injected=route.usage == "inject",
         stickiness=route.stickiness,
-        slices=_slices(route.slices.routing),
+        slices=tuple(route.slices.headers.items()),
         blind=route.blind,
         epoch="" if rollout is None else rollout.epoch,
     )
@@ -208,9 +207,3 @@ def _capabilities(can: CanSettings) -> Capabilities:
         logprobs=can.logprobs,
         endpoints=frozenset(can.endpoints),
     )
-
-
-def _slices(sources: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """`header:x-tutelage-slice` is the slice `slice`; another header gives its own name to its slice."""
-    headers = [source.removeprefix(HEADER).lower() for source in sources if source.startswith(HEADER)]
-    return tuple((header.removeprefix("x-tutelage-"), header) for header in headers)

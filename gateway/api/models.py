@@ -6,6 +6,9 @@ through to it. An id may hold slashes, raw or encoded: the path comes decoded.
 
 from typing import Any
 
+import msgspec
+
+from gateway.api.health import Answer
 from gateway.errors import UnknownModel
 from gateway.front import Front
 from gateway.upstreams.base import Headers
@@ -18,19 +21,24 @@ def is_ours(path: str) -> bool:
     return path == PATH or path.startswith(PATH + "/")
 
 
-def answer(front: Front, headers: Headers, path: str) -> dict[str, Any] | None:
-    """The list or one model; None where neither is ours to tell. Raises Unauthorized, UnknownModel."""
-    if not is_ours(path):
-        return None
+def answer(front: Front, headers: Headers, path: str) -> Answer | None:
+    """Every route, or the model that `path` names (a route, or what one matches); None where only `default_upstream` can tell.
+
+    Raises Unauthorized, UnknownModel.
+    """
     routing = front.routing
     front.key_of(headers, routing)
     if path == PATH:
-        return {"object": "list", "data": [_model(route.name) for route in routing.routes]}
-    name = path[len(PATH) + 1 :]
-    route = routing.find(name, role="data")
+        return _json({"object": "list", "data": [_model(route.name) for route in routing.routes]})
+    model = path.removeprefix(PATH + "/")
+    route = routing.find(model, role="data")
     if route is None:
-        raise UnknownModel(name)
-    return None if route is routing.default else _model(name)
+        raise UnknownModel(model)
+    return None if route is routing.default else _json(_model(model))
+
+
+def _json(value: dict[str, Any]) -> Answer:
+    return 200, b"application/json", msgspec.json.encode(value)
 
 
 def _model(name: str) -> dict[str, Any]:

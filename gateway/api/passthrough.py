@@ -4,12 +4,12 @@ Any body, any of `METHODS`; counted under the route `passthrough`, not captured,
 key acts there with the gateway's own key of the provider: what one tenant stores, another can read.
 """
 
-from typing import Any
 from urllib.parse import unquote
 
 from gateway.errors import NotPassedOn, Refusal, UnknownPath, WrongMethod
 from gateway.exchange import Endpoint
 from gateway.relay import ANY
+from gateway.request import Request
 from gateway.routing import Routing
 
 PREFIX = "/v1/"
@@ -17,23 +17,20 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NAME = "passthrough"
 
 
-def endpoint_of(scope: dict[str, Any], routing: Routing, allowed: str | None) -> Endpoint:
+def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endpoint:
     """What a request asks for as the default upstream knows it. `allowed` is the method that the gateway itself serves there.
 
     Raises UnknownPath, WrongMethod, NotPassedOn.
     """
-    path, method = scope["path"], scope["method"]
-    raw: bytes = scope["raw_path"].partition(b"?")[0]
-    if not raw.startswith(PREFIX.encode()) or _climbs(path):
+    path, method = request.path, request.method
+    target = request.target.partition(b"#")[0]
+    if not target.startswith(PREFIX.encode()) or _climbs(path):
         raise UnknownPath(method, path)
     if routing.passthrough is None:
         raise _refusal(method, path, allowed)
     if method not in METHODS:
         raise WrongMethod(method, ", ".join(METHODS))
-    query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    return Endpoint(
-        name=NAME, method=method, path=(raw[len(PREFIX) - 1 :] + query).decode("latin-1"), form=ANY, opaque=True
-    )
+    return Endpoint(name=NAME, method=method, path=target[len(PREFIX) - 1 :].decode("latin-1"), form=ANY, opaque=True)
 
 
 def _climbs(path: str) -> bool:

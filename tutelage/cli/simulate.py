@@ -47,7 +47,7 @@ def simulate(
     if validate:
         _validate(runs, seed, as_json=as_json)
         return
-    from scoring.gates.state import Wiring
+    from scoring.gates.streams import Wiring
     from scoring.simulate.plan import LAWS, Plan
     from scoring.simulate.report import summarise
     from scoring.simulate.runs import run_all
