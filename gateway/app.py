@@ -23,6 +23,7 @@ from gateway.errors import InternalFault, Refusal, UnknownPath
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
+from gateway.pressure import Pressure, Pulse
 from gateway.quotas import Quotas
 from gateway.request import Disconnected, Request
 from gateway.routing import routing_of
@@ -186,6 +187,7 @@ class Gateway:
             left = max(SHADOWS_S, self._deadline - wiring.monotonic())
             cut = await self._shadows.drain(left)
             counts = await spool.drain(SPOOL_S)
+        self._pulse.stop()
         snapshots.stop()
         await self._lanes.aclose()
         log.info("ended", gateway=self.id, shadows_cut=cut, durable=counts.durable, in_queue=counts.in_queue)
@@ -204,18 +206,21 @@ class Gateway:
             monotonic=wiring.monotonic,
             new_id=new_id,
         )
+        pressure = Pressure()
+        self._pulse = Pulse(pressure)
+        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB), pressure=pressure)
         metrics = Metrics()
         means = Means(
             lanes=self._lanes,
             shadows=self._shadows,
             spool=spool,
             metrics=metrics,
+            shedding=lambda: admission.shedding,
             answer_bytes=answer_bytes,
             new_id=new_id,
             utc=wiring.utc,
             monotonic=wiring.monotonic,
         )
-        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB))
         quotas = Quotas(
             defaults=KeyLimits(**limits.key.model_dump()),
             processes=self._settings.gateway.count(os.cpu_count() or 1),
@@ -238,6 +243,7 @@ class Gateway:
         metrics.watch(
             State(
                 open_requests=lambda: admission.open,
+                pressure=pressure,
                 shadows=lambda: self._shadows.taken,
                 breakers=lambda: [(lane.name, lane.state, lane.calls) for lane in self._lanes.all()],
                 counts=spool.counts,

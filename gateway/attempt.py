@@ -45,6 +45,7 @@ class Means:
     shadows: ShadowPool
     spool: Sink
     metrics: Metrics
+    shedding: Callable[[], bool]
     answer_bytes: int
     new_id: Callable[[], str]
     utc: Callable[[], float] = time.time

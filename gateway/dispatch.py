@@ -83,7 +83,7 @@ class Dispatcher:
         self._means.metrics.reasons(state.name, plan.reasons)
         slot = None
         if plan.shadow is not None:
-            slot = self._means.shadows.reserve()
+            slot = None if self._means.shedding() else self._means.shadows.reserve()
             if slot is None:
                 plan = _unsampled(plan)
                 self._means.metrics.shed(state.name)

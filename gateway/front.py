@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from gateway.admission import Admission, require_json
+from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
@@ -19,7 +19,7 @@ from gateway.needs import first_message, needs_of
 from gateway.quotas import Quota, Quotas
 from gateway.relay import Client
 from gateway.request import Request
-from gateway.routing import Route, Routing
+from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import Body, Strings, header, opaque, read_body
 from router.stickiness import BODY, Candidates, sticky_key
@@ -64,7 +64,7 @@ class Front:
         if not endpoint.opaque:
             require_json(headers)
         client = Client(request)
-        self.admission.enter(client)
+        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)
