@@ -44,6 +44,7 @@ class Means:
     shadows: ShadowPool
     spool: Sink
     metrics: Metrics
+    shedding: Callable[[], bool]
     answer_bytes: int
     new_id: Callable[[], str]
     utc: Callable[[], float] = time.time
@@ -131,7 +132,7 @@ class Attempt:
             await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
             if client.cutting:
-                await break_off(held, client, SHUTDOWN)
+                break_off(held, client, SHUTDOWN)
                 serving.truncated = True
             raise
         self._outcome = Outcome.FAILURE if raw.broke else judged

@@ -47,7 +47,7 @@ class Dispatcher:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
         try:
-            async with client.watched():
+            with client:
                 await self._answered(incoming, serving, client)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE
@@ -83,7 +83,7 @@ class Dispatcher:
         self._means.metrics.reasons(state.name, plan.reasons)
         slot = None
         if plan.shadow is not None:
-            slot = self._means.shadows.reserve()
+            slot = None if self._means.shedding() else self._means.shadows.reserve()
             if slot is None:
                 plan = _unsampled(plan)
                 self._means.metrics.shed(state.name)

@@ -16,7 +16,7 @@
     ├── UpstreamFailed   502/504 an upstream's: no answer could be had
     └── InternalFault    500     ours: a defect; the message says nothing of it
 
-SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of ASGI or FastAPI.
+SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of HTTP's framing.
 To add a refusal: one class here, one row in the tree. Faults of upstreams are in `gateway.upstreams.base`.
 """
 

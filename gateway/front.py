@@ -1,4 +1,4 @@
-"""The front: what every endpoint needs of the process, and the way from an ASGI request to an `Incoming`.
+"""The front: what every endpoint needs of the process, and the way from a request to an `Incoming`.
 
 In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
 Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
@@ -7,9 +7,8 @@ Each step may refuse. Must not know arms or upstreams. An endpoint is a file in 
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
-from gateway.admission import Admission, Receive
+from gateway.admission import Admission, Priority
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
@@ -17,8 +16,9 @@ from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, Unknow
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.quotas import Quota, Quotas
-from gateway.relay import Client, Send
-from gateway.routing import Route, Routing
+from gateway.relay import Client
+from gateway.request import Request
+from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
 from router.stickiness import Candidates, sticky_key
@@ -55,19 +55,17 @@ class Front:
                 raise NotReady from None
             raise
 
-    async def serve(
-        self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def serve(self, endpoint: Endpoint, request_id: str, request: Request) -> None:
         """One request of `endpoint`. Raises the Refusal that the client must be told."""
-        headers: Headers = scope["headers"]
+        headers = request.headers
         routing = self.routing
         key = self.key_of(headers, routing)
-        client = Client(receive, send, lambda: self.admission.draining)
-        self.admission.enter(client)
+        client = Client(request)
+        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)
-            raw = await self.admission.read(headers, receive)
+            raw = await self.admission.read(request)
             incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
             if quota is not None:
                 quota.reserve(incoming.needs)

@@ -11,8 +11,7 @@ Must not know of routes, plans or breakers.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ import msgspec
 
 from gateway.capture import RawAttempt
 from gateway.errors import in_band
+from gateway.request import Request
 from gateway.sse import Scanner, is_error
 from gateway.upstreams.base import Reply, TimedOut, UpstreamError
 from gateway.wire import header, to_client
@@ -30,7 +30,6 @@ ERROR_EVENT = "error_event"
 SHUTDOWN = "shutdown"
 GONE = "client_gone"
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Line = tuple[bytes, bytes]
 
 
@@ -45,72 +44,66 @@ class Interrupted(Exception):
 class Client:
     """The client's end of one request: what is sent to it, and the watch over its leaving.
 
-    Inside `watched()` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
+    Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
-    def __init__(
-        self,
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Send,
-        last: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`last` tells, when the head is sent, whether the connection shall end with this answer."""
-        self._receive = receive
-        self._last = last
-        self._send = send
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._task: asyncio.Task[Any] | None = None
         self._why: str | None = None
         self._cut = False
-        self.started = False
-        self.ended = False
+
+    @property
+    def started(self) -> bool:
+        return self._request.started
+
+    @property
+    def ended(self) -> bool:
+        return self._request.ended
 
     @property
     def cutting(self) -> bool:
         """The request is being interrupted by a shutdown, not by its client."""
         return self._why == SHUTDOWN
 
-    async def start(self, status: int, headers: Sequence[Line]) -> None:
-        self.started = True
-        if self._last():
-            headers = [*headers, (b"connection", b"close")]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    def respond(self, status: int, headers: Sequence[Line], body: bytes) -> None:
+        """The whole answer."""
+        self._request.respond(status, headers, body)
+
+    def start(self, status: int, headers: Sequence[Line]) -> None:
+        """The head of a stream; it leaves with the first bytes."""
+        self._request.begin(status, headers)
 
     async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        """Send bytes; returns when the client has room for more."""
+        self._request.write(data)
+        if self._request.full:
+            await self._request.room()
 
-    async def end(self, data: bytes = b"") -> None:
-        self.ended = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+    def end(self, data: bytes = b"") -> None:
+        self._request.end(data)
 
     def cut(self) -> None:
         """End the request: the process shuts down."""
         self._cut = True
         self._interrupt(SHUTDOWN)
 
-    @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Raises Interrupted in place of what is inside."""
-        task = self._task = asyncio.current_task()
-        if self._cut:
-            raise Interrupted(SHUTDOWN)
-        watcher = asyncio.ensure_future(self._watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._why is None or task is None:
-                raise
+    def __enter__(self) -> None:
+        """Raises Interrupted, there or in place of what is inside."""
+        if self._cut or self._request.gone:
+            raise Interrupted(SHUTDOWN if self._cut else GONE)
+        self._task = asyncio.current_task()
+        self._request.on_gone = self._gone
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
+        task, self._task = self._task, None
+        self._request.on_gone = None
+        if isinstance(fault, asyncio.CancelledError) and self._why is not None and task is not None:
             task.uncancel()
             raise Interrupted(self._why) from None
-        finally:
-            self._task = None
-            watcher.cancel()
 
-    async def _watch(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._interrupt(GONE)
-                return
+    def _gone(self) -> None:
+        self._interrupt(GONE)
 
     def _interrupt(self, why: str) -> None:
         if self._task is not None and self._why is None and not self.ended:
@@ -240,25 +233,23 @@ def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     if held.scanner is not None:
         lines = [line for line in lines if line[0] not in (b"cache-control", b"x-accel-buffering")]
         lines += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-    elif held.complete:
-        lines.append((b"content-length", str(sum(map(len, held.parts))).encode()))
     lines += ours
     return lines
 
 
 async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line], total_s: float) -> None:
     """Send the answer. Whatever happens to it on the way is told to the client, and stands in `attempt.error` and `broke`."""
-    await client.start(held.status, head)
     if held.complete and held.scanner is None:
-        await client.end(b"".join(held.parts))
+        client.respond(held.status, head, b"".join(held.parts))
         return
+    client.start(held.status, head)
     try:
         async with asyncio.timeout(total_s):
             await _pass_on(held, keeper, client)
     except UpstreamError as error:
-        await break_off(held, client, error.kind)
+        break_off(held, client, error.kind)
     except TimeoutError:
-        await break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
+        break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
 
 
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
@@ -276,14 +267,14 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True
         elif not scanner.done and held.form.done:
-            await break_off(held, client, TRUNCATED)
+            break_off(held, client, TRUNCATED)
             return
-        await client.end(scanner.rest())
+        client.end(scanner.rest())
         return
-    await client.end()
+    client.end()
 
 
-async def break_off(held: Held, client: Client, cause: str) -> None:
+def break_off(held: Held, client: Client, cause: str) -> None:
     """Tell inside the answer that it ends early; then the end. A plain body just stops: its framing tells."""
     if cause != SHUTDOWN:  # that one is no fault of the arm's
         held.attempt.error, held.attempt.broke = cause, True
@@ -294,4 +285,4 @@ async def break_off(held: Held, client: Client, cause: str) -> None:
         "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
     )
     event = in_band(told, f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}")
-    await client.end((b"\n\n" if scanner.inside else b"") + event)
+    client.end((b"\n\n" if scanner.inside else b"") + event)

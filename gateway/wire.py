@@ -267,7 +267,10 @@ def client_id(headers: Headers) -> bytes | None:
 
 def header(headers: Headers, name: bytes) -> bytes | None:
     """The first value of a header; `name` in lower case."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

@@ -5,6 +5,9 @@ Judge routes are nobody's models; names that only `default_upstream` would take 
 
 from typing import Any
 
+import msgspec
+
+from gateway.api.health import Answer
 from gateway.errors import UnknownModel
 from gateway.front import Front
 from gateway.upstreams.base import Headers
@@ -12,21 +15,21 @@ from gateway.upstreams.base import Headers
 PATH = "/v1/models"
 
 
-def listed(front: Front, headers: Headers) -> dict[str, Any]:
-    """Every route. Raises Unauthorized."""
+def answer(front: Front, headers: Headers, path: str) -> Answer:
+    """Every route, or the model that `path` names (a route, or what one matches). Raises Unauthorized, UnknownModel."""
     routing = front.routing
     front.key_of(headers, routing)
-    return {"object": "list", "data": [_model(route.name) for route in routing.routes]}
-
-
-def one(front: Front, headers: Headers, model: str) -> dict[str, Any]:
-    """The model of that name, a route's own or one that it matches. Raises Unauthorized, UnknownModel."""
-    routing = front.routing
-    front.key_of(headers, routing)
+    if path == PATH:
+        return _json({"object": "list", "data": [_model(route.name) for route in routing.routes]})
+    model = path.removeprefix(PATH + "/")
     route = routing.find(model, role="data")
     if route is None or route is routing.default:
         raise UnknownModel(model)
-    return _model(model)
+    return _json(_model(model))
+
+
+def _json(value: dict[str, Any]) -> Answer:
+    return 200, b"application/json", msgspec.json.encode(value)
 
 
 def _model(name: str) -> dict[str, Any]:
