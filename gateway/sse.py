@@ -5,11 +5,13 @@ with CR, LF or CRLF and with nothing else. Without `strip_usage` every byte leav
 was only sent because the gateway asked for usage is removed again: the usage chunk (`choices: []`) and `"usage": null`; whole
 events leave as soon as they are complete, everything else in them byte for byte.
 
-Must not know of HTTP, of arms or of what an answer means beyond these marks.
+An endpoint's streams end as its `Ending` says; `scanner_of` gives the scanner that knows it. Must not know of HTTP, of arms or of
+what an answer means beyond these marks.
 """
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 
 import msgspec
 
@@ -24,8 +26,16 @@ _NULL_USAGE = re.compile(
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class Ending(StrEnum):
+    """What ends a stream: `[DONE]`, an event of a terminal type, or nothing that could be known."""
+
+    DONE = "done"
+    TYPED = "typed"
+    ANY = "any"
+
+
 class Scanner:
-    """One stream, chunk by chunk."""
+    """One stream that ends with `[DONE]`, chunk by chunk."""
 
     __slots__ = ("_pending", "_strip", "done", "error", "events", "inside", "malformed")
 
@@ -35,6 +45,7 @@ class Scanner:
         self.events = 0
         """Events with data so far."""
         self.done = False
+        """The stream's end came."""
         self.error = False
         self.malformed = False
         """The first event's data was neither JSON nor `[DONE]`."""
@@ -102,8 +113,39 @@ class Scanner:
         if fields is None:
             self.malformed = self.malformed or first
             return event
-        self.error = self.error or _is_error(fields)
+        self._read(fields)
         return _without_usage(event, data, fields) if self._strip and "usage" in fields else event
+
+    def _read(self, fields: dict[str, msgspec.Raw]) -> None:
+        self.error = self.error or _is_error(fields)
+
+
+class TypedScanner(Scanner):
+    """A stream of responses: typed events, one of which is the last."""
+
+    __slots__ = ()
+
+    def _marked(self, chunk: bytes) -> bool:
+        return (
+            b'"response.completed"' in chunk
+            or b'"error"' in chunk
+            or b'"response.incomplete"' in chunk
+            or b'"response.failed"' in chunk
+        )
+
+    def _read(self, fields: dict[str, msgspec.Raw]) -> None:
+        kind = bytes(fields.get("type", b""))
+        self.done = self.done or kind in _LAST
+        self.error = self.error or kind in _FAILED or _is_error(fields)
+
+
+_LAST = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+_FAILED = (b'"response.failed"', b'"error"')
+
+
+def scanner_of(ending: Ending, *, strip_usage: bool) -> Scanner:
+    """A scanner for streams that end so."""
+    return TypedScanner(strip_usage) if ending is Ending.TYPED else Scanner(strip_usage)
 
 
 def data_of(event: bytes) -> bytes | None:
