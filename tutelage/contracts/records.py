@@ -348,6 +348,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    judge_fallback: str | None = None
     schema: int = SCHEMA_VERSION
 
 
