@@ -13,11 +13,13 @@
     routing.py    what a snapshot means for requests [pure]
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
+    needs.py      what a request needs of its arm, endpoint by endpoint [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      bounded queue, one writer, group commit
+    pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]
     auth.py admission.py errors.py metrics.py snapshots.py

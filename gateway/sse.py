@@ -5,11 +5,13 @@ with CR, LF or CRLF and with nothing else. Without `strip_usage` every byte leav
 was only sent because the gateway asked for usage is removed again: the usage chunk (`choices: []`) and `"usage": null`; whole
 events leave as soon as they are complete, everything else in them byte for byte.
 
-Must not know of HTTP, of arms or of what an answer means beyond these marks.
+An endpoint's streams end as its `Ending` says; `scanner_of` gives the scanner that knows it. Must not know of HTTP, of arms or of
+what an answer means beyond these marks.
 """
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 
 import msgspec
 
@@ -29,17 +31,29 @@ _LAST_NULL_USAGE = re.compile(
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class Ending(StrEnum):
+    """What ends a stream: `[DONE]`, an event of a terminal type, or nothing that could be known."""
+
+    DONE = "done"
+    TYPED = "typed"
+    ANY = "any"
+
+
 class Scanner:
-    """One stream, chunk by chunk."""
+    """One stream that ends with `[DONE]`, chunk by chunk."""
 
     __slots__ = ("_pending", "_strip", "done", "error", "events", "inside", "malformed")
+
+    _MARKS: tuple[bytes, ...] = (b'"error"', b"[DONE]")
+    """Events without any of these change nothing in what is known of the stream."""
 
     def __init__(self, strip_usage: bool) -> None:  # noqa: FBT001 the one thing that two streams differ in
         self._strip = strip_usage
         self._pending = bytearray()
         self.events = 0
-        """Events with data so far."""
+        """Events with data so far; what came together counts once."""
         self.done = False
+        """The stream's end came."""
         self.error = False
         self.malformed = False
         """The first event's data was neither JSON nor `[DONE]`."""
@@ -73,8 +87,9 @@ class Scanner:
 
     def _plain(self, events: bytes) -> bytes | None:
         """Whole events that hold no mark but `"usage": null`, without it; None where they must be looked at one by one."""
-        if b'"error"' in events or b"[DONE]" in events:
-            return None
+        for mark in self._MARKS:
+            if mark in events:
+                return None
         if not self._strip or b'"usage"' not in events:
             return events
         plain, found = _LAST_NULL_USAGE.subn(b"", events)
@@ -96,9 +111,7 @@ class Scanner:
         out = [self._event(whole[: ends[0]])]
         start = ends[0]
         if len(ends) > 3 and self.events and (plain := self._plain(whole[start : ends[-3]])) is not None:
-            out.append(
-                plain
-            )  # what came together is looked at together, but for the first event and the marks at the end
+            out.append(plain)  # together, but for the first event and the marks at the end
             start, ends = ends[-3], ends[-3:]
         for end in ends[1:]:
             out.append(self._event(whole[start:end]))
@@ -122,8 +135,33 @@ class Scanner:
         if fields is None:
             self.malformed = self.malformed or first
             return event
-        self.error = self.error or _is_error(fields)
+        self._read(fields)
         return _without_usage(event, data, fields) if self._strip and "usage" in fields else event
+
+    def _read(self, fields: dict[str, msgspec.Raw]) -> None:
+        self.error = self.error or _is_error(fields)
+
+
+class TypedScanner(Scanner):
+    """A stream of responses: typed events, one of which is the last."""
+
+    __slots__ = ()
+
+    _MARKS = (b'"response.completed"', b'"error"', b'"response.incomplete"', b'"response.failed"')
+
+    def _read(self, fields: dict[str, msgspec.Raw]) -> None:
+        kind = bytes(fields.get("type", b""))
+        self.done = self.done or kind in _LAST
+        self.error = self.error or kind in _FAILED or _is_error(fields)
+
+
+_LAST = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+_FAILED = (b'"response.failed"', b'"error"')
+
+
+def scanner_of(ending: Ending, *, strip_usage: bool) -> Scanner:
+    """A scanner for streams that end so."""
+    return TypedScanner(strip_usage) if ending is Ending.TYPED else Scanner(strip_usage)
 
 
 def data_of(event: bytes) -> bytes | None:

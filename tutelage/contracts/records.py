@@ -307,7 +307,7 @@ class Unit(Record, frozen=True, kw_only=True):
     """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
 
     `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission. `metrics`
-    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1].
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
     """
 
     id: str
@@ -324,6 +324,7 @@ class Unit(Record, frozen=True, kw_only=True):
     missing: str | None = None
     slices: dict[str, str] = {}
     metrics: dict[str, float] = {}
+    times_ms: dict[str, float] = {}
 
 
 class GateRules(Record, frozen=True, kw_only=True):
@@ -331,6 +332,7 @@ class GateRules(Record, frozen=True, kw_only=True):
 
     `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
+    `guardrails` are metrics that detectors watch, each with the harm that it tolerates.
     """
 
     severe: float | None = None
@@ -339,6 +341,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     slice_share_bp: int = 500
     floor: float | None = None
     disagreement: float | None = None
+    guardrails: dict[str, float] = {}
 
 
 class Epoch(Record, frozen=True, kw_only=True):

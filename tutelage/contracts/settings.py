@@ -220,6 +220,19 @@ class JudgeSettings(Section):
     max_usd_per_day: float | None = Field(None, ge=0)
 
 
+class GuardrailSettings(Section):
+    """What detectors watch beside quality, each with the mean harm that is tolerated; none: not watched."""
+
+    error: float | None = Field(0.05, ge=0, lt=1)
+    refusal: float | None = Field(0.05, ge=0, lt=1)
+    invalid: float | None = Field(0.05, ge=0, lt=1)
+    slow_first_token: float | None = Field(0.1, ge=0, lt=1)
+    slow_total: float | None = Field(0.1, ge=0, lt=1)
+    cost: float | None = Field(0.25, ge=0, lt=1)
+    length: float | None = Field(0.25, ge=0, lt=1)
+    outcome: float | None = Field(0.1, ge=0, lt=1)
+
+
 class GateSettings(Section):
     """What must pass beside overall quality. Margins are of mean differences, as `rollout.margin`; none: not asked for.
 
@@ -232,6 +245,7 @@ class GateSettings(Section):
     slice_share: BasisPoints = 500
     floor: float | None = Field(None, gt=0, lt=1)
     disagreement: float | None = Field(None, gt=0, lt=1)
+    guardrails: GuardrailSettings = GuardrailSettings()
 
 
 class RolloutSettings(Section):

@@ -138,6 +138,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         slice_share_bp=asked.slice_share,
         floor=asked.floor,
         disagreement=asked.disagreement,
+        guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
     )
 
 

@@ -15,7 +15,7 @@ from itertools import groupby
 from router.types import Direction, UnitOf
 from tutelage.contracts.records import Unit
 from tutelage.control.analysis import slices_of
-from tutelage.control.measures import metrics_of
+from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
 IDLE_S = 1800.0
@@ -103,7 +103,8 @@ def _unit(turns: tuple[Scored, ...]) -> Unit:
         policy_version=first.policy_version,
         missing=missing[0] if missing else None,
         slices=slices_of(first),
-        metrics=metrics_of([turn.judgement for turn in turns]),
+        metrics=metrics_of(turns),
+        times_ms=times_ms_of(turns),
     )
 
 
