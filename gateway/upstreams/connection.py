@@ -22,11 +22,15 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_UNREAD_BYTES = 64 * 1024
 """Above this the socket is not read until the reader has taken what there is."""
 
+RACE_S = 1.0
+"""An end that comes later than this after the request is no race between two ends of an idle connection: the server had the
+request, and may have worked on it."""
+
 _WITHOUT_DEADLINES = Deadlines()
 
 
 class Unanswered(ReplyBroken):
-    """The connection ended before any byte of an answer: on a reused one the call may be sent again."""
+    """The connection ended at once, before any byte of an answer: on a reused one the call may be sent again."""
 
 
 class Owner(Protocol):
@@ -81,7 +85,8 @@ class HttpReply:
         self.complete = False
         self.has_body = False
         self.unread_bytes = 0
-        self.on_close: Callable[[], None] | None = None
+        self.on_close: Callable[[UpstreamError | None], None] | None = None
+        """Called once, with what broke the reply."""
 
     async def head(self) -> None:
         """Return when the head is there."""
@@ -135,12 +140,13 @@ class HttpReply:
         if connection is None:
             return
         connection.finish(self)
+        fault = self._fault
         if self._pieces or not self.complete:
             self._pieces.clear()
             self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
             self.wake()
         if self.on_close is not None:
-            self.on_close()
+            self.on_close(fault)
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -200,6 +206,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_reply",
+        "_sent_at",
         "_total_at",
         "_transport",
         "_until_end",
@@ -217,6 +224,7 @@ class Connection(asyncio.Protocol):
         self._reply: HttpReply | None = None
         self._deadlines = _WITHOUT_DEADLINES
         self._total_at = inf
+        self._sent_at = 0.0
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren_bytes = 0
         self._answered = False
@@ -346,7 +354,8 @@ class Connection(asyncio.Protocol):
             self._await_first_token()
 
     def _await_first_token(self) -> None:
-        self.deadline_at = min(self._loop.time() + self._deadlines.first_token_s, self._total_at)
+        self._sent_at = self._loop.time()
+        self.deadline_at = min(self._sent_at + self._deadlines.first_token_s, self._total_at)
 
     def _rearm(self, reply: HttpReply) -> None:
         """After news: the next deadline, and whether to go on reading."""
@@ -364,10 +373,11 @@ class Connection(asyncio.Protocol):
         if self._until_end and exc is None:
             reply.complete = True
             reply.wake()
-        elif not self._answered:
+        elif not self._answered and self._loop.time() - self._sent_at <= RACE_S:
             reply.fail(Unanswered(reply.upstream, f"the connection ended before the reply{_why(exc)}"))
         else:
-            reply.fail(ReplyBroken(reply.upstream, f"the connection ended inside the reply{_why(exc)}"))
+            where = "inside" if self._answered else "before"
+            reply.fail(ReplyBroken(reply.upstream, f"the connection ended {where} the reply{_why(exc)}"))
 
     # --- httptools'
 
