@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo demo-live record test test-live nightly lint format lock clean
+.PHONY: help setup demo demo-live record test test-live nightly bench lint format lock clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3.12 setup` overrides it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -38,7 +38,10 @@ test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs v
 	$(BIN)/python -m pytest tests/live -m live
 
 nightly: setup  ## The long forms of the tests
-	$(BIN)/python -m pytest -m nightly
+	$(BIN)/python -m pytest -s -m nightly -o faulthandler_timeout=3600
+
+bench: setup  ## What the gateway costs beside nginx: CPU per request and per stream, interleaved, a minute
+	$(BIN)/python -m loadtests.bench
 
 lint: setup  ## Style, types and import contracts
 	$(BIN)/ruff check .

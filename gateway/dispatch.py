@@ -2,7 +2,7 @@
 
     serve(incoming, client)
       plan          router.policy.plan_route: who serves, who may take over, who is asked beside it; a shadow slot is reserved
-      try each arm  one permit, one call; the head is held until the first event
+      try each arm  one permit, one call; the head is held until the first event; what a retry can cure is asked once more
       relay         bytes to the client; nothing is retried any more
       finally       metrics · the exchange to the spool · the shadow calls start, or their slot is given back
 
@@ -13,16 +13,19 @@ has asked the shadow's arm already, a record says so instead of a second call.
 Must not know of HTTP parsing (`gateway.api`), sockets, or the store. To add an endpoint: a file in `gateway/api`.
 """
 
+import asyncio
 from datetime import UTC, datetime
 
 import structlog
 
-from gateway.attempt import FALLBACK, RESCORE, SERVE, SHADOW, Attempt, Means, call_to
-from gateway.capture import RawExchange, RawShadow
+from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
+from gateway.capture import RawAttempt, RawExchange, RawShadow
 from gateway.errors import Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
+from gateway.lanes import Lane
 from gateway.metrics import NONE
-from gateway.relay import GONE, SHUTDOWN, Client, Interrupted
+from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
+from gateway.retry import wait_before_retry
 from gateway.shadow import ShadowCall, ShadowJob, Slot
 from gateway.upstreams.base import UpstreamError
 from router.policy import plan_route
@@ -44,7 +47,7 @@ class Dispatcher:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
         try:
-            async with client.watched():
+            with client:
                 await self._answered(incoming, serving, client)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE
@@ -80,7 +83,7 @@ class Dispatcher:
         self._means.metrics.reasons(state.name, plan.reasons)
         slot = None
         if plan.shadow is not None:
-            slot = self._means.shadows.reserve()
+            slot = None if self._means.shedding() else self._means.shadows.reserve()
             if slot is None:
                 plan = _unsampled(plan)
                 self._means.metrics.shed(state.name)
@@ -102,30 +105,59 @@ class Dispatcher:
     async def _first(self, incoming: Incoming, serving: Serving, client: Client) -> str | None:
         """Ask the planned arm; the fault for which its fallback takes over, or None where it answered."""
         arm = serving.plan.serve
-        settle = self._means.lanes[incoming.route.target(arm).upstream].admit()
-        if settle is None:
-            return "breaker_open"
-        async with Attempt(self._means, incoming, serving, arm=arm, purpose=SERVE, settle=settle) as attempt:
-            try:
-                held = await attempt.held()
-            except UpstreamError as error:
-                return error.kind
-            if held.fault is not None and not (arm is Arm.TEACHER and _clients_fault(held.status)):
-                return held.fault
-            await attempt.relayed(held, client)
-        return None
+        lane = self._means.lanes[incoming.route.target(arm).upstream]
+        lane.planned()
+        settle, purpose, fault = lane.admit(), SERVE, "breaker_open"
+        while settle is not None:
+            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+                try:
+                    held = await attempt.held()
+                except UpstreamError as error:
+                    fault = error.kind
+                else:
+                    if held.fault is None or (arm is Arm.TEACHER and _clients_fault(held.status)):
+                        await attempt.relayed(held, client)
+                        return None
+                    fault = held.fault
+            wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+            if wait_s is None:
+                break
+            serving.upstream_s += wait_s
+            await asyncio.sleep(wait_s)
+            settle, purpose = lane.admit(), RETRY
+        return fault
 
     async def _last(self, incoming: Incoming, serving: Serving, client: Client, arm: Arm, purpose: str) -> None:
         """Ask the arm after which there is no other; what it says is what the client gets."""
-        settle = self._means.lanes[incoming.route.target(arm).upstream].call()
-        async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
-            try:
-                held = await attempt.held()
-            except UpstreamError as error:
-                raise UpstreamFailed(error.status, error.kind) from error
-            if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
-                raise UpstreamFailed(502, held.fault or "truncated")  # a redirect or an empty stream answers nothing
-            await attempt.relayed(held, client)
+        lane = self._means.lanes[incoming.route.target(arm).upstream]
+        lane.planned()
+        while True:
+            settle = lane.call()
+            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+                try:
+                    held = await attempt.held()
+                except UpstreamError as error:
+                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    if wait_s is None:
+                        raise UpstreamFailed(error.status, error.kind) from error
+                else:
+                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    if wait_s is None:
+                        await _answer_with(attempt, held, client)
+                        return
+            serving.upstream_s += wait_s
+            await asyncio.sleep(wait_s)
+            purpose = RETRY
+
+    def _wait_before_retry(self, incoming: Incoming, lane: Lane, failed: RawAttempt) -> float | None:
+        """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
+        if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
+            return None
+        wait_s = wait_before_retry(failed, self._means.draw())
+        if wait_s is None or not lane.may_retry():
+            return None
+        self._means.metrics.retry(lane.name, failed.error)
+        return wait_s
 
     # --- after --------------------------------------------------------------------------------------------------------
 
@@ -141,6 +173,8 @@ class Dispatcher:
             self._means.metrics.truncated(route.name, cause or OK)
         if cause is not None and outcome != "client_cancelled":
             log.info("request ended badly", request=incoming.id, route=route.name, outcome=outcome, cause=cause)
+        if incoming.quota is not None:
+            incoming.quota.settle(serving.attempts, serving.served)
         if route.captured:
             self._means.spool.offer(self._exchange(incoming, serving, outcome, cause, total_ms))
         if serving.slot is not None:
@@ -228,6 +262,13 @@ class Dispatcher:
             attempt=None,
             lost=ANSWERED,
         )
+
+
+async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
+    """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
+    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+        raise UpstreamFailed(502, held.fault or "truncated")
+    await attempt.relayed(held, client)
 
 
 def _unsampled(plan: RoutePlan) -> RoutePlan:

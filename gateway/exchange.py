@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
+from gateway.quotas import Quota
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
@@ -18,11 +19,18 @@ from tutelage.contracts.records import Key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers."""
+    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers.
+
+    `model_required` False: without a `model` the request is `default_upstream`'s. `opaque`: relayed to `default_upstream` as it
+    came, whatever it is, and never sent twice.
+    """
 
     name: str
     path: str
     form: Form = CHAT
+    method: str = "POST"
+    model_required: bool = True
+    opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,7 @@ class Incoming:
     slices: dict[str, str]
     admitted_at: float
     began: float
+    quota: Quota | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +66,7 @@ class Serving:
     status: int = 0
     served: Arm | None = None
     asked: Arm | None = None
+    failed_replica: str | None = None
     overhead_ms: float | None = None
     cause: str | None = None
     client_gone: bool = False

@@ -1,4 +1,4 @@
-"""The front: what every endpoint needs of the process, and the way from an ASGI request to an `Incoming`.
+"""The front: what every endpoint needs of the process, and the way from a request to an `Incoming`.
 
 In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
 Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
@@ -7,20 +7,22 @@ Each step may refuse. Must not know arms or upstreams. An endpoint is a file in 
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
-from gateway.admission import Admission, Receive
+from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
-from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
+from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
-from gateway.relay import Client, Send
-from gateway.routing import Route, Routing
+from gateway.needs import first_message, needs_of
+from gateway.quotas import Quota, Quotas
+from gateway.relay import Client
+from gateway.request import Request
+from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
-from router.stickiness import Candidates, sticky_key
+from gateway.wire import Body, Strings, header, opaque, read_body
+from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
 from tutelage.contracts.records import Key
 
@@ -34,6 +36,7 @@ class Front:
 
     routing: Routing
     admission: Admission
+    quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
     utc: Callable[[], float]
@@ -53,32 +56,43 @@ class Front:
                 raise NotReady from None
             raise
 
-    async def serve(
-        self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def serve(self, endpoint: Endpoint, request_id: str, request: Request) -> None:
         """One request of `endpoint`. Raises the Refusal that the client must be told."""
-        headers: Headers = scope["headers"]
+        headers = request.headers
         routing = self.routing
         key = self.key_of(headers, routing)
-        client = Client(receive, send, lambda: self.admission.draining)
-        self.admission.enter(client)
+        if not endpoint.opaque:
+            require_json(headers)
+        client = Client(request)
+        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
+        quota: Quota | None = None
         try:
-            raw = await self.admission.read(headers, receive)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            quota = self.quotas.enter(key)
+            raw = await self.admission.read(request)
+            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
+            if quota is not None:
+                quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
         finally:
+            if quota is not None:
+                quota.leave()
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
-        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+        self,
+        endpoint: Endpoint,
+        request_id: str,
+        routing: Routing,
+        key: Key,
+        headers: Headers,
+        raw: bytes,
+        quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
-        body = read_body(raw)
-        route = routing.find(body.model, key.role)
-        if route is None:
-            raise UnknownModel(body.model)
+        body = opaque(raw) if endpoint.opaque else read_body(raw)
+        route = _route(endpoint, routing, key, body.model)
         pinned = _pinned(headers, key, route)
-        source, sticky = _sticky(route, key, headers, body)
+        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, headers, body)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
@@ -95,7 +109,25 @@ class Front:
             slices=_slices(headers, route),
             admitted_at=self.utc(),
             began=began,
+            quota=quota,
         )
+
+
+def _route(endpoint: Endpoint, routing: Routing, key: Key, model: str) -> Route:
+    """Raises UnknownModel, or BadRequest where none is named and one must be."""
+    if endpoint.opaque:
+        route = routing.passthrough
+    elif model:
+        route = routing.find(model, key.role)
+    else:
+        route = None if endpoint.model_required else routing.default
+    if route is not None:
+        return route
+    raise UnknownModel(model) if model else _nameless()
+
+
+def _nameless() -> Refusal:
+    return BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
 
 
 def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:

@@ -1,7 +1,7 @@
 """Metrics of one gateway process: every name begins with `tutelage_gateway_`, every label set is bounded.
 
-Labels: `route` is a configured route, `default`, or `none` where a request was refused before it had one; `arm` teacher, student
-or `none`; `status` a class (2xx, 4xx, 5xx, gone); `upstream` a configured one; `cause` an error class of
+Labels: `route` is a configured route, `default`, `passthrough`, or `none` where a request was refused before it had one; `arm`
+teacher, student or `none`; `status` a class (2xx, 4xx, 5xx, gone); `upstream` a configured one; `cause` an error class of
 `gateway.upstreams.base` or of `gateway.relay`. Observers only: nothing here can fail or delay a request.
 
 To add a metric: its definition here and its row in docs/METRICS.md.
@@ -33,6 +33,15 @@ class Counts(Protocol):
     def dropped(self) -> Mapping[str, int]: ...
     @property
     def in_queue(self) -> int: ...
+
+
+class Strain(Protocol):
+    """What is read of the event loop's pressure."""
+
+    @property
+    def shedding(self) -> bool: ...
+    @property
+    def late_s(self) -> float: ...
 
 
 class Metrics:
@@ -70,6 +79,12 @@ class Metrics:
         self._attempts = Counter(
             "tutelage_gateway_attempts",
             "Upstream calls made to serve requests, by what became of them (`ok` or an error class).",
+            ("upstream", "cause"),
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "tutelage_gateway_retries",
+            "Upstream calls made a second time before the first byte, by what was wrong with the first.",
             ("upstream", "cause"),
             registry=self.registry,
         )
@@ -123,6 +138,9 @@ class Metrics:
     def attempt(self, upstream: str, cause: str | None) -> None:
         self._counter(self._attempts, upstream, cause or "ok").inc()
 
+    def retry(self, upstream: str, cause: str) -> None:
+        self._counter(self._retries, upstream, cause).inc()
+
     def fallback(self, route: str, cause: str) -> None:
         self._counter(self._fallbacks, route, cause).inc()
 
@@ -170,11 +188,13 @@ class State(Collector):
         self,
         *,
         open_requests: Callable[[], int],
+        pressure: Strain,
         shadows: Callable[[], int],
         breakers: Callable[[], Iterable[tuple[str, BreakerState, int]]],
         counts: Callable[[], Counts],
     ) -> None:
         self._open_requests = open_requests
+        self._pressure = pressure
         self._shadows = shadows
         self._breakers = breakers
         self._counts = counts
@@ -182,6 +202,16 @@ class State(Collector):
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "tutelage_gateway_open_requests", "Requests under way.", value=float(self._open_requests())
+        )
+        yield GaugeMetricFamily(
+            "tutelage_gateway_loop_late_seconds",
+            "Work that waited for the event loop when it was last looked at.",
+            value=self._pressure.late_s,
+        )
+        yield GaugeMetricFamily(
+            "tutelage_gateway_shedding",
+            "1 while shadow calls and judges are turned away because the event loop is behind.",
+            value=float(self._pressure.shedding),
         )
         yield GaugeMetricFamily("tutelage_gateway_shadow_slots", "Shadow slots in use.", value=float(self._shadows()))
         breaker = GaugeMetricFamily(

@@ -13,9 +13,9 @@ To add a provider with a dialect of its own: one file beside this one, one line 
 (`tests/gateway/upstreams/contract.py`) over it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines in order, names in lower case."""
@@ -34,7 +34,8 @@ class Deadlines:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
-    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica."""
+    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
+    replica that has just failed this request."""
 
     method: str
     path: str
@@ -42,6 +43,7 @@ class Call:
     body: bytes
     deadlines: Deadlines
     affinity: str | None = None
+    avoid: str | None = None
 
 
 class Reply(Protocol):
@@ -63,6 +65,21 @@ class Reply(Protocol):
         """Give the connection back where the body was read to its end, else close it. Idempotent, prompt, never raises."""
 
 
+Take = Callable[[bytes], bool]
+"""Takes a piece of a body at once; False where the next one should wait for room."""
+
+Room = Callable[[], Awaitable[None]]
+"""Returns when there is room again."""
+
+
+@runtime_checkable
+class Pouring(Protocol):
+    """What `Reply.chunks` gives may hand its pieces over where they arrive: a long stream then wakes no task for each of them."""
+
+    async def pour(self, take: Take, room: Room) -> None:
+        """Give every piece that is left to `take`; returns at the end of the body. Raises as `chunks` does."""
+
+
 class Upstream(Protocol):
     """One callable endpoint of an arm or judge, safe for concurrent use."""
 
@@ -80,10 +97,12 @@ class Upstream(Protocol):
 
 
 class UpstreamError(Exception):
-    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it."""
+    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it; `replica` who it was,
+    where there are several."""
 
     kind: str = "upstream"
     status: int = 502
+    replica: str | None = None
 
     def __init__(self, upstream: str, detail: str) -> None:
         super().__init__(f"upstream {upstream!r}: {detail}")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from router.rollout import EPOCH, FUTILITY, OPERATOR, TEACHER
 from scoring.gates.harm import DETECTOR, warm
-from scoring.gates.quality import earns_its_rung
+from scoring.gates.required import earns_its_rung
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 from scoring.stats.binomial import lower_limit
@@ -36,7 +36,7 @@ def to_release(view: View, standing: dict[str, str]) -> str | None:
 
 def missing(view: View) -> Finding:
     """FAIL when the lower limit of the rate of pairs without a score exceeds 0.5 %."""
-    evidence = view.state.evidence.evidence
+    evidence = view.state.overall.evidence
     lost = sum(view.facts.missing.values())
     hits, trials = evidence.unscored + lost, evidence.units + lost
     limit = lower_limit(hits, trials, confidence=_CONFIDENCE) if hits > MISSING_RATE * trials else 0.0

@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One gate's answer. `template` says it in words; `value`, `need` and `n` are put in when somebody reads it."""
+    """One gate's answer. `template` says it in words; `gate`, `value`, `need`, `n` are put in when somebody reads it."""
 
     gate: str
     verdict: Verdict
@@ -32,4 +32,4 @@ class Finding:
 
     @property
     def words(self) -> str:
-        return self.template.format(value=self.value, need=self.need, n=self.n)
+        return self.template.format(gate=self.gate, value=self.value, need=self.need, n=self.n)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from router.rollout import Begin, Mode, Rollout, step
 from router.stages import Ladder
-from scoring.gates.state import Wiring
+from scoring.gates.streams import Wiring
 from scoring.stats import laws
 from scoring.stats.laws import Law
 from tutelage.contracts.records import Epoch

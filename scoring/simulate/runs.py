@@ -12,7 +12,7 @@ import numpy as np
 from router.rollout import Phase, step
 from scoring.gates.controller import decide
 from scoring.gates.facts import ALL_WELL
-from scoring.gates.state import Wiring
+from scoring.gates.streams import Wiring
 from scoring.simulate.lanes import IntArray, Lanes
 from scoring.simulate.plan import Plan, epoch_of, rollout_of
 from scoring.simulate.story import Story

@@ -29,7 +29,7 @@ def walk(plan: Plan, pairs: Iterable[tuple[Direction, int]], facts: Facts = ALL_
             if ruling.event is None:
                 break
             after, _ = step(story.rollout, ruling.event)
-            story.enter(ruling.event, after, at, state.evidence.evidence.units)
+            story.enter(ruling.event, after, at, state.overall.evidence.units)
     return story, state
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +11,7 @@ import typer
 from tutelage.cli.output import AsJson, answer
 
 if TYPE_CHECKING:
-    from scoring.simulate.report import Row, Summary
+    from scoring.simulate.report import Summary
 
 REQUESTS = {"undirected": 6_000, "directed": 60_000}
 
@@ -39,15 +39,19 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rollouts.")] = 1,
     validate: Annotated[
-        bool, typer.Option("--validate", help="All published figures of the gate, as one table.")
+        bool, typer.Option("--validate", help="All published figures, as one table; in their short form.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With --validate: the long form (an hour on two cores).")
+    ] = False,
+    only: Annotated[str, typer.Option(help="With --validate: only figures whose name holds this.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Simulate whole rollouts and compare rates with their guarantees. Exit code 1 when a figure is missed."""
     if validate:
-        _validate(runs, seed, as_json=as_json)
+        _validate(only, full=full, seed=seed, as_json=as_json)
         return
-    from scoring.gates.state import Wiring
+    from scoring.gates.streams import Wiring
     from scoring.simulate.plan import LAWS, Plan
     from scoring.simulate.report import summarise
     from scoring.simulate.runs import run_all
@@ -71,13 +75,25 @@ def simulate(
         raise typer.Exit(1)
 
 
-def _validate(runs: int, seed: int, *, as_json: bool) -> None:
-    from scoring.simulate.validate import FIGURES, validation
+def _validate(only: str, *, full: bool, seed: int, as_json: bool) -> None:
+    from scoring.simulate.figures.scale import FULL, SHORT
+    from scoring.simulate.rows import Row, in_words, missed
+    from scoring.simulate.validate import names, validation
 
-    with _bar(len(FIGURES), f"figures of {runs} rollouts each", as_json=as_json) as told:
-        rows = validation(runs=runs, seed=seed, progress=told)
-    answer({"rows": [asdict(row) for row in rows]}, "\n".join(map(_row_in_words, rows)), as_json=as_json)
-    if not all(row.reached for row in rows):
+    scale = replace(FULL if full else SHORT, seed=seed)
+    chosen = [name for name in names() if only in name]
+    if not chosen:
+        raise typer.BadParameter(f"no figure's name holds {only!r}; there are: {'; '.join(names())}")
+    with _bar(len(chosen), "figures", as_json=as_json) as told:
+        found = validation(scale, only=chosen, progress=told)
+    rows = [figure for figure in found if isinstance(figure, Row)]
+    document = {
+        "rows": [asdict(row) for row in rows],
+        "reported": [asdict(figure) for figure in found if not isinstance(figure, Row)],
+        "scale": asdict(scale),
+    }
+    answer(document, "\n".join(map(in_words, found)), as_json=as_json)
+    if missed(found):
         raise typer.Exit(1)
 
 
@@ -93,6 +109,8 @@ def _bar(total: int, what: str, *, as_json: bool) -> Iterator[Callable[[int], No
 
 
 def _in_words(summary: "Summary") -> str:
+    from scoring.simulate.rows import in_words
+
     lines = [f"{summary.runs} rollouts of a student with true mean d {summary.mean:+.3f}", ""]
     lines.append(
         f"{'rung':>6} {'reached by':>11} {'99 % lower':>11} {'alpha_k':>8} {'requests':>9} {'forward pairs':>14}"
@@ -107,14 +125,8 @@ def _in_words(summary: "Summary") -> str:
         f"step-downs per run {summary.step_downs:.2f}; rolled back {summary.rolled_back:.1%}; "
         f"expected maximum share {summary.max_share:.2%}"
     )
-    lines += ["", at_the_end, "", *map(_row_in_words, summary.rows)]
+    lines += ["", at_the_end, "", *map(in_words, summary.rows)]
     return "\n".join(lines).rstrip()
-
-
-def _row_in_words(row: "Row") -> str:
-    limit = "" if row.limit is None else f", 99 % lower limit {row.limit:.4g}"
-    verdict = "reached" if row.reached else "MISSED"
-    return f"{verdict:<8} {row.name}: {row.value:.4g} (goal {row.goal:.4g}, error {row.mc_error:.2g}{limit})"
 
 
 def _count(number: float) -> str:

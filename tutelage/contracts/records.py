@@ -306,7 +306,8 @@ class AnchorReading(Record, frozen=True, kw_only=True):
 class Unit(Record, frozen=True, kw_only=True):
     """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
 
-    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission.
+    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission. `metrics`
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
     """
 
     id: str
@@ -321,6 +322,26 @@ class Unit(Record, frozen=True, kw_only=True):
     weight_milli: int = 1000
     policy_version: int = 0
     missing: str | None = None
+    slices: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    times_ms: dict[str, float] = {}
+
+
+class GateRules(Record, frozen=True, kw_only=True):
+    """What must pass beside overall quality, and what is watched beside it. The defaults: nothing.
+
+    `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
+    asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
+    `guardrails` are metrics that detectors watch, each with the harm that it tolerates.
+    """
+
+    severe: float | None = None
+    slices: tuple[str, ...] = ()
+    slice_margin: float = 0.1
+    slice_share_bp: int = 500
+    floor: float | None = None
+    disagreement: float | None = None
+    guardrails: dict[str, float] = {}
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -349,6 +370,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     unit: str
     opened_at: float
     judge_fallback: str | None = None
+    gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 
 
@@ -390,6 +412,15 @@ class Decision(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
 
 
+class KeyLimits(Record, frozen=True, kw_only=True):
+    """What one key may have open, ask per minute and spend per UTC day, on one host. None: the default of `limits.key`."""
+
+    max_concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    usd_per_day: float | None = None
+
+
 class Key(Record, frozen=True, kw_only=True):
     """An API key at rest: `digest` is the SHA-256 of the key (256 random bits, so a slow hash buys nothing)."""
 
@@ -403,6 +434,7 @@ class Key(Record, frozen=True, kw_only=True):
     may_log: bool = True
     may_train: bool = True
     revoked_at: float | None = None
+    limits: KeyLimits | None = None
     schema: int = SCHEMA_VERSION
 
 

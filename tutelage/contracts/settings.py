@@ -82,6 +82,10 @@ class GatewaySettings(Section):
     metrics_port: int = Field(9100, ge=0, le=65535)
     drain_deadline: Seconds = 30.0
 
+    def count(self, cores: int) -> int:
+        """How many processes that is on a host of `cores`."""
+        return cores if self.processes == "auto" else self.processes
+
 
 class StoreSettings(Section):
     """Where rollouts, keys, evidence and pairs are kept."""
@@ -153,6 +157,7 @@ class UpstreamSettings(Section):
     cost: CostSettings | None = None
     deadlines: DeadlineSettings = DeadlineSettings()
     max_connections: int = Field(256, ge=1)
+    ca_file: str | None = None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -169,6 +174,8 @@ class UpstreamSettings(Section):
     def _reachable(self) -> "UpstreamSettings":
         if self.kind != "litellm" and not self.urls:
             raise ValueError(f"an upstream of kind {self.kind} needs base_url")
+        if self.kind == "litellm" and self.ca_file is not None:
+            raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
@@ -194,7 +201,13 @@ class SliceSettings(Section):
     """Where slices come from: `routing` is known at admission (`header:NAME`), `analysis` is found in the text."""
 
     routing: tuple[str, ...] = ()
-    analysis: tuple[str, ...] = ()
+    analysis: tuple[Literal["language", "length"], ...] = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header by slice: `header:x-tutelage-slice` is the slice `slice`; another header gives its own name."""
+        found = [source.removeprefix("header:").lower() for source in self.routing if source.startswith("header:")]
+        return {header.removeprefix("x-tutelage-"): header for header in found}
 
 
 class ShadowSettings(Section):
@@ -220,6 +233,34 @@ class JudgeSettings(Section):
     max_usd_per_day: float | None = Field(None, ge=0)
 
 
+class GuardrailSettings(Section):
+    """What detectors watch beside quality, each with the mean harm that is tolerated; none: not watched."""
+
+    error: float | None = Field(0.05, ge=0, lt=1)
+    refusal: float | None = Field(0.05, ge=0, lt=1)
+    invalid: float | None = Field(0.05, ge=0, lt=1)
+    slow_first_token: float | None = Field(0.1, ge=0, lt=1)
+    slow_total: float | None = Field(0.1, ge=0, lt=1)
+    cost: float | None = Field(0.25, ge=0, lt=1)
+    length: float | None = Field(0.25, ge=0, lt=1)
+    outcome: float | None = Field(0.1, ge=0, lt=1)
+
+
+class GateSettings(Section):
+    """What must pass beside overall quality. Margins are of mean differences, as `rollout.margin`; none: not asked for.
+
+    Every slice of `slices.routing` is made of cells; those of `slices.analysis` that are `required` are as well.
+    """
+
+    severe: float | Literal["margin", "off"] = "margin"
+    required: tuple[Literal["language", "length"], ...] = ()
+    slice_margin: float | None = Field(None, gt=0, lt=1)
+    slice_share: BasisPoints = 500
+    floor: float | None = Field(None, gt=0, lt=1)
+    disagreement: float | None = Field(None, gt=0, lt=1)
+    guardrails: GuardrailSettings = GuardrailSettings()
+
+
 class RolloutSettings(Section):
     """The ladder and its error rates: see docs/STATISTICS.md. `sigma0` is the sd of d from an offline evaluation."""
 
@@ -232,6 +273,7 @@ class RolloutSettings(Section):
     sigma0_source: str = "default"
     dwell: Seconds = 3600.0
     approval: Literal["none", "required"] = "none"
+    gates: GateSettings = GateSettings()
 
 
 class RouteSettings(Section):
@@ -262,9 +304,21 @@ class RouteSettings(Section):
             raise ValueError("a route with a student needs either rollout (evidence moves the share) or a fixed share")
         if self.rollout is not None and self.rollout.mode == "gated" and self.rubric is None:
             raise ValueError("a gated rollout needs a rubric")
+        unknown = set() if self.rollout is None else {*self.rollout.gates.required} - {*self.slices.analysis}
+        if unknown:
+            raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
         if self.rollout is not None and self.capture.content != "full":
             raise ValueError("a rollout needs capture: {content: full, purpose: …}: gates read both answers")
         return self
+
+
+class KeyLimitSettings(Section):
+    """What a key may do where it has no limit of its own. None: no bound. For one host; divided by its gateway processes."""
+
+    max_concurrency: int | None = Field(None, ge=1)
+    rpm: int | None = Field(None, ge=1)
+    tpm: int | None = Field(None, ge=1)
+    usd_per_day: float | None = Field(None, ge=0)
 
 
 class LimitSettings(Section):
@@ -276,6 +330,7 @@ class LimitSettings(Section):
     shadows: int = Field(64, ge=0)
     spool_records: int = Field(10_000, ge=1)
     spool_mb: float = Field(256, gt=0)
+    key: KeyLimitSettings = KeyLimitSettings()
 
 
 class Settings(Section):

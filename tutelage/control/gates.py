@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import msgspec
 
 from scoring.gates import controller
-from scoring.gates.accounts import promotion_prior
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import MIN_KEYS, fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
+from scoring.gates.metrics import promotion_prior
 from scoring.gates.numbers import with_bounds
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
@@ -84,7 +84,7 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
 def document(seen: Look) -> Json:
     """The look as the admin plane shows it. Numbers that do not exist, infinity included, are null."""
     view, ruling = seen.view, seen.ruling
-    rollout, evidence = view.rollout, view.state.evidence.evidence
+    rollout, evidence = view.rollout, view.state.overall.evidence
     alarms = (warm(view), step_down(view), roll_back(view))
     seen_cells = with_bounds(view)
     quality = seen_cells[0]
@@ -139,7 +139,7 @@ def _shown(finding: Finding) -> Json:
 
 def _pairs_left(view: View) -> Json:
     """How many more forward pairs the next rung takes: a band, never a point."""
-    account = view.state.evidence
+    account = view.state.overall
     left = pairs_left(
         account.evidence.scored(),
         log_e=account.log_e(promotion_prior(view.epoch)),

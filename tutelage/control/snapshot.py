@@ -14,14 +14,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from router.rollout import Begin, ChangeMode, Event, Mode, NewEpoch, NewStudent, Phase, Rollout
 from router.stages import Ladder
 from router.types import FULL_BP, Sampling
 from tutelage.contracts.errors import ConfigurationError, StaleRevision
-from tutelage.contracts.records import Epoch, Json
-from tutelage.contracts.settings import RolloutSettings, Settings, ShadowSettings, UpstreamSettings
+from tutelage.contracts.records import Epoch, GateRules, Json
+from tutelage.contracts.settings import RolloutSettings, RouteSettings, Settings, ShadowSettings, UpstreamSettings
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.store import apply as writes
 from tutelage.store.base import Lease, Store
@@ -120,10 +121,28 @@ def _epoch(settings: Settings, name: str, rollout: RolloutSettings, rubrics: Map
         "approval": rollout.approval,
         "trained_until": student.trained_until,
         "unit": route.unit,
+        "gates": gate_rules(route, rollout),
     }
     judges = [settings.upstreams[name].model for name in (judge, fallback) if name is not None]
     models = [student.model, teacher.model, *judges]
-    return Epoch(id=digest([words, models])[:16], opened_at=at, **words)
+    return Epoch(id=digest([msgspec.to_builtins(words), models])[:16], opened_at=at, **words)
+
+
+def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
+    """What must pass beside overall quality, every default put in."""
+    asked = rollout.gates
+    severe = {"margin": rollout.margin, "off": None}[asked.severe] if isinstance(asked.severe, str) else asked.severe
+    return GateRules(
+        severe=severe,
+        slices=(*route.slices.headers, *asked.required),
+        slice_margin=min(2.0 * rollout.margin, (1.0 + rollout.margin) / 2)
+        if asked.slice_margin is None
+        else asked.slice_margin,
+        slice_share_bp=asked.slice_share,
+        floor=asked.floor,
+        disagreement=asked.disagreement,
+        guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
+    )
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from itertools import groupby
 
 from router.types import Direction, UnitOf
 from tutelage.contracts.records import Unit
+from tutelage.control.analysis import slices_of
+from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
 OVERDUE_S = 7200.0
 """A turn that waits longer than this for its judgement no longer keeps its conversation open."""
-PLAIN = (None, "student_failed")
-"""Failures that carry a full score: a student that failed has score 0, and that is its score."""
 NO_REFERENCE = "no_reference"
 """There is no right answer for the input: outside the population, counted, never a score."""
 WORST = -1.0
@@ -102,15 +102,16 @@ def _unit(turns: tuple[Scored, ...]) -> Unit:
         last_at=max(turn.pair.admitted_at for turn in turns),
         policy_version=first.policy_version,
         missing=missing[0] if missing else None,
+        slices=slices_of(first),
+        metrics=metrics_of(turns),
+        times_ms=times_ms_of(turns),
     )
 
 
 def missing_class(turn: Scored) -> str | None:
     """Why a turn has no plain score; None where it has one."""
-    failure = turn.judgement.failure
-    if failure in PLAIN:
-        return None if turn.judgement.d is not None else "no_score"
-    return failure
+    judgement = turn.judgement
+    return judgement.missing or ("no_score" if judgement.d is None else None)
 
 
 def _read_for_promotion(turn: Scored) -> float:

@@ -1,0 +1,168 @@
+"""Many rollouts at once: one site with a route for each student, driven until every story is over.
+
+The students are those of `replayed.py`. A `Story` says how its student is and when its route has been driven enough; what came of
+it is read from the store afterwards: decisions, and how many pairs there were between two moments.
+"""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+
+from examples.sections.task import chat_request
+from router.rollout import Phase, Rollout
+from tests.system.driving import client_of, until
+from tests.system.replayed import EQUAL, HARMFUL
+from tutelage.contracts.records import Decision
+from tutelage.demo.recording import read
+from tutelage.demo.site import Site, free_port, running_process, running_site
+from tutelage.demo.task import RECORDING, RUBRICS, provenance
+from tutelage.store.base import Store
+from tutelage.store.registry import open_store
+
+STAGES = ("0%", "10%", "50%", "90%")
+CLIENTS = 24
+LOOK_S = 0.5
+BACKLOG = 3_000
+"""Requests that may be ahead of their scores before the clients pause: evidence is read as it comes, not in one heap."""
+SETTLE_S = 120.0
+
+
+@dataclass(kw_only=True)
+class Story:
+    """One route. `requests_at_most` bounds it; `degrades_at_bp` makes its student harmful when its share gets there."""
+
+    route: str
+    kind: str = EQUAL
+    requests_at_most: int = 6_000
+    degrades_at_bp: int | None = None
+    requests: int = 0
+    degraded_at: float | None = None
+    over: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.over and self.requests < self.requests_at_most
+
+    def follow(self, rollout: Rollout) -> None:
+        """Take note of where the rollout stands."""
+        ending = Phase.COMPLETE if self.degrades_at_bp is None else Phase.ROLLED_BACK
+        self.over = self.over or rollout.phase is ending
+
+    def degrades(self, rollout: Rollout) -> bool:
+        """Whether its student is to get worse now."""
+        return self.degrades_at_bp is not None and self.degraded_at is None and rollout.share_bp >= self.degrades_at_bp
+
+
+class Fleet:
+    """A running site, its store, and who answers as its students."""
+
+    def __init__(self, site: Site, store: Store, students_url: str, inputs: Sequence[str]) -> None:
+        self.site = site
+        self.store = store
+        self._students_url = students_url
+        self._inputs = inputs
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
+
+    async def play(self, stories: Sequence[Story], seed: int) -> None:
+        """Drive every route until its story is over, and wait until everything captured is judged. Any error ends it."""
+        for story in stories:
+            await self._make(story.route, story.kind)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(stories))
+            tasks.create_task(self._drive(stories, random.Random(seed)))
+        await until(lambda: self._scored(stories) == sum(story.requests for story in stories), SETTLE_S)
+
+    def decisions(self, route: str) -> list[Decision]:
+        """What moved the route, oldest first."""
+        moved = [row for row in self.store.history(route, 1_000) if row.revision_to > row.revision_from]
+        return sorted(moved, key=lambda row: row.revision_to)
+
+    def pairs_between(self, route: str, start: float, end: float) -> int:
+        """Pairs of `route` that were admitted in that time, UTC seconds."""
+        return sum(start <= pair.admitted_at <= end for pair in self.store.pairs(route, 100_000))
+
+    async def _make(self, route: str, kind: str) -> None:
+        """Let the student of `route` be of that kind from now on, behind an unchanged version."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            (await http.put(f"{self._students_url}/{route}", content=kind)).raise_for_status()
+
+    async def _drive(self, stories: Sequence[Story], draw: random.Random) -> None:
+        async with client_of(self.site) as http, asyncio.TaskGroup() as tasks:
+            for number in range(CLIENTS):
+                tasks.create_task(self._client(http, stories[number::CLIENTS], draw))
+
+    async def _client(self, http: aiohttp.ClientSession, stories: Sequence[Story], draw: random.Random) -> None:
+        """Each of `stories` in turn, as long as one is not over."""
+        while active := [story for story in stories if story.goes_on]:
+            await self._caught_up.wait()
+            for story in active:
+                body = chat_request(draw.choice(self._inputs), model=story.route)
+                headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
+                story.requests += 1
+                async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
+                    assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
+                    await reply.read()
+
+    async def _watch(self, stories: Sequence[Story]) -> None:
+        """Look at every rollout now and then."""
+        while any(story.goes_on for story in stories):
+            await asyncio.sleep(LOOK_S)
+            behind = sum(story.requests for story in stories) - self._scored(stories)
+            (self._caught_up.set if behind <= BACKLOG else self._caught_up.clear)()
+            for story in stories:
+                rollout = self.store.rollout(story.route)
+                assert rollout is not None
+                if story.degrades(rollout):
+                    await self._make(story.route, HARMFUL)
+                    story.degraded_at = time.time()
+                story.follow(rollout)
+
+    def _scored(self, stories: Sequence[Story]) -> int:
+        return sum(self.store.depth(story.route).scored for story in stories)
+
+
+@asynccontextmanager
+async def running_fleet(folder: Path, routes: Sequence[str], **route: Any) -> AsyncIterator[Fleet]:
+    """A site with one gateway, one control and one worker, and a gated route of each name; `route` changes them all."""
+    rows, port = list(read(RECORDING).values()), free_port()
+    url = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
+    async with (
+        running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
+        running_site(folder, document(url, routes, route)) as site,
+    ):
+        with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
+            yield Fleet(site, store, url, [row.input for row in rows])
+
+
+def document(url: str, routes: Sequence[str], changes: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a fleet: one teacher, a student for each route, the demo's rubric."""
+    made = provenance()
+    student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
+    gated = {
+        "teacher": "teacher",
+        "capture": {"content": "full", "purpose": "tests"},
+        "shadow": {"student": "100%", "teacher": "100%"},
+        "unit": "request",
+        "rubric": "sections@1",
+        "rollout": {"stages": list(STAGES), "sigma0": made["models"]["good"]["sigma0"], "dwell": "0s"},
+    }
+    return {
+        "rubrics": str(RUBRICS),
+        "upstreams": {
+            "teacher": {"kind": "openai", "base_url": f"{url}/teacher/v1", "model": "teacher", "version": "1"},
+            **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
+        },
+        "routes": {name: {**gated, "student": f"student-{name}", **changes} for name in routes},
+        "limits": {"shadows": 512},
+    }

@@ -1,0 +1,90 @@
+"""Parallel rollouts through real processes: who climbs, who does not, and who is brought back.
+
+One gateway, one control and one worker; every student answers with recorded answers, mixed to a known mean d. Short with a
+few routes, long with 200 (`make nightly`). The figures are printed; `pytest -s` shows them.
+"""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from router.types import FULL_BP
+from scoring.stats.binomial import lower_limit
+from scoring.stats.ladder import rung_alphas
+from tests.system.fleet import STAGES, Fleet, Story, running_fleet
+from tests.system.replayed import BOUNDARY
+from tutelage.contracts.settings import RolloutSettings
+
+SEED = 20_261_124
+SURE = 0.99
+SHARES_BP = tuple(int(stage.rstrip("%")) * FULL_BP // 100 for stage in STAGES)
+TOP_BP = SHARES_BP[-1]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def named(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def tell(words: str) -> None:
+    """A figure, for whoever runs this with `-s`."""
+    print(f"\n{words}")  # noqa: T201 the figure is what the long form is run for
+
+
+def top_of(fleet: Fleet, route: str) -> int:
+    """The highest share that the route ever had, basis points."""
+    return max((decision.to_bp for decision in fleet.decisions(route)), default=0)
+
+
+@pytest.mark.parametrize("routes", [12, pytest.param(200, marks=pytest.mark.nightly)])
+async def test_equal_students_climb_to_the_top_and_those_that_degrade_are_brought_back(tmp_path: Path, routes: int):
+    climbing, degrading = named("climb", routes // 2), named("fall", routes // 2)
+    stories = [Story(route=name) for name in climbing]
+    stories += [Story(route=name, degrades_at_bp=5_000) for name in degrading]
+    async with running_fleet(tmp_path, [*climbing, *degrading]) as fleet:
+        await fleet.play(stories, SEED)
+        tops = {name: top_of(fleet, name) for name in [*climbing, *degrading]}
+        falls = [_fall(fleet, story) for story in stories if story.degraded_at is not None]
+
+    assert [name for name in climbing if tops[name] < TOP_BP] == []
+    assert len(falls) == len(degrading)
+    down, back = zip(*falls, strict=True)
+    requests = statistics.fmean(story.requests for story in stories[: len(climbing)])
+    tell(f"to {TOP_BP / 100:g} % in {requests:,.0f} requests")
+    tell(f"pairs from the change to step-down {statistics.fmean(down):,.0f}, to shadow {statistics.fmean(back):,.0f}")
+
+
+def _fall(fleet: Fleet, story: Story) -> tuple[int, int]:
+    """Pairs from the moment its student got worse to the step-down, and to the return to shadow."""
+    assert story.degraded_at is not None
+    after = [decision for decision in fleet.decisions(story.route) if decision.at >= story.degraded_at]
+    downs = [decision.at for decision in after if decision.to_bp < decision.from_bp]
+    backs = [decision.at for decision in after if decision.to_bp == 0]
+    assert backs, f"{story.route} was not brought back: {[(row.event, row.to_bp) for row in after]}"
+    return (
+        fleet.pairs_between(story.route, story.degraded_at, downs[0]),
+        fleet.pairs_between(story.route, story.degraded_at, backs[0]),
+    )
+
+
+@pytest.mark.parametrize(("routes", "requests"), [(8, 500), pytest.param(200, 2_000, marks=pytest.mark.nightly)])
+async def test_students_at_the_margin_reach_a_rung_no_more_often_than_allowed(
+    tmp_path: Path, routes: int, requests: int
+):
+    names = named("bad", routes)
+    async with running_fleet(tmp_path, names) as fleet:
+        await fleet.play([Story(route=name, kind=BOUNDARY, requests_at_most=requests) for name in names], SEED)
+        tops = [top_of(fleet, name) for name in names]
+        pairs = [fleet.store.depth(name).scored for name in names]
+
+    assert pairs == [requests] * routes
+    alphas = rung_alphas(SHARES_BP[1:], alpha=RolloutSettings().alpha)
+    for share_bp, alpha in zip(SHARES_BP[1:], alphas, strict=True):
+        reached = sum(top >= share_bp for top in tops)
+        tell(f"{share_bp / 100:g} %: {reached} of {routes}, at most {alpha:.3f} allowed")
+        assert lower_limit(reached, routes, confidence=SURE) <= alpha
