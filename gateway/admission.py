@@ -109,14 +109,18 @@ class Admission:
         encoding = header(headers, b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
-        kind = header(headers, b"content-type")
-        if kind is not None and b"json" not in kind.lower():
-            refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
-            refusal.code = "unsupported_content_type"
-            raise refusal
         length = header(headers, b"content-length")
         if length is not None and length.isdigit() and int(length[:20]) > self._request_bytes:
             raise TooLarge(self._request_bytes)
+
+
+def require_json(headers: Headers) -> None:
+    """Raises WrongEncoding where a body says that it is something else."""
+    kind = header(headers, b"content-type")
+    if kind is not None and b"json" not in kind.lower():
+        refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
+        refusal.code = "unsupported_content_type"
+        raise refusal
 
 
 def _late() -> Refusal:

@@ -17,8 +17,9 @@ from gateway.metrics import Metrics
 from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
+from gateway.sse import Ending
 from gateway.upstreams.base import Call, CallRefused, UpstreamError
-from gateway.wire import client_id, encode_fields, inject_usage, to_upstream, with_model
+from gateway.wire import client_id, encode_fields, given, inject_usage, of_any_kind, to_upstream, with_model
 from router.types import Arm, Outcome
 
 SERVE = "serve"
@@ -144,19 +145,21 @@ def call_to(
     means: Means, incoming: Incoming, target: Target, purpose: str, avoid: str | None = None
 ) -> tuple[Call, bool]:
     """The request as `target` gets it; True where usage was asked for that the client did not ask for."""
-    body = incoming.body
+    body, endpoint = incoming.body, incoming.endpoint
     fields = dict(body.fields) if target.model is None else with_model(body, target.model)
-    if purpose in (SHADOW, RESCORE) and "store" in fields:
+    if purpose in (SHADOW, RESCORE) and given(fields, "store"):
         fields.pop("store")
         fields.pop("metadata", None)
-    injected = incoming.route.usage_injected and body.stream and incoming.endpoint.form.done and inject_usage(fields)
+    counted = incoming.route.usage_injected and endpoint.form.ending is Ending.DONE
+    injected = counted and body.stream and inject_usage(fields)
     untouched = target.model is None and not injected and purpose in (SERVE, RETRY, FALLBACK)
     name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
+    lines = of_any_kind if endpoint.opaque else to_upstream
     return (
         Call(
-            method="POST",
-            path=incoming.endpoint.path,
-            headers=to_upstream(incoming.headers, name or means.new_id().encode()),
+            method=endpoint.method,
+            path=endpoint.path,
+            headers=lines(incoming.headers, name or means.new_id().encode()),
             body=body.raw if untouched else encode_fields(fields),
             deadlines=target.deadlines,
             affinity=incoming.sticky_key,

@@ -299,8 +299,13 @@ def _subject(asked: dict[str, Any] | None, context: Context) -> str | None:
 
 
 def _user_texts(asked: dict[str, Any] | None) -> list[str] | None:
-    """What users said, message by message, text parts joined; None where the endpoint has no messages."""
-    messages = (asked or {}).get("messages", (asked or {}).get("input"))
+    """What users said, message by message, text parts joined; None where the endpoint has no messages.
+
+    One prompt by itself is one message; several at once are no conversation.
+    """
+    messages = next((asked[name] for name in ("messages", "input", "prompt") if name in asked), None) if asked else None
+    if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], str):
+        messages = messages[0]
     if isinstance(messages, str):
         return [messages]
     if not isinstance(messages, list):

@@ -119,7 +119,7 @@ class Dispatcher:
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
-            wait_s = self._wait_before_retry(lane, attempt.raw)
+            wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
             if wait_s is None:
                 break
             serving.upstream_s += wait_s
@@ -137,11 +137,11 @@ class Dispatcher:
                 try:
                     held = await attempt.held()
                 except UpstreamError as error:
-                    wait_s = self._wait_before_retry(lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
                     if wait_s is None:
                         raise UpstreamFailed(error.status, error.kind) from error
                 else:
-                    wait_s = self._wait_before_retry(lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
                     if wait_s is None:
                         await _answer_with(attempt, held, client)
                         return
@@ -149,9 +149,9 @@ class Dispatcher:
             await asyncio.sleep(wait_s)
             purpose = RETRY
 
-    def _wait_before_retry(self, lane: Lane, failed: RawAttempt) -> float | None:
+    def _wait_before_retry(self, incoming: Incoming, lane: Lane, failed: RawAttempt) -> float | None:
         """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
-        if failed.error is None or failed.purpose == RETRY or not lane.available:
+        if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
             return None
         wait_s = wait_before_retry(failed, self._means.draw())
         if wait_s is None or not lane.may_retry():

@@ -19,11 +19,18 @@ from tutelage.contracts.records import Key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers."""
+    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers.
+
+    `model_required` False: without a `model` the request is `default_upstream`'s. `opaque`: relayed to `default_upstream` as it
+    came, whatever it is, and never sent twice.
+    """
 
     name: str
     path: str
     form: Form = CHAT
+    method: str = "POST"
+    model_required: bool = True
+    opaque: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,20 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from gateway.admission import Admission, Priority
+from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
-from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
+from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
+from gateway.needs import first_message, needs_of
 from gateway.quotas import Quota, Quotas
 from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
-from router.stickiness import Candidates, sticky_key
+from gateway.wire import Body, Strings, header, opaque, read_body
+from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
 from tutelage.contracts.records import Key
 
@@ -60,6 +61,8 @@ class Front:
         headers = request.headers
         routing = self.routing
         key = self.key_of(headers, routing)
+        if not endpoint.opaque:
+            require_json(headers)
         client = Client(request)
         self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
         quota: Quota | None = None
@@ -86,12 +89,10 @@ class Front:
         quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
-        body = read_body(raw)
-        route = routing.find(body.model, key.role)
-        if route is None:
-            raise UnknownModel(body.model)
+        body = opaque(raw) if endpoint.opaque else read_body(raw)
+        route = _route(endpoint, routing, key, body.model)
         pinned = _pinned(headers, key, route)
-        source, sticky = _sticky(route, key, headers, body)
+        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, headers, body)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
@@ -110,6 +111,23 @@ class Front:
             began=began,
             quota=quota,
         )
+
+
+def _route(endpoint: Endpoint, routing: Routing, key: Key, model: str) -> Route:
+    """Raises UnknownModel, or BadRequest where none is named and one must be."""
+    if endpoint.opaque:
+        route = routing.passthrough
+    elif model:
+        route = routing.find(model, key.role)
+    else:
+        route = None if endpoint.model_required else routing.default
+    if route is not None:
+        return route
+    raise UnknownModel(model) if model else _nameless()
+
+
+def _nameless() -> Refusal:
+    return BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
 
 
 def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:

@@ -1,7 +1,7 @@
 """Metrics of one gateway process: every name begins with `tutelage_gateway_`, every label set is bounded.
 
-Labels: `route` is a configured route, `default`, or `none` where a request was refused before it had one; `arm` teacher, student
-or `none`; `status` a class (2xx, 4xx, 5xx, gone); `upstream` a configured one; `cause` an error class of
+Labels: `route` is a configured route, `default`, `passthrough`, or `none` where a request was refused before it had one; `arm`
+teacher, student or `none`; `status` a class (2xx, 4xx, 5xx, gone); `upstream` a configured one; `cause` an error class of
 `gateway.upstreams.base` or of `gateway.relay`. Observers only: nothing here can fail or delay a request.
 
 To add a metric: its definition here and its row in docs/METRICS.md.

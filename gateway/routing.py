@@ -21,6 +21,7 @@ from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, Up
 from tutelage.contracts.snapshot import Snapshot
 
 DEFAULT = "default"
+PASSTHROUGH = "passthrough"
 JUDGE = "judge:"
 INTERNAL = "internal"
 
@@ -70,7 +71,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too."""
+    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too.
+
+    `default` takes models that are no route, `passthrough` endpoints that are none of ours; None without a `default_upstream`.
+    """
 
     generation: int
     sequence: int
@@ -82,6 +86,7 @@ class Routing:
     globs: tuple[tuple[re.Pattern[str], Route], ...]
     judges: Mapping[str, Route]
     default: Route | None
+    passthrough: Route | None
     keys: Mapping[str, Key]
     kills: frozenset[str] = field(default_factory=frozenset)
 
@@ -101,6 +106,7 @@ class Routing:
 def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], source: str) -> Routing:
     """What `snapshot` means; `settings` are the ones published in it, `kills` routes with a kill file."""
     routes = tuple(_route(name, route, settings, snapshot, kills) for name, route in settings.routes.items())
+    rest = settings.default_upstream
     exact: dict[str, Route] = {}
     globs: list[tuple[re.Pattern[str], Route]] = []
     for route in routes:
@@ -121,7 +127,8 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
         exact=MappingProxyType(exact),
         globs=tuple(globs),
         judges=MappingProxyType({JUDGE + name: _judge(name, settings) for name in settings.upstreams}),
-        default=None if settings.default_upstream is None else _default(settings.default_upstream, settings),
+        default=None if rest is None else _default(DEFAULT, rest, settings),
+        passthrough=None if rest is None else _default(PASSTHROUGH, rest, settings),
         keys=MappingProxyType(by_digest(snapshot.keys)),
         kills=kills,
     )
@@ -161,9 +168,9 @@ def _judge(upstream: str, settings: Settings) -> Route:
     return _one_armed(JUDGE + upstream, upstream, settings)
 
 
-def _default(upstream: str, settings: Settings) -> Route:
+def _default(name: str, upstream: str, settings: Settings) -> Route:
     """Models nobody configured keep their names, but where a name could steer a translating upstream elsewhere."""
-    route = _one_armed(DEFAULT, upstream, settings)
+    route = _one_armed(name, upstream, settings)
     if settings.upstreams[upstream].kind == "litellm":
         return route
     return replace(route, teacher=replace(route.teacher, model=None))

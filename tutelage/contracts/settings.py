@@ -157,6 +157,7 @@ class UpstreamSettings(Section):
     cost: CostSettings | None = None
     deadlines: DeadlineSettings = DeadlineSettings()
     max_connections: int = Field(256, ge=1)
+    ca_file: str | None = None
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -168,6 +169,8 @@ class UpstreamSettings(Section):
     def _reachable(self) -> "UpstreamSettings":
         if self.kind != "litellm" and not self.urls:
             raise ValueError(f"an upstream of kind {self.kind} needs base_url")
+        if self.kind == "litellm" and self.ca_file is not None:
+            raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")

@@ -56,10 +56,13 @@ SUPERSEDED = "superseded"
 OTHER_VERSION = "other_version"
 PARITY = "parity"
 NO_RUBRIC = "no_rubric"
+NO_TEXT = "no_text"
+"""The endpoint answers vectors: nothing that a rubric could read."""
 NOT_DRAWN = "not_drawn"
 """Left out by the judge's rate: drawn by hash, before content is seen."""
 
 RESCORE = "rescore"
+EMBEDDINGS = "embeddings"
 _SETTLED_KEPT = 20_000
 _ROWS_AT_ONCE = 500
 _EXPIRE_EVERY_S = 1.0
@@ -303,6 +306,8 @@ def _excluded(
         return OTHER_VERSION
     if differences:
         return PARITY
+    if exchange.endpoint == EMBEDDINGS:
+        return NO_TEXT
     if epoch.rubric is None:
         return NO_RUBRIC
     name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
