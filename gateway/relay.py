@@ -20,8 +20,8 @@ import msgspec
 from gateway.capture import RawAttempt
 from gateway.errors import in_band, in_band_typed
 from gateway.request import Request
-from gateway.sse import Ending, Scanner, is_error, scanner_of, with_model_named
-from gateway.upstreams.base import Reply, TimedOut, UpstreamError
+from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
+from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
 TRUNCATED = "truncated"
@@ -74,11 +74,14 @@ class Client:
         """The head of a stream; it leaves with the first bytes."""
         self._request.begin(status, headers)
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes; returns when the client has room for more."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False where more should wait for `room`."""
         self._request.write(data)
-        if self._request.full:
-            await self._request.room()
+        return not self._request.full
+
+    async def room(self) -> None:
+        """Wait until the client has read on, or is gone."""
+        await self._request.room()
 
     def end(self, data: bytes = b"") -> None:
         self._request.end(data)
@@ -261,15 +264,16 @@ async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line]
 
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     scanner = held.scanner
-    first = b"".join(held.parts)
-    if first:
-        await client.write(first)
+
+    def take(chunk: bytes) -> bool:
+        keeper.keep(chunk)
+        return client.write(chunk if scanner is None else scanner.feed(chunk))
+
+    if not client.write(b"".join(held.parts)):
+        await client.room()
+    held.parts.clear()
     if not held.complete:
-        async for chunk in held.chunks:
-            keeper.keep(chunk)
-            out = chunk if scanner is None else scanner.feed(chunk)
-            if out:
-                await client.write(out)
+        await _pour(held.chunks, take, client.room)
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True
@@ -279,6 +283,15 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
         client.end(scanner.rest())
         return
     client.end()
+
+
+async def _pour(chunks: AsyncIterator[bytes], take: Take, room: Room) -> None:
+    if isinstance(chunks, Pouring):
+        await chunks.pour(take, room)
+        return
+    async for chunk in chunks:
+        if not take(chunk):
+            await room()
 
 
 def break_off(held: Held, client: Client, cause: str) -> None:
@@ -292,5 +305,5 @@ def break_off(held: Held, client: Client, cause: str) -> None:
         "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
     )
     code = f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}"
-    event = in_band_typed(told, code, scanner.events) if held.form.ending is Ending.TYPED else in_band(told, code)
+    event = in_band_typed(told, code, scanner.next_number) if isinstance(scanner, TypedScanner) else in_band(told, code)
     client.end((b"\n\n" if scanner.inside else b"") + event)

@@ -135,8 +135,8 @@ class Request:
         """Bytes of the body that `begin` has begun."""
         if self._chunked:
             if data:
-                self._send(b"%b%x\r\n%b\r\n" % (self._head, len(data), data))
-                self._head = b""
+                head, self._head = self._head, b""
+                self._send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
         elif not self._connection.speaks_1_1:  # its body ends with the connection
             self._send(self._head + data)
             self._head = b""

@@ -24,6 +24,11 @@ _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _NULL_USAGE = re.compile(
     rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,|(?<=\{)"usage"\s*:\s*null(?=\})'
 )
+_LAST_NULL_USAGE = re.compile(
+    rb',[ \t]*"usage"[ \t]*:[ \t]*null'
+    rb'(?=(?:[ \t]*,[ \t]*"[^"\\\r\n]*"[ \t]*:[ \t]*(?:"[^"\\\r\n]*"|[a-z0-9.+-]+))*[ \t]*\}(?:\r\n\r\n|\n\n))'
+)
+"""Where only flat members stand between it and the brace that ends the event, it is the top level's."""
 _object: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -40,13 +45,16 @@ class Scanner:
 
     __slots__ = ("_edits", "_model", "_pending", "_strip", "done", "error", "events", "inside", "malformed")
 
+    _MARKS: tuple[bytes, ...] = (b'"error"', b"[DONE]")
+    """Events without any of these change nothing in what is known of the stream."""
+
     def __init__(self, *, strip_usage: bool, model: str | None = None) -> None:
         self._strip = strip_usage
         self._model = model
         self._edits = strip_usage or model is not None
         self._pending = bytearray()
         self.events = 0
-        """Events with data so far."""
+        """Events with data so far; what came together counts once."""
         self.done = False
         """The stream's end came."""
         self.error = False
@@ -62,10 +70,11 @@ class Scanner:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk; what may be sent now."""
-        if self.events and not self._pending and chunk.endswith(b"\n\n") and not self._marked(chunk):
-            self.events += 1
-            self.inside = False
-            return chunk
+        if self.events and not self._pending and chunk.endswith(b"\n\n"):
+            plain = self._plain(chunk)
+            if plain is not None:
+                self.inside = False
+                return plain
         out = self._whole_events(chunk)
         if len(self._pending) > MAX_EVENT_BYTES:
             out += self.rest()
@@ -79,34 +88,47 @@ class Scanner:
         """What was held back of an unfinished event when the stream ended; only the end of one that broke off."""
         return bytes(self._pending) if self._edits else b""
 
-    def _marked(self, chunk: bytes) -> bool:
+    def _plain(self, events: bytes) -> bytes | None:
+        """Whole events that hold no mark but `"usage": null`, without it; None where they must be looked at one by one."""
         if self._model is not None:
-            return True
-        return b'"error"' in chunk or b"[DONE]" in chunk or (self._strip and b'"usage"' in chunk)
+            return None
+        for mark in self._MARKS:
+            if mark in events:
+                return None
+        if not self._strip or b'"usage"' not in events:
+            return events
+        plain, found = _LAST_NULL_USAGE.subn(b"", events)
+        return plain if found == events.count(b'"usage"') else None
 
     def _whole_events(self, chunk: bytes) -> bytes:
         """Read every event that `chunk` completes, remember the rest; the events that stay. What was searched is not again."""
         data = self._pending
         searched = max(0, len(data) - 3)
         data += chunk
-        out: list[bytes] = []
-        start = 0
-        for match in _END_OF_EVENT.finditer(data, searched):
-            end = match.end()
-            if end == len(data) and data.endswith(b"\r\n\r"):
-                break  # the LF of this CRLF is still to come
-            out.append(self._event(bytes(data[start:end])))
+        ends = [match.end() for match in _END_OF_EVENT.finditer(data, searched)]
+        if ends and ends[-1] == len(data) and data.endswith(b"\r\n\r"):
+            ends.pop()  # the LF of this CRLF is still to come
+        if not ends:
+            return b""
+        whole = bytes(data[: ends[-1]])
+        self._pending = data[ends[-1] :]
+        self.inside = False
+        out = [self._event(whole[: ends[0]])]
+        start = ends[0]
+        if len(ends) > 3 and self.events and (plain := self._plain(whole[start : ends[-3]])) is not None:
+            out.append(plain)  # together, but for the first event and the marks at the end
+            start, ends = ends[-3], ends[-3:]
+        for end in ends[1:]:
+            out.append(self._event(whole[start:end]))
             start = end
-        self._pending = data[start:] if start else data
         return b"".join(out) if self._edits else b""
 
     def _event(self, event: bytes) -> bytes:
         """One complete event as it may be sent: unchanged, without `usage`, or nothing."""
-        self.inside = False
         first = self.events == 0
-        if not first and not self._marked(event):
+        if not first and (plain := self._plain(event)) is not None:
             self.events += 1
-            return event
+            return plain
         data = data_of(event)
         if data is None:
             return event
@@ -127,18 +149,25 @@ class Scanner:
 
 
 class TypedScanner(Scanner):
-    """A stream of responses: typed events, one of which is the last."""
+    """A stream of responses: numbered events with a type, one of which is the last."""
 
-    __slots__ = ()
+    __slots__ = ("_latest",)
 
-    def _marked(self, chunk: bytes) -> bool:
-        return (
-            self._model is not None
-            or b'"response.completed"' in chunk
-            or b'"error"' in chunk
-            or b'"response.incomplete"' in chunk
-            or b'"response.failed"' in chunk
-        )
+    _MARKS = (b'"response.completed"', b'"error"', b'"response.incomplete"', b'"response.failed"')
+
+    def __init__(self, *, strip_usage: bool, model: str | None = None) -> None:
+        super().__init__(strip_usage=strip_usage, model=model)
+        self._latest = b""
+
+    @property
+    def next_number(self) -> int:
+        """The place of an event that would come now, as far as the latest bytes tell."""
+        numbers = _NUMBER.findall(self._latest)
+        return int(numbers[-1]) + 1 if numbers else 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        self._latest = chunk
+        return super().feed(chunk)
 
     def _read(self, fields: dict[str, msgspec.Raw]) -> None:
         kind = bytes(fields.get("type", b""))
@@ -147,6 +176,7 @@ class TypedScanner(Scanner):
 
 
 _LAST = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+_NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
 _FAILED = (b'"response.failed"', b'"error"')
 
 

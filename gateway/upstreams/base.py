@@ -13,9 +13,9 @@ To add a provider with a dialect of its own: one file beside this one, one line 
 (`tests/gateway/upstreams/contract.py`) over it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines in order, names in lower case."""
@@ -63,6 +63,21 @@ class Reply(Protocol):
 
     async def aclose(self) -> None:
         """Give the connection back where the body was read to its end, else close it. Idempotent, prompt, never raises."""
+
+
+Take = Callable[[bytes], bool]
+"""Takes a piece of a body at once; False where the next one should wait for room."""
+
+Room = Callable[[], Awaitable[None]]
+"""Returns when there is room again."""
+
+
+@runtime_checkable
+class Pouring(Protocol):
+    """What `Reply.chunks` gives may hand its pieces over where they arrive: a long stream then wakes no task for each of them."""
+
+    async def pour(self, take: Take, room: Room) -> None:
+        """Give every piece that is left to `take`; returns at the end of the body. Raises as `chunks` does."""
 
 
 class Upstream(Protocol):

@@ -371,6 +371,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    judge_fallback: str | None = None
     gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 
