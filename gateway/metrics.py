@@ -10,12 +10,15 @@ To add a metric: its definition here and its row in docs/METRICS.md.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+import structlog
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gateway.tallies import Spans, Tallies
 from router.breaker import BreakerState
+
+log = structlog.get_logger()
 
 NONE = "none"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -108,6 +111,11 @@ class Metrics:
             "Requests refused by the gateway itself, by error code.",
             ("code",),
         )
+        self._fields = Tallies(
+            "tutelage_gateway_fields",
+            "Fields of requests that an upstream did not get as they came, by what became of them.",
+            ("upstream", "field", "rule"),
+        )
         self._snapshot = Gauge(
             "tutelage_gateway_snapshot_sequence",
             "Sequence of the snapshot in force.",
@@ -148,6 +156,11 @@ class Metrics:
 
     def refused(self, code: str) -> None:
         self._refused.count(code)
+
+    def field(self, upstream: str, name: str, rule: str) -> None:
+        """A field was dropped, translated or refused. The first of its kind is logged: it tells the app what it may leave out."""
+        if self._fields.count(upstream, name, rule) == 1:
+            log.info("field of a request does not travel as it came", upstream=upstream, field=name, rule=rule)
 
     def snapshot(self, sequence: int) -> None:
         self._snapshot.set(sequence)

@@ -20,9 +20,10 @@ class Tallies(Collector):
         self._name, self._text, self._labels = name, text, labels
         self._counts: dict[tuple[str, ...], int] = {}
 
-    def count(self, *labels: str) -> None:
-        counts = self._counts
-        counts[labels] = counts.get(labels, 0) + 1
+    def count(self, *labels: str) -> int:
+        """One more of these; how many there are now."""
+        count = self._counts[labels] = self._counts.get(labels, 0) + 1
+        return count
 
     def describe(self) -> Iterable[Metric]:
         yield CounterMetricFamily(self._name, self._text, labels=self._labels)

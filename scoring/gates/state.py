@@ -135,6 +135,12 @@ def detector_values(state: State, epoch: Epoch) -> dict[str, float]:
     return streams.values(state.streams, streams.budget(epoch, state.named, state.wiring), epoch)
 
 
+def leading_stream(state: State, epoch: Epoch, detector: str) -> str:
+    """What raises a detector most, in words: direction, slice and metric."""
+    stream = streams.leading(state.streams, streams.budget(epoch, state.named, state.wiring), epoch, detector)
+    return "nothing" if stream is None else "/".join(stream)
+
+
 # --- bytes ------------------------------------------------------------------------------------------------------------
 
 
