@@ -14,6 +14,7 @@
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]
+    fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
     redact.py     secrets and contacts out of text, in the spool's thread

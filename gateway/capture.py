@@ -42,7 +42,8 @@ class RawAttempt:
     """One upstream call as it went: filled while it runs, read after it ended.
 
     `chunks` are the body bytes as relayed (before usage was removed again); `overflow` tells that the bound on a kept answer was
-    passed and the chunks were dropped. `started` is UTC seconds; `_ms` are measured on the monotonic clock.
+    passed and the chunks were dropped; `left_out` names fields of the request that did not reach this upstream as they came.
+    `started` is UTC seconds; `_ms` are measured on the monotonic clock.
     """
 
     arm: Arm
@@ -57,6 +58,7 @@ class RawAttempt:
     error: str | None = None
     broke: bool = False
     overflow: bool = False
+    left_out: tuple[str, ...] = ()
     chunks: list[bytes] = field(default_factory=list)
 
 
@@ -358,6 +360,7 @@ def _attempt(
         version=raw.version,
         purpose=raw.purpose,
         started=raw.started,
+        left_out=raw.left_out,
         total_ms=raw.total_ms,
         first_token_ms=raw.first_token_ms,
         status=raw.status,

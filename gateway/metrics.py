@@ -10,11 +10,14 @@ To add a metric: its definition here and its row in docs/METRICS.md.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from router.breaker import BreakerState
+
+log = structlog.get_logger()
 
 NONE = "none"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -118,6 +121,12 @@ class Metrics:
             ("code",),
             registry=self.registry,
         )
+        self._fields = Counter(
+            "tutelage_gateway_fields",
+            "Fields of requests that an upstream did not get as they came, by what became of them.",
+            ("upstream", "field", "rule"),
+            registry=self.registry,
+        )
         self._snapshot = Gauge(
             "tutelage_gateway_snapshot_sequence",
             "Sequence of the snapshot in force.",
@@ -156,6 +165,12 @@ class Metrics:
 
     def refused(self, code: str) -> None:
         self._counter(self._refused, code).inc()
+
+    def field(self, upstream: str, name: str, rule: str) -> None:
+        """A field was dropped, translated or refused. The first of its kind is logged: it tells the app what it may leave out."""
+        if (self._fields, upstream, name, rule) not in self._children:
+            log.info("field of a request does not travel as it came", upstream=upstream, field=name, rule=rule)
+        self._counter(self._fields, upstream, name, rule).inc()
 
     def snapshot(self, sequence: int) -> None:
         self._snapshot.set(sequence)

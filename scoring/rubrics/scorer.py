@@ -9,7 +9,7 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 |---|---|---|
 | both arms answered | none | by the rubric |
 | the student failed, or refused where the teacher did not | student_failed | its score is 0; at a judge the teacher has 1 |
-| the teacher failed, or both | teacher_failed | its score is 1 |
+| the teacher failed, or both | teacher_failed | its score is 1; the student's by comparison with nothing is 0 |
 | the student's answer was lost (too large, not redacted) | student_lost | None: -1 for promotion, 0 for rollback |
 | a `label` rubric has no right answer for the input | no_reference | None: outside the population, counted, never -1 |
 | the judge saw content and gave no usable verdict | judge_unscorable | None: -1 for promotion, 0 for rollback |
@@ -111,7 +111,7 @@ class Scorer:
             scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in scored),
             outcomes=outcomes(pair, self._schemas()),
             failure=failure,
-            needs_judge=self.rubric.needs_judge and failure in (None, TEACHER_FAILED) and _worth_asking(pair),
+            needs_judge=self.rubric.needs_judge and failure in self._judged_failures() and _worth_asking(pair),
         )
 
     def finish(self, draft: Draft, scored_at: float, verdict: Verdict = NOTHING_ASKED) -> Judgement:
@@ -131,6 +131,7 @@ class Scorer:
             teacher_score=None if without else self._own(score.teacher for score in self._counted(scores)),
             student_score=None if without else self._own(score.student for score in self._counted(scores)),
             outcomes=dict(draft.outcomes),
+            risk_milli=self.rubric.risk_milli(draft.pair.slices),
             failure=failure,
             judge=verdict.judge,
             judge_version=verdict.judge_version,
@@ -151,6 +152,7 @@ class Scorer:
             scores=(),
             d=None,
             scored_at=scored_at,
+            risk_milli=self.rubric.risk_milli(pair.slices),
             failure=WORKER_FAILED,
             retries=retries,
         )
@@ -166,6 +168,10 @@ class Scorer:
         if student is None:
             return STUDENT_LOST
         return TEACHER_FAILED if teacher is None else None
+
+    def _judged_failures(self) -> tuple[str | None, ...]:
+        """Whose pairs a judge can say something about: a comparison needs both answers, a score only the student's."""
+        return (None,) if self.rubric.judging == "pairwise" else (None, TEACHER_FAILED)
 
     def _schemas(self) -> list[Check]:
         return [
@@ -191,7 +197,8 @@ class Scorer:
             note = "the judge is not asked about a failure: teacher read as 1" if check is None else None
             scores = (1.0 if scores[0] is None else scores[0], 0.0)
         if failure == TEACHER_FAILED:
-            scores = (1.0, 0.0 if student is None else scores[1])
+            unseen = student is None or (check is None and self.rubric.judging == "pairwise")
+            scores = (1.0, 0.0 if unseen else scores[1])
         return CriterionScore(
             criterion=criterion.name,
             weight=criterion.weight,

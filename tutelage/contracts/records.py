@@ -49,7 +49,8 @@ class Attempt(Record, frozen=True, kw_only=True):
 
     `status` is the upstream's HTTP status or None when none came; `error` is an error class of
     `gateway.upstreams.base` ("connect", "timeout_first_token", "status_500", "truncated", …) or None.
-    `broke` tells that the answer began and did not end.
+    `broke` tells that the answer began and did not end. `left_out` names fields of the request that did not reach this
+    upstream as they came: dropped, or said in its own words.
     """
 
     arm: Arm
@@ -68,6 +69,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     cost_nusd: int | None = None
     price_version: str | None = None
     answer: Answer | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -371,6 +373,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    judge_fallback: str | None = None
     gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 
