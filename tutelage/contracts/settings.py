@@ -19,6 +19,8 @@ from router.types import FULL_BP
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
+"""Fields of a request for which the gateway knows other words."""
 STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -158,6 +160,7 @@ class UpstreamSettings(Section):
     deadlines: DeadlineSettings = DeadlineSettings()
     max_connections: int = Field(256, ge=1)
     ca_file: str | None = None
+    fields: dict[str, Literal["pass", "drop", "translate", "reject"]] = {}
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -176,6 +179,11 @@ class UpstreamSettings(Section):
             raise ValueError(f"an upstream of kind {self.kind} needs base_url")
         if self.kind == "litellm" and self.ca_file is not None:
             raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
+        for field, rule in self.fields.items():
+            if rule == "translate" and field not in TRANSLATED:
+                raise ValueError(f"fields.{field} has no translation; there are some for {', '.join(TRANSLATED)}")
+            if field in ("model", "stream"):
+                raise ValueError(f"fields.{field}: the gateway itself reads it, it cannot be left out")
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
@@ -259,6 +267,7 @@ class GateSettings(Section):
     floor: float | None = Field(None, gt=0, lt=1)
     disagreement: float | None = Field(None, gt=0, lt=1)
     guardrails: GuardrailSettings = GuardrailSettings()
+    max_units_per_key: int | None = Field(10, ge=1)
 
 
 class RolloutSettings(Section):
@@ -293,6 +302,7 @@ class RouteSettings(Section):
     rubric: str | None = None
     judge: JudgeSettings | None = None
     usage: Literal["inject", "if_asked"] = "inject"
+    model: Literal["upstream", "echo"] = "upstream"
     blind: bool = False
     system_prompt_version: str | None = None
 
