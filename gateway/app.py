@@ -15,11 +15,11 @@ from functools import partial
 import structlog
 
 from gateway.admission import Admission
-from gateway.api import chat, health, models
+from gateway.api import chat, completions, embeddings, health, models, passthrough, responses
 from gateway.api.health import Answer
 from gateway.attempt import Means
 from gateway.dispatch import Dispatcher
-from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod
+from gateway.errors import InternalFault, Refusal, UnknownPath
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
@@ -49,7 +49,12 @@ SHADOWS_S = 3.0
 SPOOL_S = 4.0
 _JSON = ((b"content-type", b"application/json"),)
 
-ENDPOINTS = {chat.PATH: chat.ENDPOINT}
+ENDPOINTS = {
+    chat.PATH: chat.ENDPOINT,
+    completions.PATH: completions.ENDPOINT,
+    embeddings.PATH: embeddings.ENDPOINT,
+    responses.PATH: responses.ENDPOINT,
+}
 PROBES: dict[str, Callable[[Front], Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
 
 
@@ -63,11 +68,12 @@ class DataPlane:
         request_id = uuid7(self._front.utc())
         try:
             endpoint = ENDPOINTS.get(request.path)
-            if endpoint is None:
-                _answer(request, self._small(request))
-            else:
-                _require("POST", request)
+            if endpoint is not None and request.method == "POST":
                 await self._front.serve(endpoint, request_id, request)
+            elif (answer := self._small(request)) is not None:
+                _answer(request, answer)
+            else:
+                await self._pass_through(request_id, request)
         except Disconnected:
             log.info("client left inside its request", request=request_id)
         except Refusal as refusal:
@@ -76,16 +82,22 @@ class DataPlane:
             log.exception("request failed", request=request_id, path=request.path[:256])
             self._refused(InternalFault(), request_id, request)
 
-    def _small(self, request: Request) -> Answer:
+    def _small(self, request: Request) -> Answer | None:
         """What is answered at once, from memory."""
         path = request.path
         probe = PROBES.get(path)
         if probe is not None:
             return probe(self._front)
-        if path != models.PATH and not path.startswith(models.PATH + "/"):
-            raise UnknownPath(request.method, path)
-        _require("GET", request)
-        return models.answer(self._front, request.headers, path)
+        ours = request.method == "GET" and models.is_ours(path)
+        return models.answer(self._front, request.headers, path) if ours else None
+
+    async def _pass_through(self, request_id: str, request: Request) -> None:
+        """What is served elsewhere, if anywhere; who has no key does not learn where."""
+        path, routing = request.path, self._front.routing
+        if path.startswith(passthrough.PREFIX):
+            self._front.key_of(request.headers, routing)
+        allowed = "POST" if path in ENDPOINTS else "GET" if models.is_ours(path) else None
+        await self._front.serve(passthrough.endpoint_of(request, routing, allowed), request_id, request)
 
     def _refused(self, refusal: Refusal, request_id: str, request: Request) -> None:
         """Tell the client, unless its answer has begun: then the connection is broken off."""
@@ -108,11 +120,6 @@ class OwnPlane:
             request.respond(refusal.status, _JSON, refusal.body())
         else:
             _answer(request, probe(self._front))
-
-
-def _require(method: str, request: Request) -> None:
-    if request.method != method:
-        raise WrongMethod(request.method, method)
 
 
 def _answer(request: Request, answer: Answer) -> None:

@@ -5,7 +5,8 @@
     ├── Unauthorized     401     the client's: no key, a wrong one, a revoked one; never says which
     ├── Forbidden        403     the client's: this key may not do this
     ├── UnknownModel     404     the client's: no route of that name
-    ├── UnknownPath      404     the client's
+    ├── UnknownPath      404     the client's: nothing is served there
+    ├── NotPassedOn      404     the client's: only a `default_upstream` could serve it, and there is none
     ├── WrongMethod      405     the client's
     ├── TooLarge         413     the client's: the body is above limits.request_mb
     ├── WrongEncoding    415     the client's: compressed bodies are not read
@@ -43,6 +44,21 @@ def envelope(message: str, kind: str, *, param: str | None = None, code: str | N
 def in_band(message: str, code: str) -> bytes:
     """The error as the last event of a stream that has begun."""
     return b"data: " + envelope(message, SERVER_ERROR, code=code) + b"\n\n"
+
+
+def in_band_typed(message: str, code: str, number: int) -> bytes:
+    """The same in a stream of typed events, for those who read the type and for those who read `error`. `number` is its place
+    in the stream."""
+    error = {"message": message, "type": SERVER_ERROR, "param": None, "code": code}
+    event = {
+        "type": "error",
+        "code": code,
+        "message": message,
+        "param": None,
+        "sequence_number": number,
+        "error": error,
+    }
+    return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
 class Refusal(Exception):
@@ -105,6 +121,18 @@ class UnknownPath(Refusal):
 
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"Unknown request URL: {method} {path[:256]}.")
+
+
+class NotPassedOn(Refusal):
+    """Other endpoints than the gateway's own are the default upstream's."""
+
+    status = 404
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(
+            f"Unknown request URL: {method} {path[:256]}. This gateway has no default_upstream to relay it to."
+        )
 
 
 class WrongMethod(Refusal):

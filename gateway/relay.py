@@ -4,7 +4,7 @@ Two steps. `hold` opens nothing and sends nothing: it reads a reply until someth
 stream, the whole of any other body) and names its fault, so that another arm may still take over. `relay` sends what was
 held and the rest. After the first byte a failure becomes an in-band error event, and the answer counts as truncated.
 
-    fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended without `[DONE]`)
+    fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended before its end)
                      · the kinds of `gateway.upstreams.base`
 
 Must not know of routes, plans or breakers.
@@ -12,16 +12,15 @@ Must not know of routes, plans or breakers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.capture import RawAttempt
-from gateway.errors import in_band
+from gateway.errors import in_band, in_band_typed
 from gateway.request import Request
-from gateway.sse import Scanner, is_error
-from gateway.upstreams.base import Reply, TimedOut, UpstreamError
+from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
+from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
 TRUNCATED = "truncated"
@@ -74,11 +73,14 @@ class Client:
         """The head of a stream; it leaves with the first bytes."""
         self._request.begin(status, headers)
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes; returns when the client has room for more."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False where more should wait for `room`."""
         self._request.write(data)
-        if self._request.full:
-            await self._request.room()
+        return not self._request.full
+
+    async def room(self) -> None:
+        """Wait until the client has read on, or is gone."""
+        await self._request.room()
 
     def end(self, data: bytes = b"") -> None:
         self._request.end(data)
@@ -117,27 +119,28 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What an endpoint's answers look like. `field` stands in every good body; streams end with `[DONE]` where `done`."""
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint's answers look like. `field` stands in every good body, None where there are bodies of any kind."""
 
-    field: str = "choices"
-    done: bool = True
+    field: str | None = "choices"
+    ending: Ending = Ending.DONE
 
 
 CHAT = Form()
+ANY = Form(field=None, ending=Ending.ANY)
 
 
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`."""
+class Held(msgspec.Struct, kw_only=True):
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
+    model is to be called instead of what the upstream says."""
 
     reply: Reply
     attempt: RawAttempt
     chunks: AsyncIterator[bytes]
     form: Form
+    echo: str | None = None
     scanner: Scanner | None = None
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = []
     complete: bool = False
     fault: str | None = None
 
@@ -186,7 +189,7 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.headers = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        held.scanner = Scanner(strip_usage)
+        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)
@@ -198,6 +201,8 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.complete = True
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
+    if held.echo is not None and held.complete and held.scanner is None and plain:
+        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
@@ -209,21 +214,23 @@ def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
     if scanner is not None:
         if scanner.error:
             return ERROR_EVENT
+        if held.form.ending is Ending.ANY:
+            return None
         if scanner.malformed:
             return MALFORMED
-        return TRUNCATED if held.complete and not scanner.done and held.form.done else None
-    if not held.complete or not plain:
+        return TRUNCATED if held.complete and not scanner.done else None
+    if not held.complete or not plain or held.form.field is None:
         return None
-    return _fault_of_body(b"".join(held.parts), held.form)
+    return _fault_of_body(b"".join(held.parts), held.form.field)
 
 
-def _fault_of_body(body: bytes, form: Form) -> str | None:
+def _fault_of_body(body: bytes, field: str) -> str | None:
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None if b"\\ud" in body.lower() else MALFORMED  # lone surrogates are the model's own business
-    if form.field in fields:
-        return None
+    if field in fields:
+        return ERROR_EVENT if bytes(fields.get("status", b"")) == b'"failed"' else None
     return ERROR_EVENT if is_error(body) else MALFORMED
 
 
@@ -254,24 +261,34 @@ async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line]
 
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     scanner = held.scanner
-    first = b"".join(held.parts)
-    if first:
-        await client.write(first)
+
+    def take(chunk: bytes) -> bool:
+        keeper.keep(chunk)
+        return client.write(chunk if scanner is None else scanner.feed(chunk))
+
+    if not client.write(b"".join(held.parts)):
+        await client.room()
+    held.parts.clear()
     if not held.complete:
-        async for chunk in held.chunks:
-            keeper.keep(chunk)
-            out = chunk if scanner is None else scanner.feed(chunk)
-            if out:
-                await client.write(out)
+        await _pour(held.chunks, take, client.room)
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True
-        elif not scanner.done and held.form.done:
+        elif not scanner.done and held.form.ending is not Ending.ANY:
             break_off(held, client, TRUNCATED)
             return
         client.end(scanner.rest())
         return
     client.end()
+
+
+async def _pour(chunks: AsyncIterator[bytes], take: Take, room: Room) -> None:
+    if isinstance(chunks, Pouring):
+        await chunks.pour(take, room)
+        return
+    async for chunk in chunks:
+        if not take(chunk):
+            await room()
 
 
 def break_off(held: Held, client: Client, cause: str) -> None:
@@ -284,5 +301,6 @@ def break_off(held: Held, client: Client, cause: str) -> None:
     told = (
         "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
     )
-    event = in_band(told, f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}")
+    code = f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}"
+    event = in_band_typed(told, code, scanner.next_number) if isinstance(scanner, TypedScanner) else in_band(told, code)
     client.end((b"\n\n" if scanner.inside else b"") + event)

@@ -14,6 +14,7 @@ from fnmatch import translate
 from types import MappingProxyType
 
 from gateway.auth import by_digest
+from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.records import Key
@@ -21,18 +22,20 @@ from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, Up
 from tutelage.contracts.snapshot import Snapshot
 
 DEFAULT = "default"
+PASSTHROUGH = "passthrough"
 JUDGE = "judge:"
 INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an arm's calls go. `model` None: as the client named it."""
+    """Where an arm's calls go, and which fields get there. `model` None: as the client named it."""
 
     upstream: str
     model: str | None
     version: str
     deadlines: Deadlines
+    fields: FieldPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class Route:
     captured: bool = True
     capture: Capture = Capture()
     usage_injected: bool = False
+    echoes_model: bool = False
     stickiness: tuple[str, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
     blind: bool = False
@@ -70,7 +74,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too."""
+    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too.
+
+    `default` takes models that are no route, `passthrough` endpoints that are none of ours; None without a `default_upstream`.
+    """
 
     generation: int
     sequence: int
@@ -82,6 +89,7 @@ class Routing:
     globs: tuple[tuple[re.Pattern[str], Route], ...]
     judges: Mapping[str, Route]
     default: Route | None
+    passthrough: Route | None
     keys: Mapping[str, Key]
     kills: frozenset[str] = field(default_factory=frozenset)
 
@@ -101,6 +109,7 @@ class Routing:
 def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], source: str) -> Routing:
     """What `snapshot` means; `settings` are the ones published in it, `kills` routes with a kill file."""
     routes = tuple(_route(name, route, settings, snapshot, kills) for name, route in settings.routes.items())
+    rest = settings.default_upstream
     exact: dict[str, Route] = {}
     globs: list[tuple[re.Pattern[str], Route]] = []
     for route in routes:
@@ -121,7 +130,8 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
         exact=MappingProxyType(exact),
         globs=tuple(globs),
         judges=MappingProxyType({JUDGE + name: _judge(name, settings) for name in settings.upstreams}),
-        default=None if settings.default_upstream is None else _default(settings.default_upstream, settings),
+        default=None if rest is None else _default(DEFAULT, rest, settings),
+        passthrough=None if rest is None else _default(PASSTHROUGH, rest, settings),
         keys=MappingProxyType(by_digest(snapshot.keys)),
         kills=kills,
     )
@@ -150,6 +160,7 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
             log=route.capture.content, purpose=route.capture.purpose, redact=frozenset(route.capture.redact)
         ),
         usage_injected=route.usage == "inject",
+        echoes_model=route.model == "echo",
         stickiness=route.stickiness,
         slices=tuple(route.slices.headers.items()),
         blind=route.blind,
@@ -161,9 +172,9 @@ def _judge(upstream: str, settings: Settings) -> Route:
     return _one_armed(JUDGE + upstream, upstream, settings)
 
 
-def _default(upstream: str, settings: Settings) -> Route:
+def _default(name: str, upstream: str, settings: Settings) -> Route:
     """Models nobody configured keep their names, but where a name could steer a translating upstream elsewhere."""
-    route = _one_armed(DEFAULT, upstream, settings)
+    route = _one_armed(name, upstream, settings)
     if settings.upstreams[upstream].kind == "litellm":
         return route
     return replace(route, teacher=replace(route.teacher, model=None))
@@ -182,6 +193,7 @@ def _target(name: str, upstream: UpstreamSettings) -> Target:
     waits = upstream.deadlines
     return Target(
         upstream=name,
+        fields=policy_of(name, upstream),
         model=upstream.model,
         version=upstream.version,
         deadlines=Deadlines(

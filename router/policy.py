@@ -16,7 +16,9 @@ from router.types import FULL_BP, Arm, Ask, Capabilities, FallbackRule, Needs, R
 
 NO_STUDENT = "no_student"
 PINNED = "pinned"
-SCREENED = ("endpoint", "context", "tools", "structured", "vision", "audio", "logprobs", "stateful")
+SCREENED = (
+    "endpoint", "context", "tools", "structured", "vision", "audio", "logprobs", "hosted_tools", "stateful",
+)  # fmt: skip
 STUDENT_UNAVAILABLE = "student_unavailable"
 TEACHER_UNAVAILABLE = "teacher_unavailable"
 REASONS = (NO_STUDENT, PINNED, *SCREENED, STUDENT_UNAVAILABLE, TEACHER_UNAVAILABLE)
@@ -80,6 +82,7 @@ def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
                 ("vision", needs.vision and not can.vision),
                 ("audio", needs.audio and not can.audio),
                 ("logprobs", needs.logprobs and not can.logprobs),
+                ("hosted_tools", needs.hosted_tools),
                 ("stateful", needs.stateful is not None),
             )
             if lacks

@@ -72,6 +72,7 @@ class Needs:
     """What one request asks of its arm, read from the top level of its body.
 
     `prompt_tokens_at_least` is a lower estimate (bytes / 4 of the text), so that screening never rejects what fits.
+    `hosted_tools` are tools that the provider itself runs (web search, code interpreter, …): no student has them.
     `stateful` names the field that refers to state held by one provider ("previous_response_id", "file_id", …), or is
     None.
     """
@@ -84,6 +85,7 @@ class Needs:
     vision: bool = False
     audio: bool = False
     logprobs: bool = False
+    hosted_tools: bool = False
     stateful: str | None = None
 
 

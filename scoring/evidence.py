@@ -31,6 +31,8 @@ Missing = tuple[str, int, int, int]
 
 POOLED = "all"
 QUALITY, SEVERE, FLOOR, DISAGREEMENT = "quality", "severe", "floor", "disagreement"
+SERVED, OUTCOME = "served", "outcome"
+"""What the serving arm brought about, in [0, 1]; its difference between arms, which is what detectors read."""
 WORST_MILLI: Mapping[str, int] = {QUALITY: -LATTICE, SEVERE: -LATTICE, FLOOR: 0, DISAGREEMENT: -LATTICE}
 """What promotion reads in each metric where nothing is known."""
 TEACHER_FAILED = "teacher_failed"
@@ -221,6 +223,11 @@ def promotion_milli(unit: Unit, metric: str = QUALITY) -> int:
     return WORST_MILLI[metric] if value is None else floor_milli(value)
 
 
+def hash_of(key: str) -> int:
+    """A sticky key's place among 2³²."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BYTES).digest(), "big")
+
+
 def _plus(counts: Mapping[K, int], key: K) -> dict[K, int]:
     return {**counts, key: counts.get(key, 0) + 1}
 
@@ -230,7 +237,7 @@ def _sum(left: Mapping[K, int], right: Mapping[K, int]) -> dict[K, int]:
 
 
 def _with_key(keys: tuple[int, ...], key: str) -> tuple[int, ...]:
-    hashed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BYTES).digest(), "big")
+    hashed = hash_of(key)
     if len(keys) == _KEYS_KEPT and hashed >= keys[-1]:
         return keys
     place = bisect_left(keys, hashed)

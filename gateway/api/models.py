@@ -1,6 +1,7 @@
 """GET /v1/models and /v1/models/{id}: the routes as the models that a client may name.
 
-Judge routes are nobody's models; names that only `default_upstream` would take are not listed.
+Judge routes are nobody's models. Names that only `default_upstream` would take are not listed; asked for by name, they are passed
+through to it. An id may hold slashes, raw or encoded: the path comes decoded.
 """
 
 from typing import Any
@@ -15,17 +16,25 @@ from gateway.upstreams.base import Headers
 PATH = "/v1/models"
 
 
-def answer(front: Front, headers: Headers, path: str) -> Answer:
-    """Every route, or the model that `path` names (a route, or what one matches). Raises Unauthorized, UnknownModel."""
+def is_ours(path: str) -> bool:
+    """Whether this file answers for `path`."""
+    return path == PATH or path.startswith(PATH + "/")
+
+
+def answer(front: Front, headers: Headers, path: str) -> Answer | None:
+    """Every route, or the model that `path` names (a route, or what one matches); None where only `default_upstream` can tell.
+
+    Raises Unauthorized, UnknownModel.
+    """
     routing = front.routing
     front.key_of(headers, routing)
     if path == PATH:
         return _json({"object": "list", "data": [_model(route.name) for route in routing.routes]})
     model = path.removeprefix(PATH + "/")
     route = routing.find(model, role="data")
-    if route is None or route is routing.default:
+    if route is None:
         raise UnknownModel(model)
-    return _json(_model(model))
+    return None if route is routing.default else _json(_model(model))
 
 
 def _json(value: dict[str, Any]) -> Answer:

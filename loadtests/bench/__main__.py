@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--only", choices=tuple(SECTIONS), action="append", help="one section; may be repeated")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: every process that was started is ended
     began, beginning = time.monotonic(), machine()
     findings = Findings()
     chosen = (quick,) if given.quick else tuple(SECTIONS[name] for name in given.only or SECTIONS)

@@ -5,7 +5,7 @@ Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its streams
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -23,9 +23,12 @@ import numpy as np
 
 from router.rollout import Rollout, Since
 from router.types import Direction
-from scoring.evidence import POOLED, QUALITY, Cell, Evidence, counts_for
+from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
+from scoring.gates.caps import Block, Blocks
+from scoring.gates.fastlane import Comparison, Comparisons, compared
+from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
 from scoring.gates.slices import NAMING_UNITS, Named, Place, labels_of, merged, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
@@ -55,6 +58,9 @@ class State:
     fresh: Account
     streams: Streams
     named: Named
+    baselines: Baselines
+    comparisons: Comparisons
+    blocks: Blocks
 
     @property
     def overall(self) -> Account:
@@ -83,6 +89,9 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         fresh=_fresh_key(wiring, rollout, epoch),
         streams={},
         named={},
+        baselines=Baselines(),
+        comparisons={},
+        blocks={},
     )
 
 
@@ -117,6 +126,9 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         since=since,
         cells=state.cells if same else start.cells,
         named=state.named if same else start.named,
+        baselines=state.baselines if same else start.baselines,
+        comparisons=state.comparisons if same else start.comparisons,
+        blocks=state.blocks if same else start.blocks,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -125,6 +137,12 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
 def detector_values(state: State, epoch: Epoch) -> dict[str, float]:
     """Σρ·R over the streams, for each detector."""
     return streams.values(state.streams, streams.budget(epoch, state.named, state.wiring), epoch)
+
+
+def leading_stream(state: State, epoch: Epoch, detector: str) -> str:
+    """What raises a detector most, in words: direction, slice and metric."""
+    stream = streams.leading(state.streams, streams.budget(epoch, state.named, state.wiring), epoch, detector)
+    return "nothing" if stream is None else "/".join(stream)
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -141,6 +159,9 @@ def encode(state: State) -> bytes:
             "fresh": _plain(state.fresh),
             "streams": [[*stream, state.streams[stream].tolist()] for stream in sorted(state.streams)],
             "named": {name: list(state.named[name]) for name in sorted(state.named)},
+            "baselines": _sorted(state.baselines),
+            "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
+            "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
         }
     )
 
@@ -160,11 +181,18 @@ def decode(body: bytes) -> State:
             for direction, where, metric, rows in plain["streams"]
         },
         named={name: tuple(values) for name, values in plain["named"].items()},
+        baselines=msgspec.convert(plain["baselines"], Baselines),
+        comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
+        blocks={name: Block(keys=dict(counted)) for name, counted in plain["blocks"].items()},
     )
 
 
 def _plain(account: Account) -> dict[str, Any]:
     return {"null_mean": account.null_mean, **account.evidence.to_plain()}
+
+
+def _sorted(plain: Baselines | Comparison) -> Any:
+    return msgspec.to_builtins(plain, order="sorted")
 
 
 def _account(plain: dict[str, Any]) -> Account:
@@ -187,21 +215,52 @@ def _until_naming(state: State, units: list[Unit], epoch: Epoch) -> tuple[list[U
 def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after units that do not reach past the naming of slices."""
     since, named = state.since, state.named
-    forward = [unit for unit in units if _is_evidence(unit, since)]
-    cells = _counted(state, forward, epoch)
+    blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
+    cells = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
     if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
         named, cells = _named(cells, epoch)
     now = state.fresh.evidence.cell.direction
-    fresh = [u for u in units if u.direction is now and u.revision >= since.fresh]
-    labelled = [(u, labels_of(u, epoch.gates, state.named, ()) if state.named else ()) for u in units]
+    fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
+    baselines, comparisons, watched = _observed(state, units, epoch)
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
         cells=cells,
         named=named,
         fresh=_tumbled(state.fresh, fresh),
-        streams=streams.watched(state.streams, labelled, parts, since, epoch),
+        streams=streams.watched(state.streams, watched, parts, since, epoch),
+        baselines=baselines,
+        comparisons=comparisons,
+        blocks=blocks,
     )
+
+
+def _capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
+    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
+    following, kept = dict(blocks), []
+    for direction in Direction:
+        own = [unit for unit in units if unit.direction is direction]
+        if own and most is not None:
+            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
+        kept += own
+    return following, kept
+
+
+def _observed(
+    state: State, units: Sequence[Unit], epoch: Epoch
+) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
+    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+    watched: list[tuple[Unit, tuple[str, ...]]] = []
+    for unit in units:
+        labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
+        watched.append((baselines.read(unit) if guarded else unit, labels))
+        if guarded:
+            baselines = baselines.after(unit)
+        if OUTCOME in guarded:
+            comparisons, observed = compared(comparisons, unit, " ".join(labels))
+            watched += [] if observed is None else [(observed, ())]
+    return baselines, comparisons, watched
 
 
 def _is_evidence(unit: Unit, since: Since) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 
 from router.rollout import Since
 from router.types import Direction
-from scoring.evidence import POOLED, QUALITY, SEVERE, reading
+from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, reading
 from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
@@ -63,13 +63,22 @@ def _budget(wiring: Wiring, metrics: tuple[str, ...], labels: tuple[str, ...]) -
     parts = {(POOLED, QUALITY): quality}
     for block in blocks:
         parts |= dict.fromkeys(block, (1.0 - quality) / len(blocks) / len(block))
-    directions = DIRECTIONS[wiring]
-    return {(d, where, metric): part / len(directions) for (where, metric), part in parts.items() for d in directions}
+    return {
+        (direction, where, metric): part / len(directions)
+        for (where, metric), part in parts.items()
+        for directions in [_directions(wiring, metric)]
+        for direction in directions
+    }
 
 
-def _watched_metrics(epoch: Epoch) -> Iterable[str]:
-    if epoch.gates.severe is not None:
-        yield SEVERE
+def _directions(wiring: Wiring, metric: str) -> tuple[Direction, ...]:
+    """What is compared between arms is the students' stream alone."""
+    return (Direction.REVERSE,) if metric == OUTCOME else DIRECTIONS[wiring]
+
+
+def _watched_metrics(epoch: Epoch) -> list[str]:
+    severe = [] if epoch.gates.severe is None else [SEVERE]
+    return [*severe, *sorted(epoch.gates.guardrails)]
 
 
 def tolerance(epoch: Epoch, stream: Stream) -> float:
@@ -77,7 +86,9 @@ def tolerance(epoch: Epoch, stream: Stream) -> float:
     _, where, metric = stream
     if where != POOLED:
         return max(epoch.delta_r, epoch.gates.slice_margin)
-    return epoch.delta_r if metric != SEVERE else max(epoch.delta_r, epoch.gates.severe or 0.0)
+    if metric == QUALITY:
+        return epoch.delta_r
+    return epoch.gates.guardrails.get(metric, max(epoch.delta_r, epoch.gates.severe or 0.0))
 
 
 def watched(
@@ -89,7 +100,7 @@ def watched(
         for stream in parts:
             direction, where, metric = stream
             if direction is unit.direction and (where == POOLED or where in labels):
-                value = 0.0 if unit.missing is not None else reading(unit, metric)
+                value = _harm(unit, metric)
                 if value is not None:
                     rows = following.get(stream)
                     stepped = _stepped(_unwatched() if rows is None else rows, value, tolerance(epoch, stream))
@@ -107,10 +118,26 @@ def values(streams: Streams, parts: Mapping[Stream, float], epoch: Epoch) -> dic
     return found
 
 
+def leading(streams: Streams, parts: Mapping[Stream, float], epoch: Epoch, detector: str) -> Stream | None:
+    """The stream that raises a detector most; None where nothing was watched."""
+    row = DETECTORS.index(detector)
+
+    def raises(stream: Stream) -> float:
+        weights = shiryaev_roberts.weights(tolerance(epoch, stream))
+        return parts.get(stream, 0.0) * float(streams[stream][row] @ weights)
+
+    return max(sorted(streams), key=raises, default=None)
+
+
 def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
     """The streams with these detectors begun anew."""
     stale = [DETECTORS.index(name) for name in detectors]
     return {stream: _with_zeros(rows, stale) for stream, rows in streams.items()}
+
+
+def _harm(unit: Unit, metric: str) -> float | None:
+    """What a detector reads of a unit; None where it says nothing."""
+    return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
 
 
 def _stepped(rows: FloatArray, d: float, delta_r: float) -> FloatArray:

@@ -20,6 +20,7 @@ from scoring.gates.accounts import Account
 from scoring.gates.fresh import MIN_KEYS
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
+from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
 from scoring.gates.streams import DETECTORS, Wiring, budget
@@ -148,6 +149,9 @@ class Lanes:
             ),
             streams=streams,
             named={},
+            baselines=Baselines(),
+            comparisons={},
+            blocks={},
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

@@ -171,6 +171,7 @@ def test_without_a_student_the_teacher_serves_everything(pinned: Arm | None):
         (Needs(vision=True), Capabilities(), ("vision",)),
         (Needs(audio=True), Capabilities(), ("audio",)),
         (Needs(logprobs=True), Capabilities(logprobs=False), ("logprobs",)),
+        (Needs(hosted_tools=True), Capabilities(tools=True), ("hosted_tools",)),
         (Needs(stateful="previous_response_id"), Capabilities(), ("stateful",)),
         (Needs(tools=True, stateful="file_id", endpoint="x"), Capabilities(), ("endpoint", "tools", "stateful")),
     ],

@@ -27,7 +27,7 @@ class Scale:
 
 
 SHORT = Scale(seed=1, boundary=1_000, looks=2_000, means=800, rollouts=60, streams=150)
-FULL = Scale(seed=1, boundary=50_000, looks=20_000, means=10_000, rollouts=2_000, streams=2_000)
+FULL = Scale(seed=1, boundary=50_000, looks=20_000, means=10_000, rollouts=1_000, streams=2_000)
 
 Measured = Callable[[Scale], tuple[Figure, ...]]
 Figures = Mapping[str, Measured]

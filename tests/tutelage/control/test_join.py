@@ -148,6 +148,7 @@ def test_429_from_both_arms_is_no_refusal_of_the_request():
         ({"revision": 1}, HERE, "superseded"),
         ({"attempts": (attempt(Arm.TEACHER, version="t0"),)}, HERE, "other_version"),
         ({"params_hash": "q"}, HERE, "parity"),
+        ({"endpoint": "embeddings"}, HERE, "no_text"),
         ({}, JoinRoute(rollout=rollout(), epoch=epoch(rubric=None)), "no_rubric"),
         ({}, JoinRoute(rollout=rollout(), epoch=epoch(), judge_bp=0), "not_drawn"),
     ],
