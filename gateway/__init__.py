@@ -14,6 +14,7 @@
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]
+    fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
@@ -22,7 +23,7 @@
     pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]
-    auth.py admission.py errors.py metrics.py snapshots.py
+    auth.py admission.py errors.py metrics.py tallies.py snapshots.py
     api/          one endpoint per file
     upstreams/    how to reach an upstream: protocol, HTTP, litellm
 

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.capture import RawAttempt, RawExchange, RawShadow
 from gateway.exchange import Incoming, Serving
@@ -99,12 +99,19 @@ class Attempt:
         """The reply, its first event or whole body read. Raises UpstreamError."""
         means, incoming, raw = self._means, self._incoming, self.raw
         avoid = self._serving.failed_replica if self._purpose == RETRY else None
-        call, injected = call_to(means, incoming, self._target, self._purpose, avoid)
         waits_from = means.monotonic()
         try:
-            reply = await means.lanes[raw.upstream].upstream.open(call)
-            held = self._held = Held(reply=reply, attempt=raw, chunks=reply.chunks(), form=incoming.endpoint.form)
-            await hold(held, self._keeper, strip_usage=injected, bound=means.answer_bytes)
+            made = call_to(means, incoming, self._target, self._purpose, avoid)
+            raw.left_out = made.left_out
+            reply = await means.lanes[raw.upstream].upstream.open(made.call)
+            held = self._held = Held(
+                reply=reply,
+                attempt=raw,
+                chunks=reply.chunks(),
+                form=incoming.endpoint.form,
+                echo=incoming.body.model if incoming.route.echoes_model else None,
+            )
+            await hold(held, self._keeper, strip_usage=made.injected, bound=means.answer_bytes)
         except UpstreamError as error:
             raw.error = error.kind
             raw.broke = raw.first_token_ms is not None
@@ -141,10 +148,18 @@ class Attempt:
         serving.cause = raw.error or fault
 
 
-def call_to(
-    means: Means, incoming: Incoming, target: Target, purpose: str, avoid: str | None = None
-) -> tuple[Call, bool]:
-    """The request as `target` gets it; True where usage was asked for that the client did not ask for."""
+class Made(NamedTuple):
+    """A call ready to be sent. `injected`: usage is asked for that the client did not ask for. `asked` is the body before the
+    upstream's field policy, None where that changed nothing."""
+
+    call: Call
+    injected: bool
+    left_out: tuple[str, ...]
+    asked: bytes | None
+
+
+def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoid: str | None = None) -> Made:
+    """The request as `target` gets it. Raises CallRefused where its upstream's field policy does."""
     body, endpoint = incoming.body, incoming.endpoint
     fields = dict(body.fields) if target.model is None else with_model(body, target.model)
     if purpose in (SHADOW, RESCORE) and given(fields, "store"):
@@ -152,10 +167,18 @@ def call_to(
         fields.pop("metadata", None)
     counted = incoming.route.usage_injected and endpoint.form.ending is Ending.DONE
     injected = counted and body.stream and inject_usage(fields)
-    untouched = target.model is None and not injected and purpose in (SERVE, RETRY, FALLBACK)
+    left_out: tuple[str, ...] = ()
+    asked = None
+    if target.fields.concerns(fields):
+        asked = encode_fields(fields)
+        done = target.fields.apply(fields)
+        left_out = tuple(field for field, _ in done)
+        for field, rule in done:
+            means.metrics.field(target.upstream, field, rule)
+    untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
     name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
     lines = of_any_kind if endpoint.opaque else to_upstream
-    return (
+    return Made(
         Call(
             method=endpoint.method,
             path=endpoint.path,
@@ -166,6 +189,8 @@ def call_to(
             avoid=avoid,
         ),
         injected,
+        left_out,
+        asked,
     )
 
 

@@ -15,24 +15,26 @@ Must not know of HTTP parsing (`gateway.api`), sockets, or the store. To add an 
 
 import asyncio
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
 from gateway.capture import RawAttempt, RawExchange, RawShadow
-from gateway.errors import Draining, Refusal, UpstreamFailed
+from gateway.errors import BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
 from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
 from gateway.retry import wait_before_retry
 from gateway.shadow import ShadowCall, ShadowJob, Slot
-from gateway.upstreams.base import UpstreamError
+from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
 from router.types import Arm, Ask, RoutePlan
 
 log = structlog.get_logger()
 
+DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
 
@@ -69,7 +71,7 @@ class Dispatcher:
         ask = Ask(
             request_id=incoming.id,
             sticky_key=incoming.sticky_key,
-            utc_day=datetime.fromtimestamp(incoming.admitted_at, UTC).date().isoformat(),
+            utc_day=_day(int(incoming.admitted_at // DAY_S)),
             needs=incoming.needs,
             pinned=incoming.pinned,
             may_shadow=incoming.policy.log == "full",
@@ -136,6 +138,8 @@ class Dispatcher:
             async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
                 try:
                     held = await attempt.held()
+                except CallRefused as refused:
+                    raise BadRequest(refused.detail, code="unsupported_parameter") from refused
                 except UpstreamError as error:
                     wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
                     if wait_s is None:
@@ -220,12 +224,12 @@ class Dispatcher:
         calls: list[ShadowCall] = []
         if arm is not None:
             if not serving.client_gone and any(attempt.arm is arm for attempt in serving.attempts):
-                self._means.spool.offer(self._answered_already(incoming))
+                self._means.spool.offer(self._without_call(incoming, attempt=None, lost=ANSWERED))
             else:
-                calls.append(self._shadow_call(incoming, arm, SHADOW))
+                calls += self._shadow_call(incoming, arm, SHADOW)
         if serving.client_gone:
             asked = serving.served or serving.asked or serving.plan.serve
-            calls.append(self._shadow_call(incoming, asked, RESCORE))
+            calls += self._shadow_call(incoming, asked, RESCORE)
         slot.start(
             ShadowJob(
                 exchange_id=incoming.id,
@@ -237,19 +241,37 @@ class Dispatcher:
             )
         )
 
-    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> ShadowCall:
+    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> tuple[ShadowCall, ...]:
+        """The call; none, and a record that says so, where the arm's field policy refuses the request."""
         target = incoming.route.target(arm)
         lane = self._means.lanes[target.upstream]
-        return ShadowCall(
-            arm=arm,
-            upstream=lane.upstream,
-            version=target.version,
-            purpose=purpose,
-            call=call_to(self._means, incoming, target, purpose)[0],
-            admit=lane.admit,
+        try:
+            made = call_to(self._means, incoming, target, purpose)
+        except CallRefused as refused:
+            attempt = RawAttempt(
+                arm=arm,
+                upstream=lane.name,
+                version=target.version,
+                purpose=purpose,
+                started=self._means.utc(),
+                error=refused.kind,
+            )
+            self._means.spool.offer(self._without_call(incoming, attempt=attempt, lost=None))
+            return ()
+        return (
+            ShadowCall(
+                arm=arm,
+                upstream=lane.upstream,
+                version=target.version,
+                purpose=purpose,
+                call=made.call,
+                asked=made.asked or made.call.body,
+                left_out=made.left_out,
+                admit=lane.admit,
+            ),
         )
 
-    def _answered_already(self, incoming: Incoming) -> RawShadow:
+    def _without_call(self, incoming: Incoming, attempt: RawAttempt | None, lost: str | None) -> RawShadow:
         return RawShadow(
             id=self._means.new_id(),
             exchange_id=incoming.id,
@@ -259,8 +281,8 @@ class Dispatcher:
             body=incoming.body.raw,
             policy=incoming.policy,
             ended_at=self._means.utc(),
-            attempt=None,
-            lost=ANSWERED,
+            attempt=attempt,
+            lost=lost,
         )
 
 
@@ -269,6 +291,12 @@ async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
         raise UpstreamFailed(502, held.fault or "truncated")
     await attempt.relayed(held, client)
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    """The UTC day, counted from 1970, as the policy names it."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
 
 
 def _unsampled(plan: RoutePlan) -> RoutePlan:
@@ -291,7 +319,8 @@ def _outcome(serving: Serving) -> tuple[str, str | None]:
         return "truncated", serving.cause or "internal"
     if serving.refusal is not None or serving.status == 0:
         last = serving.attempts[-1].error if serving.attempts else None
-        return "upstream_error", last or "internal"
+        refused = serving.refusal is not None and serving.refusal.status < 500
+        return "client_error" if refused else "upstream_error", last or "internal"
     if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
         return "upstream_error", serving.cause
     return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)

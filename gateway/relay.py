@@ -12,7 +12,6 @@ Must not know of routes, plans or breakers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -20,8 +19,8 @@ import msgspec
 from gateway.capture import RawAttempt
 from gateway.errors import in_band, in_band_typed
 from gateway.request import Request
-from gateway.sse import Ending, Scanner, is_error, scanner_of
-from gateway.upstreams.base import Reply, TimedOut, UpstreamError
+from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
+from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
 TRUNCATED = "truncated"
@@ -74,11 +73,14 @@ class Client:
         """The head of a stream; it leaves with the first bytes."""
         self._request.begin(status, headers)
 
-    async def write(self, data: bytes) -> None:
-        """Send bytes; returns when the client has room for more."""
+    def write(self, data: bytes) -> bool:
+        """Send bytes; False where more should wait for `room`."""
         self._request.write(data)
-        if self._request.full:
-            await self._request.room()
+        return not self._request.full
+
+    async def room(self) -> None:
+        """Wait until the client has read on, or is gone."""
+        await self._request.room()
 
     def end(self, data: bytes = b"") -> None:
         self._request.end(data)
@@ -117,8 +119,7 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint's answers look like. `field` stands in every good body, None where there are bodies of any kind."""
 
     field: str | None = "choices"
@@ -129,16 +130,17 @@ CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
 
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`."""
+class Held(msgspec.Struct, kw_only=True):
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
+    model is to be called instead of what the upstream says."""
 
     reply: Reply
     attempt: RawAttempt
     chunks: AsyncIterator[bytes]
     form: Form
+    echo: str | None = None
     scanner: Scanner | None = None
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = []
     complete: bool = False
     fault: str | None = None
 
@@ -187,7 +189,7 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.headers = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage)
+        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)
@@ -199,6 +201,8 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.complete = True
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
+    if held.echo is not None and held.complete and held.scanner is None and plain:
+        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
@@ -257,15 +261,16 @@ async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line]
 
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     scanner = held.scanner
-    first = b"".join(held.parts)
-    if first:
-        await client.write(first)
+
+    def take(chunk: bytes) -> bool:
+        keeper.keep(chunk)
+        return client.write(chunk if scanner is None else scanner.feed(chunk))
+
+    if not client.write(b"".join(held.parts)):
+        await client.room()
+    held.parts.clear()
     if not held.complete:
-        async for chunk in held.chunks:
-            keeper.keep(chunk)
-            out = chunk if scanner is None else scanner.feed(chunk)
-            if out:
-                await client.write(out)
+        await _pour(held.chunks, take, client.room)
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True
@@ -275,6 +280,15 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
         client.end(scanner.rest())
         return
     client.end()
+
+
+async def _pour(chunks: AsyncIterator[bytes], take: Take, room: Room) -> None:
+    if isinstance(chunks, Pouring):
+        await chunks.pour(take, room)
+        return
+    async for chunk in chunks:
+        if not take(chunk):
+            await room()
 
 
 def break_off(held: Held, client: Client, cause: str) -> None:
@@ -288,5 +302,5 @@ def break_off(held: Held, client: Client, cause: str) -> None:
         "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
     )
     code = f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}"
-    event = in_band_typed(told, code, scanner.events) if held.form.ending is Ending.TYPED else in_band(told, code)
+    event = in_band_typed(told, code, scanner.next_number) if isinstance(scanner, TypedScanner) else in_band(told, code)
     client.end((b"\n\n" if scanner.inside else b"") + event)

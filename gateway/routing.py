@@ -14,6 +14,7 @@ from fnmatch import translate
 from types import MappingProxyType
 
 from gateway.auth import by_digest
+from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.records import Key
@@ -28,12 +29,13 @@ INTERNAL = "internal"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an arm's calls go. `model` None: as the client named it."""
+    """Where an arm's calls go, and which fields get there. `model` None: as the client named it."""
 
     upstream: str
     model: str | None
     version: str
     deadlines: Deadlines
+    fields: FieldPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Route:
     captured: bool = True
     capture: Capture = Capture()
     usage_injected: bool = False
+    echoes_model: bool = False
     stickiness: tuple[str, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
     blind: bool = False
@@ -157,6 +160,7 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
             log=route.capture.content, purpose=route.capture.purpose, redact=frozenset(route.capture.redact)
         ),
         usage_injected=route.usage == "inject",
+        echoes_model=route.model == "echo",
         stickiness=route.stickiness,
         slices=tuple(route.slices.headers.items()),
         blind=route.blind,
@@ -189,6 +193,7 @@ def _target(name: str, upstream: UpstreamSettings) -> Target:
     waits = upstream.deadlines
     return Target(
         upstream=name,
+        fields=policy_of(name, upstream),
         model=upstream.model,
         version=upstream.version,
         deadlines=Deadlines(

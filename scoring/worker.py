@@ -31,23 +31,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
 import structlog
 
-from scoring.judges import JUDGES, POINTWISE, GatewayClient, Judge, JudgeSettled, JudgeUnavailable
+from scoring.judges import GatewayClient, JudgeUnavailable
 from scoring.metrics import WorkerMetrics, serve_metrics
+from scoring.routes import RouteScoring, scorings
 from scoring.rubrics.load import rubrics_folder
-from scoring.rubrics.scorer import JUDGE, Draft, Scorer, compile_rubric
+from scoring.rubrics.scorer import JUDGE, Draft
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.contracts.load import load, secret
-from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Judgement, Pair, Usage
+from tutelage.contracts.records import Judgement, Pair
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Claimed, PairStore
 from tutelage.store.registry import open_store
@@ -70,14 +68,6 @@ STORE_ATTEMPTS = 5
 KEY_VARIABLE = "TUTELAGE_INTERNAL_KEY"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteScoring:
-    """How pairs of one route are scored. `judge` is there where the rubric needs one."""
-
-    scorer: Scorer
-    judge: Judge | None = None
 
 
 class Worker:
@@ -248,45 +238,6 @@ def _spent(claim: Claimed) -> bool:
 # --- composition root -------------------------------------------------------------------------------------------------
 
 
-def scorings(settings: Settings, folder: Path, judges: Mapping[str, Judge]) -> dict[str, RouteScoring]:
-    """How each route is scored; routes without a rubric are not. `judges` are by upstream. Raises ConfigurationError."""
-    compiled: dict[str, Scorer] = {}
-    routes: dict[str, RouteScoring] = {}
-    for name, route in settings.routes.items():
-        if route.rubric is None:
-            continue
-        if route.rubric not in compiled:
-            compiled[route.rubric] = compile_rubric(folder, route.rubric)
-        scorer = compiled[route.rubric]
-        if scorer.rubric.needs_judge and route.judge is None:
-            raise ConfigurationError(
-                f"routes.{name}: rubric {route.rubric} needs a judge; add judge: {{upstream: NAME}}"
-            )
-        judge = judges[route.judge.upstream] if route.judge is not None and scorer.rubric.needs_judge else None
-        routes[name] = RouteScoring(scorer=scorer, judge=judge)
-    return routes
-
-
-def judges_of(settings: Settings, client: GatewayClient, metrics: WorkerMetrics) -> dict[str, Judge]:
-    """The judges that routes name, by upstream."""
-    prices = PriceList(settings.upstreams)
-    return {
-        name: JUDGES[POINTWISE](
-            client,
-            JudgeSettled(
-                upstream=name, version=settings.upstreams[name].version, cost_nusd=partial(_cost, prices, name)
-            ),
-            metrics.call,
-        )
-        for name in {route.judge.upstream for route in settings.routes.values() if route.judge is not None}
-    }
-
-
-def _cost(prices: PriceList, upstream: str, usage: Usage | None, total_ms: float) -> int | None:
-    price = prices.price(upstream, usage, total_ms)
-    return price.nusd if price is not None else None
-
-
 def internal_key(settings: Settings, environment: Mapping[str, str]) -> str:
     """The key of judge calls: from `internal.key`, else the environment variable that `tutelage serve` sets, else none.
 
@@ -302,7 +253,7 @@ async def serve(settings: Settings, config: Path) -> None:
     metrics = WorkerMetrics()
     key = internal_key(settings, os.environ)
     client = GatewayClient(settings.internal.gateway_url, key)
-    routes = scorings(settings, rubrics_folder(config, settings.rubrics), judges_of(settings, client, metrics))
+    routes = scorings(settings, rubrics_folder(config, settings.rubrics), client, metrics.call)
     if not key and any(route.judge is not None for route in routes.values()):
         raise ConfigurationError(f"judge calls need a key: set internal.key, or {KEY_VARIABLE} in the environment")
     store = open_store(settings.store.url)

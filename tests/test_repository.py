@@ -94,7 +94,7 @@ def test_every_direct_dependency_has_its_line_in_the_dependency_table():
     rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/DEPENDENCIES.md").read_text(), re.MULTILINE)
     documented = {canonicalize_name(name) for name in rows}
     declared = {canonicalize_name(requirement.name) for requirement in RUNTIME + DEVELOPMENT + BUILD}
-    extras = PROJECT["project"]["optional-dependencies"]["vllm"]
+    extras = [line for extra in ("vllm", "embeddings") for line in PROJECT["project"]["optional-dependencies"][extra]]
     assert documented == declared | {canonicalize_name(Requirement(line).name) for line in extras}
 
 

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, TimedOut, UpstreamError
+from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, Room, Take, TimedOut, UpstreamError
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of any run of bytes that brings no body: interim answers, chunk extensions, trailers."""
@@ -62,8 +62,10 @@ class HttpReply:
     __slots__ = (
         "_connection",
         "_fault",
+        "_full",
         "_loop",
         "_pieces",
+        "_take_piece",
         "_waiter",
         "complete",
         "has_body",
@@ -81,6 +83,8 @@ class HttpReply:
         self._pieces: list[bytes] = []
         self._fault: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take_piece: Take | None = None
+        self._full = False
         self.upstream = owner.upstream
         self.replica = owner.replica
         self.status = 0
@@ -113,6 +117,27 @@ class HttpReply:
             await self._news()
         return self._take()
 
+    async def pour(self, take: Take, room: Room) -> None:
+        """See `base.Pouring`. This task is woken at the end, and where the taker is full."""
+        self._take_piece = take
+        try:
+            while True:
+                if self._full:
+                    await room()
+                    self._full = False
+                    if self._connection is not None:
+                        self._connection.taken()
+                if self._pieces:
+                    self._full = not take(self._take())
+                elif self._fault is not None:
+                    raise self._fault
+                elif self.complete:
+                    return
+                else:
+                    await self._news()
+        finally:
+            self._take_piece = None
+
     async def aclose(self) -> None:
         self.close()
 
@@ -135,7 +160,7 @@ class HttpReply:
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.unread_bytes = 0
-        if self._connection is not None:
+        if self._connection is not None and not self._full:
             self._connection.taken()
         return taken
 
@@ -159,8 +184,17 @@ class HttpReply:
             self._fault = fault
         self.wake()
 
+    @property
+    def full(self) -> bool:
+        """Nothing more should be read until what there is has been taken."""
+        return self._full or self.unread_bytes > MAX_UNREAD_BYTES
+
     def wake(self) -> None:
         """There is news: a head, a piece, the end or a fault."""
+        if self._take_piece is not None and self._pieces and not self._full:
+            self._full = not self._take_piece(self._take())
+            if not (self._full or self.complete or self._fault is not None):
+                return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -311,8 +345,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._barren_bytes > MAX_HEAD_BYTES:
             self.fail(ReplyBroken(reply.upstream, f"more than {MAX_HEAD_BYTES} bytes of head or framing"))
             return
-        self._rearm(reply)
         reply.wake()
+        self._rearm(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         reply = self._reply
@@ -338,12 +372,12 @@ class Connection(asyncio.BufferedProtocol):
         """After news: the next deadline, and whether to go on reading."""
         if reply.complete:
             self.deadline_at = inf
-        elif reply.unread_bytes > MAX_UNREAD_BYTES:
+        elif reply.full:
             self.deadline_at = self._total_at
             if not self._paused and self._transport is not None and not self.closed:
                 self._paused = True
                 self._transport.pause_reading()
-        elif reply.unread_bytes:
+        elif not self._barren_bytes:  # a piece has come
             self.deadline_at = min(self._loop.time() + self._deadlines.idle_s, self._total_at)
 
     def _end_early(self, reply: HttpReply, exc: Exception | None) -> None:

@@ -180,4 +180,4 @@ def _harm_in_words(view: View, finding: Finding) -> str:
     fresh = view.state.fresh.evidence
     lately = mean_d(fresh)
     seen = "" if lately is None else f"; mean d {lately:+.3f} over the last {fresh.units} {fresh.cell.direction} pairs"
-    return f"{finding.words}: worse than {-view.epoch.delta_r:+.3f} lately{seen}"
+    return f"{finding.words}{seen}"

@@ -4,7 +4,8 @@ Owns   `Baselines`: the teacher's times until they are frozen, the limit of each
 Knows not  what a slow student leads to: the indicators are metrics that detectors watch.
 
 The first 100 forward units of the evidence set the limits; the indicators begin after them. A limit that moved with the
-traffic would drift with the harm that it should show.
+traffic would drift with the harm that it should show. Both sides are measured while serving: a shadow call waits behind
+what is served, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from tutelage.contracts.records import Unit
 
 TIMES = ("first_token", "total")
 SLACK = 1.2
-"""Slower than this many times the teacher's p95 is slow."""
+"""Slower than this many times the teacher's p95 is slow …"""
+SLACK_MS = 50.0
+"""… unless it is by less than this: nobody notices, and a busy machine is no harm."""
 FROZEN_AT = 100
 _QUANTILE = 0.95
 
@@ -41,14 +44,20 @@ class Baselines:
             if taken_ms is not None and name not in limits:
                 seen[name] = (*seen.get(name, ()), round(taken_ms))
                 if len(seen[name]) >= FROZEN_AT:
-                    limits[name] = SLACK * sorted(seen.pop(name))[int(_QUANTILE * FROZEN_AT)]
+                    limits[name] = _limit_ms(sorted(seen.pop(name))[int(_QUANTILE * FROZEN_AT)])
         return Baselines(seen=seen, limit_ms=limits)
 
     def read(self, unit: Unit) -> Unit:
-        """The unit with its indicators of slowness, -1 where the student was slow, 0 where it was not."""
+        """A unit that the student served, with its indicators of slowness: -1 where it was slow, 0 where it was not."""
+        if unit.direction is not Direction.REVERSE:
+            return unit
         found = {
             f"slow_{name}": -1.0 if taken_ms > limit else 0.0
             for name, limit in self.limit_ms.items()
             if (taken_ms := unit.times_ms.get(f"student_{name}")) is not None
         }
         return msgspec.structs.replace(unit, metrics=unit.metrics | found) if found else unit
+
+
+def _limit_ms(p95_ms: int) -> float:
+    return max(SLACK * p95_ms, p95_ms + SLACK_MS)

@@ -118,6 +118,17 @@ def values(streams: Streams, parts: Mapping[Stream, float], epoch: Epoch) -> dic
     return found
 
 
+def leading(streams: Streams, parts: Mapping[Stream, float], epoch: Epoch, detector: str) -> Stream | None:
+    """The stream that raises a detector most; None where nothing was watched."""
+    row = DETECTORS.index(detector)
+
+    def raises(stream: Stream) -> float:
+        weights = shiryaev_roberts.weights(tolerance(epoch, stream))
+        return parts.get(stream, 0.0) * float(streams[stream][row] @ weights)
+
+    return max(sorted(streams), key=raises, default=None)
+
+
 def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
     """The streams with these detectors begun anew."""
     stale = [DETECTORS.index(name) for name in detectors]

@@ -19,6 +19,11 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
+def escaped(name: str) -> str:
+    """A name from outside, made safe to stand in a template."""
+    return name.replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One gate's answer. `template` says it in words; `gate`, `value`, `need`, `n` are put in when somebody reads it."""

@@ -141,6 +141,23 @@ def clustered(mean: float = 0.0, *, turns: int = 5, icc: float = 0.33) -> Law:
     return _law("clustered", d_milli, total)
 
 
+def tied(mean: float, sigma: float) -> Law:
+    """−a, 0, a with the given mean and standard deviation, the smallest of a = ¼, ½, 1 that leaves some ties: for planning.
+
+    >>> law = tied(-0.02, 0.30)
+    >>> round(law.mean, 9), round(law.sigma, 9), law.d_milli.tolist()
+    (-0.02, 0.3, [-500, 0, 500])
+    """
+    second = sigma**2 + mean**2
+    for step in (0.25, 0.5, 1.0):
+        decided = second / step**2
+        if abs(mean) / step <= decided <= 0.9:
+            down, up = (decided - mean / step) / 2, (decided + mean / step) / 2
+            d_milli = np.rint(LATTICE * step * np.array([-1, 0, 1])).astype(np.int64)
+            return Law(name="tied", d_milli=d_milli, probability=np.array([down, 1.0 - decided, up]))
+    raise ValueError(f"no law on -1, 0, 1 has mean {mean!r} and standard deviation {sigma!r}")
+
+
 def rubric5_scores(mean: float = 0.0) -> Joint:
     """Both arms' scores behind `rubric5`."""
     return _copula("rubric5", np.arange(5) / 4, np.array([0.04, 0.06, 0.15, 0.30, 0.45]), mean)

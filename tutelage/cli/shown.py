@@ -17,6 +17,11 @@ def percent(share_bp: int) -> str:
     return f"{share_bp / 100:g} %"
 
 
+def dollars(usd: float | None) -> str:
+    """An amount; what is not known is said to be unknown, never 0."""
+    return "unknown" if usd is None else f"${usd:,.2f}"
+
+
 def utc(at: float) -> str:
     """A time to the second: `2026-11-24 04:10:51Z`."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,14 +1,12 @@
 """`tutelage simulate`: a thousand rollouts of a student whose true mean is known, through the real gate."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tutelage.cli.output import AsJson, answer
+from tutelage.cli.output import AsJson, answer, bar
 
 if TYPE_CHECKING:
     from scoring.simulate.report import Summary
@@ -68,7 +66,7 @@ def simulate(
         alpha=alpha,
         sigma0=round(scores.sigma, 3) if sigma0 is None else sigma0,
     )
-    with _bar(plan.horizon, f"{runs} rollouts", as_json=as_json) as told:
+    with bar(plan.horizon, f"{runs} rollouts", as_json=as_json) as told:
         summary = summarise(run_all(plan, runs=runs, seed=seed, progress=told), plan)
     answer(summary.as_json(), _in_words(summary), as_json=as_json)
     if not summary.reached:
@@ -84,7 +82,7 @@ def _validate(only: str, *, full: bool, seed: int, as_json: bool) -> None:
     chosen = [name for name in names() if only in name]
     if not chosen:
         raise typer.BadParameter(f"no figure's name holds {only!r}; there are: {'; '.join(names())}")
-    with _bar(len(chosen), "figures", as_json=as_json) as told:
+    with bar(len(chosen), "figures", as_json=as_json) as told:
         found = validation(scale, only=chosen, progress=told)
     rows = [figure for figure in found if isinstance(figure, Row)]
     document = {
@@ -95,17 +93,6 @@ def _validate(only: str, *, full: bool, seed: int, as_json: bool) -> None:
     answer(document, "\n".join(map(in_words, found)), as_json=as_json)
     if missed(found):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _bar(total: int, what: str, *, as_json: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; what it yields takes how much is done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), disable=as_json, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def _in_words(summary: "Summary") -> str:

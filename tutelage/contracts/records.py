@@ -49,7 +49,8 @@ class Attempt(Record, frozen=True, kw_only=True):
 
     `status` is the upstream's HTTP status or None when none came; `error` is an error class of
     `gateway.upstreams.base` ("connect", "timeout_first_token", "status_500", "truncated", …) or None.
-    `broke` tells that the answer began and did not end.
+    `broke` tells that the answer began and did not end. `left_out` names fields of the request that did not reach this
+    upstream as they came: dropped, or said in its own words.
     """
 
     arm: Arm
@@ -68,6 +69,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     cost_nusd: int | None = None
     price_version: str | None = None
     answer: Answer | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -332,7 +334,8 @@ class GateRules(Record, frozen=True, kw_only=True):
 
     `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
-    `guardrails` are metrics that detectors watch, each with the harm that it tolerates.
+    `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
+    `max_units_per_key` of 200 units count; None: all.
     """
 
     severe: float | None = None
@@ -342,6 +345,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     floor: float | None = None
     disagreement: float | None = None
     guardrails: dict[str, float] = {}
+    max_units_per_key: int | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -369,6 +373,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    judge_fallback: str | None = None
     gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 

@@ -19,6 +19,8 @@ from router.types import FULL_BP
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
+"""Fields of a request for which the gateway knows other words."""
 STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -158,6 +160,7 @@ class UpstreamSettings(Section):
     deadlines: DeadlineSettings = DeadlineSettings()
     max_connections: int = Field(256, ge=1)
     ca_file: str | None = None
+    fields: dict[str, Literal["pass", "drop", "translate", "reject"]] = {}
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -165,12 +168,22 @@ class UpstreamSettings(Section):
             return ()
         return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
 
+    def same_model(self, other: "UpstreamSettings") -> bool:
+        """Whether both ask one model at one place."""
+        together = self.urls == other.urls or not set(self.urls).isdisjoint(other.urls)
+        return self.model == other.model and together
+
     @model_validator(mode="after")
     def _reachable(self) -> "UpstreamSettings":
         if self.kind != "litellm" and not self.urls:
             raise ValueError(f"an upstream of kind {self.kind} needs base_url")
         if self.kind == "litellm" and self.ca_file is not None:
             raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
+        for field, rule in self.fields.items():
+            if rule == "translate" and field not in TRANSLATED:
+                raise ValueError(f"fields.{field} has no translation; there are some for {', '.join(TRANSLATED)}")
+            if field in ("model", "stream"):
+                raise ValueError(f"fields.{field}: the gateway itself reads it, it cannot be left out")
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
@@ -216,9 +229,14 @@ class ShadowSettings(Section):
 
 
 class JudgeSettings(Section):
-    """`upstream` is served under the internal route `judge:<upstream>`."""
+    """`upstream` is served under the internal route `judge:<upstream>`; `fallback` judges what it could not.
+
+    `rate: auto` is all pairs, or what `max_usd_per_day` affords.
+    """
 
     upstream: str
+    fallback: str | None = None
+    both_orders: BasisPoints = 2000
     rate: BasisPoints | Literal["auto"] = "auto"
     max_usd_per_day: float | None = Field(None, ge=0)
 
@@ -249,6 +267,7 @@ class GateSettings(Section):
     floor: float | None = Field(None, gt=0, lt=1)
     disagreement: float | None = Field(None, gt=0, lt=1)
     guardrails: GuardrailSettings = GuardrailSettings()
+    max_units_per_key: int | None = Field(10, ge=1)
 
 
 class RolloutSettings(Section):
@@ -283,6 +302,7 @@ class RouteSettings(Section):
     rubric: str | None = None
     judge: JudgeSettings | None = None
     usage: Literal["inject", "if_asked"] = "inject"
+    model: Literal["upstream", "echo"] = "upstream"
     blind: bool = False
     system_prompt_version: str | None = None
 
@@ -360,14 +380,26 @@ class Settings(Section):
             known(f"routes.{name}.student", route.student)
             if route.judge is not None:
                 known(f"routes.{name}.judge.upstream", route.judge.upstream)
-                if route.judge.upstream in (route.teacher, route.student):
-                    raise ValueError(
-                        f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: no self-judging"
-                    )
+                known(f"routes.{name}.judge.fallback", route.judge.fallback)
+                self._no_self_judging(name, route)
             gated = route.rollout is not None and route.rollout.mode == "gated"
             if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
                 raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only later pairs")
         return self
+
+    def _no_self_judging(self, name: str, route: RouteSettings) -> None:
+        """A judge is another model than both arms, whatever its upstream is called, and not its own fallback."""
+        arms = {arm: self.upstreams[arm] for arm in (route.teacher, route.student) if arm is not None}
+        judges = {} if route.judge is None else {"upstream": route.judge.upstream, "fallback": route.judge.fallback}
+        for key, judge in judges.items():
+            served = [
+                arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].same_model(model)
+            ]
+            if served:
+                what = "it" if judge in served else f"the model of upstream {served[0]!r}"
+                raise ValueError(f"routes.{name}.judge.{key} {judge!r}: {what} serves an arm: no self-judging")
+        if len(set(judges.values())) < len(judges):
+            raise ValueError(f"routes.{name}.judge.fallback is the judge itself; name another upstream or none")
 
     def public(self) -> dict[str, Any]:
         """The configuration as published in the snapshot: JSON, basis points and seconds, secrets by name."""

@@ -20,6 +20,8 @@ import structlog
 import uvicorn
 
 from router.rollout import IllegalTransition
+from scoring.judges import JUDGES
+from scoring.judges.prompt import prompt_hash
 from scoring.rubrics.load import load_rubric, rubrics_folder
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
@@ -58,9 +60,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def rubric_digests(settings: Settings, folder: Path) -> dict[str, str]:
-    """SHA-256 of each rubric's content by name: a rubric that was changed in place is another epoch."""
+    """SHA-256 of each rubric's content and of how its judge is asked, by name: other words are another epoch."""
     names = {route.rubric for route in settings.routes.values() if route.rubric is not None}
-    return {name: digest(load_rubric(folder, name).model_dump(mode="json")) for name in names}
+    rubrics = {name: load_rubric(folder, name) for name in names}
+    return {
+        name: digest([rubric.model_dump(mode="json"), prompt_hash(rubric, JUDGES[rubric.judging])])
+        for name, rubric in rubrics.items()
+    }
 
 
 def sources() -> Sources:

@@ -100,13 +100,15 @@ def _epoch(settings: Settings, name: str, rollout: RolloutSettings, rubrics: Map
     route = settings.routes[name]
     student_name = route.student or ""
     student, teacher = settings.upstreams[student_name], settings.upstreams[route.teacher]
-    judge = None if route.judge is None else settings.upstreams[route.judge.upstream]
+    judge = None if route.judge is None else route.judge.upstream
+    fallback = None if route.judge is None else route.judge.fallback
     words: dict[str, Json] = {
         "route": name,
         "student": version_of(student_name, student),
         "teacher": version_of(route.teacher, teacher),
         "rubric": route.rubric,
-        "judge": None if route.judge is None or judge is None else version_of(route.judge.upstream, judge),
+        "judge": None if judge is None else version_of(judge, settings.upstreams[judge]),
+        "judge_fallback": None if fallback is None else version_of(fallback, settings.upstreams[fallback]),
         "judge_prompt_hash": rubrics.get(route.rubric or ""),
         "system_prompt_version": route.system_prompt_version,
         "delta": rollout.margin,
@@ -121,7 +123,8 @@ def _epoch(settings: Settings, name: str, rollout: RolloutSettings, rubrics: Map
         "unit": route.unit,
         "gates": gate_rules(route, rollout),
     }
-    models = [student.model, teacher.model, None if judge is None else judge.model]
+    judges = [settings.upstreams[name].model for name in (judge, fallback) if name is not None]
+    models = [student.model, teacher.model, *judges]
     return Epoch(id=digest([msgspec.to_builtins(words), models])[:16], opened_at=at, **words)
 
 
@@ -139,6 +142,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         floor=asked.floor,
         disagreement=asked.disagreement,
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
+        max_units_per_key=asked.max_units_per_key,
     )
 
 

@@ -34,8 +34,8 @@ class SqlitePairs:
             for pair in joined.pairs:
                 _queue(connection, pair)
             connection.executemany(
-                "INSERT OR IGNORE INTO exclusions (id, route, reason, at) VALUES (?, ?, ?, ?)",
-                [(row.id, row.route, row.reason, row.at) for row in joined.excluded],
+                "INSERT OR IGNORE INTO exclusions (id, route, reason, revision, at) VALUES (?, ?, ?, ?, ?)",
+                [(row.id, row.route, row.reason, row.revision, row.at) for row in joined.excluded],
             )
             connection.executemany("INSERT OR REPLACE INTO waiting (id, exchange_id, body) VALUES (?, ?, ?)", waiting)
             connection.executemany("DELETE FROM waiting WHERE id = ?", [(record,) for record in joined.done])
@@ -105,6 +105,11 @@ class SqlitePairs:
             scored=by_state.get("judged", 0) + by_state.get("folded", 0),
             by_exclusion=reasons,
         )
+
+    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
+        statement = "SELECT reason, count(*) FROM exclusions WHERE route = ? AND revision >= ? GROUP BY reason"
+        with self._database.read() as connection:
+            return dict(connection.execute(statement, (route, since_revision)).fetchall())
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         statement = """

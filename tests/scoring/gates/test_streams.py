@@ -48,18 +48,28 @@ def test_errors_of_the_student_raise_the_alarm_though_scores_are_even():
 
 
 def test_slow_is_measured_from_the_teacher_s_frozen_p95():
-    teacher = {"teacher_total": 100.0, "teacher_first_token": 10.0}
+    teacher = {"teacher_total": 1000.0, "teacher_first_token": 10.0}
     baselines = Baselines()
     for n in range(FROZEN_AT):
         assert not baselines.limit_ms
-        baselines = baselines.after(unit(n, times_ms=teacher | {"teacher_total": 100.0 + n}))
-    assert baselines.limit_ms == {"first_token": pytest.approx(12.0), "total": pytest.approx(1.2 * 195.0)}
+        baselines = baselines.after(unit(n, times_ms=teacher | {"teacher_total": 1000.0 + n}))
+    assert baselines.limit_ms == {"first_token": pytest.approx(60.0), "total": pytest.approx(1.2 * 1095.0)}
     assert baselines.after(unit(1, times_ms={"teacher_total": 9e9})) == baselines
-    assert baselines.read(unit(1, times_ms={"student_total": 300.0})).metrics["slow_total"] == -1.0
-    assert baselines.read(unit(1, times_ms={"student_total": 200.0})).metrics["slow_total"] == 0.0
-    slow = [unit(n, 0.1, times_ms=teacher | {"student_total": 500.0}) for n in range(FROZEN_AT + 60)]
-    assert alarms(after(slow[:FROZEN_AT], GUARDED), GUARDED)["hold"] < A_HOLD
-    assert alarms(after(slow, GUARDED), GUARDED)["hold"] > A_HOLD
+
+    def served(total_ms: float, direction: Direction = Direction.REVERSE) -> Unit:
+        return unit(1, 0.1, direction=direction, times_ms={"student_total": total_ms})
+
+    assert baselines.read(served(1_400.0)).metrics["slow_total"] == -1.0
+    assert baselines.read(served(1_300.0)).metrics["slow_total"] == 0.0
+    assert "slow_total" not in baselines.read(served(1_400.0, Direction.FORWARD)).metrics  # nobody waited for a shadow
+    begun = [unit(n, 0.1, times_ms=teacher) for n in range(FROZEN_AT)]
+    slow = [served(1_400.0)] * 60
+    assert alarms(after(begun, GUARDED), GUARDED)["hold"] < A_HOLD
+    assert alarms(after([*begun, *slow], GUARDED), GUARDED)["hold"] > A_HOLD
+    assert (
+        "raised most by reverse/all/slow_total"
+        in decide(after([*begun, *slow], GUARDED), rollout(), GUARDED, ALL_WELL, 1.0).reason
+    )
 
 
 def between(student: float, count: int, seed: int = 1) -> list[Unit]:

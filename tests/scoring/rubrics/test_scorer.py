@@ -56,6 +56,9 @@ def criterion(kind: str, options: dict[str, Any] | None = None, **more: Any) -> 
         (criterion("json_schema", {"schema": {"pattern": r"(a)\1"}}), "is not RE2 syntax"),
         (criterion("json_schema", {"schema": {"unevaluatedProperties": False}}), "write additionalProperties"),
         (criterion("refusal", {"phrases": [""]}), "a blank phrase"),
+        (criterion("numeric"), "write reference: label or teacher"),
+        (criterion("tool_calls", {"expected": [{"nam": "f"}]}), "each call is"),
+        (criterion("language", {"languages": ["xx"]}), "there is no language 'xx'; there are ace, af,"),
         (criterion("label"), "write reference: label or teacher"),
         (criterion("exact"), "write reference: label or teacher"),
     ],
@@ -241,3 +244,84 @@ def test_a_refusal_where_the_teacher_answered_is_a_failure_of_the_student(tmp_pa
     assert (refused.failure, refused.d, refused.student_score) == ("student_failed", -1.0, 0.0)
     both = attempt(Arm.TEACHER, answer=Answer(text="net", refusal="never"))
     assert scorer.finish(scorer.draft(pair(0, teacher=both, student=no)), 1.0).failure is None
+
+
+def asked(**spec: Any) -> dict[str, Any]:
+    return {"name": "c", "weight": 1, "judge": {"question": "Good?"} | spec}
+
+
+def document(*criteria: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": "r", "version": 1, "criteria": list(criteria)} | more
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (document(asked(scale=4, anchors={5: "beyond"})), "anchor 5 is not on the scale 0..4"),
+        (document(asked(scale=3), judging="pairwise"), "criterion 'c' has a scale or anchors"),
+        (document(criterion("refusal"), judging="pairwise"), "no criterion has a judge"),
+        (document(criterion("refusal"), anchor_set="a.jsonl"), "no criterion has one"),
+        (document(asked(), judging="listwise"), "judging: Input should be"),
+        (document(asked(), risk={"customer": {"gold": 0}}), "greater than 0"),
+        (document(asked(), colour="red"), "colour: Extra inputs"),
+        (document(asked() | {"weight": float("nan")}), "weight"),
+        (document(asked() | {"weight": 0.5}), "sum to 0.5; they must sum to 1"),
+    ],
+)
+def test_a_rubric_that_says_what_cannot_be_is_refused(tmp_path: Path, given: dict[str, Any], message: str):
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(given))
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load_rubric(tmp_path, "r@1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: r\nname: r\n", "stands twice"),
+        ("name: !!python/object/apply:os.system [echo]\n", "not plain YAML"),
+        ("[" * 10_000, "not plain YAML"),
+        ("a: &a [*a]\n", "Field required"),
+        ("\x00", "not plain YAML"),
+    ],
+    ids=["a key twice", "a tag", "too deep", "a loop", "NUL"],
+)
+def test_a_rubric_is_plain_yaml(tmp_path: Path, text: str, message: str):
+    (tmp_path / "r@1.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_rubric(tmp_path, "r@1")
+
+
+def test_templates_in_a_rubric_are_text(tmp_path: Path):
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(document(asked(question="{{7*7}} ${HOME} {0}?"))))
+    (only,) = load_rubric(tmp_path, "r@1").criteria
+    assert only.judge is not None
+    assert only.judge.question == "{{7*7}} ${HOME} {0}?"
+
+
+@pytest.mark.parametrize(
+    ("slices", "milli"),
+    [
+        ({}, 125),
+        ({"customer": "gold"}, 500),
+        ({"customer": "gold", "country": "fr"}, 1000),
+        ({"customer": "unheard of", "country": "fr"}, 250),
+        ({"customer": "free"}, 12),
+    ],
+)
+def test_a_pair_weighs_what_its_slices_risk(tmp_path: Path, slices: dict[str, str], milli: int):
+    risk = {"customer": {"gold": 4, "free": 0.1}, "country": {"fr": 2}}
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(document(criterion("refusal"), risk=risk)))
+    scorer = compile_rubric(tmp_path, "r@1")
+    assert scorer.finish(scorer.draft(pair(0, slices=slices)), 1.0).risk_milli == milli
+
+
+def test_without_risks_every_pair_weighs_the_same(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, criterion("refusal")), "r@1")
+    assert scorer.finish(scorer.draft(pair(0, slices={"customer": "gold"})), 1.0).risk_milli == 1000
+
+
+@pytest.mark.parametrize(("kind", "message"), [("numeric", "'net' is no number"), ("tool_calls", "no JSON list")])
+def test_a_right_answer_that_the_check_cannot_read_is_refused(tmp_path: Path, kind: str, message: str):
+    folder = written(tmp_path, criterion(kind, reference="label"), labels=[{"input_sha256": KEY, "value": "net"}])
+    with pytest.raises(ConfigurationError, match=f"right answer of input {KEY[:12]}….*{message}"):
+        compile_rubric(folder, "r@1")

@@ -1,43 +1,30 @@
-"""The judge against a real HTTP server: blind, fenced, strict; infrastructure faults are never a verdict."""
+"""Asking a judge over real HTTP: blind, fenced, both orders, the fallback; infrastructure faults are never a verdict."""
 
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from router.types import Arm
-from scoring.judges import prompt
-from scoring.judges.base import JudgeSettled, JudgeUnavailable
-from scoring.judges.client import GatewayClient
-from scoring.judges.pointwise import STUDENT_FIRST, TEACHER_FIRST, PointwiseJudge, order_of
+from scoring.judges import JUDGES, prompt
+from scoring.judges.asking import STUDENT_FIRST, TEACHER_FIRST, orders_of
+from scoring.judges.base import JudgeUnavailable
 from scoring.judges.prompt import MAX_ANSWER_CHARACTERS
 from scoring.rubrics.scorer import Scorer, compile_rubric
-from tests.scoring.judges.server import JudgeServer, Reply, completion, judge_server, verdict
+from tests.scoring.judges.asked import CALL_NUSD, judge_at, judged
+from tests.scoring.judges.server import Reply, completion, judge_server, verdict
 from tests.scoring.pairs import attempt, failed, pair
-from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Answer, Judgement, Pair
-from tutelage.contracts.settings import CostSettings, UpstreamSettings
+from tutelage.contracts.records import Answer
 
 pytestmark = pytest.mark.anyio
 
-PRICES = PriceList(
-    {
-        "claude": UpstreamSettings(
-            kind="openai",
-            base_url="http://127.0.0.1:1",
-            model="m",
-            cost=CostSettings(prompt_usd_per_mtok=3, completion_usd_per_mtok=15),
-        )
-    }
-)
-CALL_NUSD = 1000 * 3_000 + 100 * 15_000
-STUDENTS_FIRST = next(n for n in range(100) if order_of(pair(n).id, "judged@1") == STUDENT_FIRST)
-TEACHERS_FIRST = next(n for n in range(100) if order_of(pair(n).id, "judged@1") == TEACHER_FIRST)
+POINTWISE = JUDGES["pointwise"]
+STUDENTS_FIRST = next(n for n in range(100) if orders_of(pair(n).id, "judged@1", 0) == (STUDENT_FIRST,))
+TEACHERS_FIRST = next(n for n in range(100) if orders_of(pair(n).id, "judged@1", 0) == (TEACHER_FIRST,))
 
 
 @pytest.fixture
@@ -48,26 +35,6 @@ def anyio_backend() -> str:
 @pytest.fixture
 def scorer(rubrics: Path) -> Scorer:
     return compile_rubric(rubrics, "judged@1")
-
-
-@asynccontextmanager
-async def judge_at(url: str, deadline_s: float = 20.0) -> AsyncIterator[PointwiseJudge]:
-    def cost(usage: Any, total_ms: float) -> int | None:
-        price = PRICES.price("claude", usage, total_ms)
-        return price.nusd if price is not None else None
-
-    client = GatewayClient(url, "tut-internal", deadline_s=deadline_s)
-    settled = JudgeSettled(upstream="claude", version="v9", cost_nusd=cost)
-    try:
-        yield PointwiseJudge(client, settled, lambda *_: None)
-    finally:
-        await client.close()
-
-
-async def judged(scorer: Scorer, server: JudgeServer, given: Pair) -> Judgement:
-    async with judge_at(server.url) as judge:
-        draft = scorer.draft(given)
-        return scorer.finish(draft, 1.0, await judge.judge(scorer.rubric, draft))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +48,7 @@ async def test_scores_go_to_the_arm_that_stood_in_that_place(
     (helpful, _) = judgement.scores
     assert (helpful.student, helpful.teacher) == (student, teacher)
     assert judgement.d == pytest.approx(0.75 * (student - teacher))
-    assert judgement.orders == (order_of(pair(number).id, "judged@1"),)
+    assert judgement.orders == orders_of(pair(number).id, "judged@1", 0)
 
 
 async def test_one_call_goes_to_the_judges_route_with_the_internal_key_and_a_strict_schema(scorer: Scorer):
@@ -96,7 +63,7 @@ async def test_one_call_goes_to_the_judges_route_with_the_internal_key_and_a_str
     assert schema["additionalProperties"] is schema["properties"]["b"]["additionalProperties"] is False
     assert (judgement.judge, judgement.judge_version, judgement.retries) == ("claude", "v9", 0)
     assert (judgement.cost_nusd, judgement.rationale) == (CALL_NUSD, "because")
-    assert judgement.prompt_hash == prompt.prompt_hash(scorer.rubric)
+    assert judgement.prompt_hash == prompt.prompt_hash(scorer.rubric, POINTWISE)
 
 
 async def test_the_judge_is_blind(scorer: Scorer):
@@ -109,10 +76,78 @@ async def test_the_judge_is_blind(scorer: Scorer):
 
 
 def test_the_order_is_a_fair_coin_of_id_and_rubric_alone():
-    orders = [order_of(f"pair-{n}", "judged@1") for n in range(4_000)]
-    assert abs(orders.count(STUDENT_FIRST) - 2_000) < 200
-    assert orders == [order_of(f"pair-{n}", "judged@1") for n in range(4_000)]
-    assert orders != [order_of(f"pair-{n}", "judged@2") for n in range(4_000)]
+    orders = [orders_of(f"pair-{n}", "judged@1", 0) for n in range(4_000)]
+    assert abs(orders.count((STUDENT_FIRST,)) - 2_000) < 200
+    assert orders == [orders_of(f"pair-{n}", "judged@1", 0) for n in range(4_000)]
+    assert orders != [orders_of(f"pair-{n}", "judged@2", 0) for n in range(4_000)]
+
+
+def test_a_share_is_asked_in_both_orders_and_the_first_stays_a_fair_coin():
+    orders = [orders_of(f"pair-{n}", "judged@1", 2_000) for n in range(4_000)]
+    both = [shown for shown in orders if len(shown) == 2]
+    assert abs(len(both) - 800) < 160
+    assert abs([shown[0] for shown in both].count(STUDENT_FIRST) - len(both) / 2) < 80
+    assert {frozenset(shown) for shown in both} == {frozenset({STUDENT_FIRST, TEACHER_FIRST})}
+    assert all(len(orders_of(f"pair-{n}", "judged@1", 10_000)) == 2 for n in range(50))
+
+
+@pytest.mark.parametrize("number", [STUDENTS_FIRST, TEACHERS_FIRST])
+async def test_both_orders_count_with_their_mean_and_show_what_the_order_does(scorer: Scorer, number: int):
+    """A judge that gives the first answer 4 whoever wrote it: no difference between arms, all of it between places."""
+    with judge_server(verdict(4, 0)) as server:
+        judgement = await judged(scorer, server, pair(number, student="mail"), both_bp=10_000)
+    assert judgement.d == 0.0
+    assert (judgement.scores[0].teacher, judgement.scores[0].student) == (0.5, 0.5)
+    assert judgement.first_minus_second == pytest.approx(0.75)
+    assert set(judgement.orders) == {STUDENT_FIRST, TEACHER_FIRST}
+    assert (judgement.cost_nusd, judgement.retries) == (2 * CALL_NUSD, 0)
+
+
+@pytest.mark.parametrize(("number", "effect"), [(STUDENTS_FIRST, 0.5625), (TEACHERS_FIRST, 0.5625)])
+async def test_one_order_shows_the_first_answer_against_the_second(scorer: Scorer, number: int, effect: float):
+    with judge_server(verdict(4, 1)) as server:
+        judgement = await judged(scorer, server, pair(number, student="mail"))
+    assert judgement.first_minus_second == pytest.approx(effect)
+
+
+async def test_where_a_floor_is_kept_a_tie_is_asked_about_for_the_score_that_both_have(scorer: Scorer):
+    asking = replace(scorer, ties="asked")
+    with judge_server(verdict(4, 2)) as server:
+        judgement = await judged(asking, server, pair(0))
+    assert (judgement.d, judgement.student_score, judgement.teacher_score) == (0.0, 0.8125, 0.8125)
+    assert judgement.first_minus_second == pytest.approx(0.375)
+
+
+# --- the fallback judge -----------------------------------------------------------------------------------------------
+
+
+async def test_the_fallback_judges_what_the_judge_could_not(scorer: Scorer):
+    with judge_server(verdict(9, 9), verdict(9, 9), verdict(4, 4)) as server:
+        judgement = await judged(scorer, server, pair(0, student="mail"), fallback="other")
+    assert [request["model"] for request in server.requests] == ["judge:claude", "judge:claude", "judge:other"]
+    assert (judgement.judge, judgement.failure, judgement.d, judgement.retries) == ("other", None, 0.0, 2)
+    assert judgement.cost_nusd == 3 * CALL_NUSD
+
+
+async def test_the_fallback_is_asked_everything_anew(scorer: Scorer):
+    """One usable order of one judge and one of another are not averaged."""
+    with judge_server(verdict(4, 0), verdict(9, 9), verdict(9, 9), verdict(2, 2)) as server:
+        judgement = await judged(scorer, server, pair(0, student="mail"), fallback="other", both_bp=10_000)
+    assert [request["model"] for request in server.requests][3:] == ["judge:other"] * 2
+    assert (judgement.scores[0].teacher, judgement.scores[0].student) == (0.5, 0.5)
+
+
+async def test_what_neither_judged_is_unscorable(scorer: Scorer):
+    with judge_server(verdict(9, 9)) as server:
+        judgement = await judged(scorer, server, pair(0, student="mail"), fallback="other")
+    assert (judgement.failure, judgement.missing, judgement.d) == ("judge_unscorable", "judge_unscorable", None)
+    assert (judgement.judge, judgement.retries, len(server.requests)) == ("other", 3, 4)
+
+
+async def test_an_unreachable_fallback_is_no_verdict_and_what_was_paid_is_told(scorer: Scorer):
+    with judge_server(verdict(9, 9), verdict(9, 9), (503, b"{}")) as server, pytest.raises(JudgeUnavailable) as fault:
+        await judged(scorer, server, pair(0, student="mail"), fallback="other")
+    assert fault.value.cost_nusd == 2 * CALL_NUSD
 
 
 # --- attacks ----------------------------------------------------------------------------------------------------------
@@ -140,7 +175,7 @@ async def test_an_attack_stays_inside_its_fence(scorer: Scorer, text: str):
     assert fenced(said, "answer A") == text.replace("\ud800", "?")
     assert fenced(said, "answer B") == "net"
     assert judgement.d == pytest.approx(0.75 * -0.75), "the verdict is the server's, whatever the answer says"
-    assert server.requests[0]["messages"][0]["content"] == prompt.SYSTEM
+    assert server.requests[0]["messages"][0]["content"] == POINTWISE.system
 
 
 def fenced(said: str, name: str) -> str:
@@ -159,7 +194,9 @@ def test_a_mark_is_never_one_that_the_data_holds(monkeypatch: pytest.MonkeyPatch
     question = prompt.Question(
         pair_id="p", request=None, reference=None, first=Answer(text="01234"), second=Answer(text="56789abcde")
     )
-    assert prompt.messages(scorer.rubric, question)[1]["content"].startswith("The mark of this message is f.")
+    assert prompt.messages(scorer.rubric, POINTWISE, question)[1]["content"].startswith(
+        "The mark of this message is f."
+    )
 
 
 def test_an_answer_that_repeats_a_whole_prompt_gets_another_mark(scorer: Scorer):
@@ -167,7 +204,7 @@ def test_an_answer_that_repeats_a_whole_prompt_gets_another_mark(scorer: Scorer)
         question = prompt.Question(
             pair_id="p", request=None, reference=None, first=Answer(text=text), second=Answer(text="b")
         )
-        return prompt.messages(scorer.rubric, question)[1]["content"]
+        return prompt.messages(scorer.rubric, POINTWISE, question)[1]["content"]
 
     leaked = asked("a")
     assert fenced(asked(leaked), "answer A") == leaked
@@ -297,4 +334,8 @@ def test_the_prompt_hash_is_of_the_rubric_alone(rubrics: Path, scorer: Scorer):
     other = again.model_copy(
         update={"criteria": (again.criteria[0].model_copy(update={"name": "kind"}), *again.criteria[1:])}
     )
-    assert prompt.prompt_hash(again) == prompt.prompt_hash(scorer.rubric) != prompt.prompt_hash(other)
+    assert (
+        prompt.prompt_hash(again, POINTWISE)
+        == prompt.prompt_hash(scorer.rubric, POINTWISE)
+        != prompt.prompt_hash(other, POINTWISE)
+    )
