@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.upstreams.http import HttpPool
+from gateway.upstreams.openai import OpenAIUpstream
 from router.types import Sampling
 from tests.gateway.harness import Running, running, until
 from tests.gateway.model_server import DONE, Asked, begun, completion, delta, model_server, plain
@@ -53,8 +55,17 @@ def few_connections(content: dict[str, Any]) -> None:
         upstream["max_connections"] = 10
 
 
-def open_files() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+def pools_of(at: Running) -> list[HttpPool]:
+    upstreams = [lane.upstream for lane in at.gateway._lanes.all()]
+    return [replica.pool for each in upstreams if isinstance(each, OpenAIUpstream) for replica in each.replicas]
+
+
+def held(at: Running) -> tuple[int, int]:
+    """Tasks and files of this process, without what the connections are that pools keep: two files each, and a task of the
+    model server beside us."""
+    kept = sum(pool.open_connections for pool in pools_of(at))
+    files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    return len(asyncio.all_tasks()) - kept, files - 2 * kept
 
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(60, marks=pytest.mark.nightly)])
@@ -74,7 +85,7 @@ async def test_after_a_storm_of_hang_ups_everything_is_back_at_its_base(seconds:
             return sum(answer.status_code == 200 and answer.text.endswith("[DONE]\n\n") for answer in answers)
 
         assert await hundred() == 100
-        base_tasks, base_files = len(asyncio.all_tasks()), open_files()
+        base = held(at)
         began, asked = time.monotonic(), 0
         while time.monotonic() < began + seconds:
             await asyncio.gather(*(impatient_client(at, asked + number) for number in range(50)))
@@ -84,13 +95,13 @@ async def test_after_a_storm_of_hang_ups_everything_is_back_at_its_base(seconds:
         assert [lane.calls for lane in gateway._lanes.all()] == [0, 0]
         assert [str(lane.state) for lane in gateway._lanes.all()] == ["closed", "closed"]
         good = await hundred()
-        connections = [replica.pool for lane in gateway._lanes.all() for replica in lane.upstream.replicas]  # type: ignore[attr-defined]  # they are OpenAI's
-        assert all(pool.open_connections <= 10 and pool.outstanding == 0 for pool in connections)
-        tasks, files = len(asyncio.all_tasks()) - base_tasks, open_files() - base_files
+        assert all(pool.open_connections <= 10 and pool.outstanding == 0 for pool in pools_of(at))
+        await until(lambda: max(now - then for now, then in zip(held(at), base, strict=True)) <= 2)
+        tasks, files = (now - then for now, then in zip(held(at), base, strict=True))
         figure(
             "R6",
             f"{seconds:g} s of hang-ups ({asked}) on 10 connections: then 100 requests / tasks / files above base",
-            "100 / 0 / 0",
+            "100 / 0 / 0, ± 2",
             f"{good} / {max(0, tasks)} / {max(0, files)}",
         )
         assert good == 100
