@@ -416,6 +416,20 @@ class Decision(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
 
 
+class Spending(Record, frozen=True, kw_only=True):
+    """What one account of a route came to on a UTC day (days since 1970). Key: (route, day, account); sums add.
+
+    `account` is teacher, student, shadow, reverse, rescore or judge. `unpriced` calls cost something that nobody knows.
+    """
+
+    route: str
+    day: int
+    account: str
+    calls: int
+    unpriced: int
+    nusd: int
+
+
 class KeyLimits(Record, frozen=True, kw_only=True):
     """What one key may have open, ask per minute and spend per UTC day, on one host. None: the default of `limits.key`."""
 
