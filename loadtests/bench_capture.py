@@ -24,7 +24,7 @@ PROMPT = "Summarise the ticket in one line and name the team that should look at
 BODY = json.dumps({"model": "gpt-4.1", "messages": [{"role": "user", "content": PROMPT}], "temperature": 0}).encode()
 PLAN = RoutePlan(
     serve=Arm.TEACHER, assigned=Arm.TEACHER, fallback=None, shadow=None, holdout=False, in_population=True, reasons=(),
-    bucket=1, share_bp=0, arm_bp=10_000, shadow_bp=0, policy_version=0,
+    bucket=1, share_bp=0, arm_bp=10_000, shadow_bp=0, floor_bp=0, policy_version=0,
 )  # fmt: skip
 FULL = RawPolicy(log="full", train=True, purpose="bench", redact=frozenset({"secrets", "contact"}))
 
