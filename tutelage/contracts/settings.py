@@ -272,6 +272,9 @@ class GateSettings(Section):
     disagreement: float | None = Field(None, gt=0, lt=1)
     guardrails: GuardrailSettings = GuardrailSettings()
     max_units_per_key: int | None = Field(10, ge=1)
+    adaptive: Literal["auto", "off"] = "auto"
+    watch: BasisPoints = Field(1000, ge=1)
+    carve_outs: Literal["off"] = "off"
 
 
 class RolloutSettings(Section):

@@ -247,6 +247,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         student=student,
         policy=exchange.policy,
         shadow_bp=exchange.plan.shadow_bp,
+        floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
         holdout=exchange.plan.holdout,
         parity=differences,
