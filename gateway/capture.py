@@ -186,7 +186,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         stream=raw.stream,
         request=request,
         params_hash=_params_hash(raw.body, asked),
-        input_hash=_input_hash(asked) if raw.policy.log == FULL else None,
+        input_hash=input_hash(asked) if raw.policy.log == FULL else None,
         sticky_source=raw.sticky_source,
         salt=raw.salt,
         revision=raw.revision,
@@ -325,7 +325,8 @@ def _turn(asked: dict[str, Any] | None) -> int | None:
     return len(texts) or None if texts is not None else None
 
 
-def _input_hash(asked: dict[str, Any] | None) -> str | None:
+def input_hash(asked: dict[str, Any] | None) -> str | None:
+    """What an input is known by: the hash of its last user message; None where there is none."""
     texts = _user_texts(asked)
     return input_sha256(texts[-1]) if texts else None
 
