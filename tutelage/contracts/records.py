@@ -103,6 +103,7 @@ class Plan(Record, frozen=True, kw_only=True):
             share_bp=plan.share_bp,
             arm_bp=plan.arm_bp,
             shadow_bp=plan.shadow_bp,
+            floor_bp=plan.floor_bp,
             policy_version=plan.policy_version,
         )
 
