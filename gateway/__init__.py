@@ -23,7 +23,7 @@
     pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]
-    auth.py admission.py errors.py metrics.py snapshots.py
+    auth.py admission.py errors.py metrics.py tallies.py snapshots.py
     api/          one endpoint per file
     upstreams/    how to reach an upstream: protocol, HTTP, litellm
 

@@ -5,14 +5,13 @@ Keeps the list of open requests, so that a drain can wait for them and cut what 
 """
 
 import asyncio
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Protocol
 
 from gateway.errors import BadRequest, Draining, Overloaded, Refusal, TooLarge, WrongEncoding
 from gateway.pressure import Pressure
 from gateway.request import BodyTooLong, BodyTooSlow, Request
-from gateway.upstreams.base import Headers
-from gateway.wire import header
 
 ROOMY = 0.8
 """Above this part of the open requests that are allowed, the optional is turned away."""
@@ -96,7 +95,7 @@ class Admission:
 
     async def read(self, request: Request) -> bytes:
         """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
-        self._check(request.headers)
+        self._check(request.named)
         try:
             return await request.body(self._request_bytes)
         except BodyTooLong:
@@ -104,20 +103,20 @@ class Admission:
         except BodyTooSlow:
             raise _late() from None
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, named: Mapping[bytes, bytes]) -> None:
         """What the head alone tells."""
-        encoding = header(headers, b"content-encoding")
+        encoding = named.get(b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
-        length = header(headers, b"content-length")
+        length = named.get(b"content-length")
         if length is not None and length.isdigit() and int(length[:20]) > self._request_bytes:
             raise TooLarge(self._request_bytes)
 
 
-def require_json(headers: Headers) -> None:
+def require_json(named: Mapping[bytes, bytes]) -> None:
     """Raises WrongEncoding where a body says that it is something else."""
-    kind = header(headers, b"content-type")
-    if kind is not None and b"json" not in kind.lower():
+    kind = named.get(b"content-type")
+    if kind is not None and kind != b"application/json" and b"json" not in kind.lower():
         refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
         refusal.code = "unsupported_content_type"
         raise refusal

@@ -30,8 +30,7 @@ class Malformed(ValueError):
     """These bytes are not what the endpoint answers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `error` is None for a whole answer; `broke` tells that a stream stopped before its end."""
 
     answer: Answer | None = None

@@ -11,10 +11,10 @@ Must not know of the event loop, files or the network. What bytes say is `gatewa
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.answers import Malformed, Reading, read_answer, read_json
 from gateway.redact import RedactionFailed
@@ -37,8 +37,7 @@ from tutelage.contracts.records import (
 from tutelage.contracts.redaction import CLASSES, version_of
 
 
-@dataclass(slots=True, kw_only=True)
-class RawAttempt:
+class RawAttempt(msgspec.Struct, kw_only=True):
     """One upstream call as it went: filled while it runs, read after it ended.
 
     `chunks` are the body bytes as relayed (before usage was removed again); `overflow` tells that the bound on a kept answer was
@@ -59,11 +58,10 @@ class RawAttempt:
     broke: bool = False
     overflow: bool = False
     left_out: tuple[str, ...] = ()
-    chunks: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawPolicy:
+class RawPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Route, key and request combined, the strictest wins. `log`: off, metadata or full."""
 
     log: str
@@ -72,8 +70,7 @@ class RawPolicy:
     redact: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawExchange:
+class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request when serving has ended. `body` is the client's own bytes."""
 
     id: str
@@ -105,8 +102,7 @@ class RawExchange:
     overhead_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawShadow:
+class RawShadow(msgspec.Struct, frozen=True, kw_only=True):
     """The other arm's call when it has ended, or the reason why there is none (`lost`)."""
 
     id: str
@@ -140,8 +136,7 @@ _PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
 """Fields that name a person: stored as pseudonyms only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What the translation needs beside the raw record."""
 
     gateway: str
@@ -153,8 +148,7 @@ class Context:
 Written_co = TypeVar("Written_co", bound=Spooled, covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured(Generic[Written_co]):
+class Captured(msgspec.Struct, Generic[Written_co], frozen=True, kw_only=True):
     """A record to be written. `lost` names why its content is not in it (a counted reason), None where nothing is missing."""
 
     record: Written_co
@@ -190,7 +184,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         stream=raw.stream,
         request=request,
         params_hash=_params_hash(raw.body, asked),
-        input_hash=_input_hash(asked) if raw.policy.log == FULL else None,
+        input_hash=input_hash(asked) if raw.policy.log == FULL else None,
         sticky_source=raw.sticky_source,
         salt=raw.salt,
         revision=raw.revision,
@@ -329,7 +323,8 @@ def _turn(asked: dict[str, Any] | None) -> int | None:
     return len(texts) or None if texts is not None else None
 
 
-def _input_hash(asked: dict[str, Any] | None) -> str | None:
+def input_hash(asked: dict[str, Any] | None) -> str | None:
+    """What an input is known by: the hash of its last user message; None where there is none."""
     texts = _user_texts(asked)
     return input_sha256(texts[-1]) if texts else None
 

@@ -18,7 +18,6 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gateway.errors import INVALID_REQUEST, envelope
 from gateway.request import MAX_AHEAD_BYTES, BodyTooSlow, Request, date_line, status_line
-from gateway.wire import header
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of any run of bytes that brings no body: chunk extensions, trailers."""
@@ -213,14 +212,15 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         request, headers, parser = cast(Request, self._incoming), self._headers, self._parser
-        size = len(request.target) + sum([len(name) + len(value) + 4 for name, value in headers])
         method = parser.get_method()
-        if len(headers) > MAX_HEADERS or size > MAX_HEAD_BYTES or method == b"CONNECT":
+        large = self._barren_bytes > MAX_HEAD_BYTES and _size(request.target, headers) > MAX_HEAD_BYTES
+        if large or len(headers) > MAX_HEADERS or method == b"CONNECT":
             raise BadHead
-        keep_alive = parser.should_keep_alive()
-        if not keep_alive or header(headers, b"connection") is not None:
+        request.parsed(method, headers)
+        request.keep_alive = parser.should_keep_alive()
+        if not request.keep_alive or b"connection" in request.named:
             self.speaks_1_1 = parser.get_http_version() != "1.0"
-        request.parsed(method, headers, keep_alive=keep_alive and self.speaks_1_1)
+            request.keep_alive = request.keep_alive and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
         self.deadline_at = inf
@@ -332,6 +332,10 @@ class Connection(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
+
+
+def _size(target: bytes, headers: list[Line]) -> int:
+    return len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 class _BodyOnly:

@@ -15,6 +15,7 @@ Must not know of HTTP parsing (`gateway.api`), sockets, or the store. To add an 
 
 import asyncio
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 
@@ -33,6 +34,7 @@ from router.types import Arm, Ask, RoutePlan
 
 log = structlog.get_logger()
 
+DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
 
@@ -69,7 +71,7 @@ class Dispatcher:
         ask = Ask(
             request_id=incoming.id,
             sticky_key=incoming.sticky_key,
-            utc_day=datetime.fromtimestamp(incoming.admitted_at, UTC).date().isoformat(),
+            utc_day=_day(int(incoming.admitted_at // DAY_S)),
             needs=incoming.needs,
             pinned=incoming.pinned,
             may_shadow=incoming.policy.log == "full",
@@ -289,6 +291,12 @@ async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
         raise UpstreamFailed(502, held.fault or "truncated")
     await attempt.relayed(held, client)
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    """The UTC day, counted from 1970, as the policy names it."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
 
 
 def _unsampled(plan: RoutePlan) -> RoutePlan:

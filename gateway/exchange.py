@@ -3,7 +3,7 @@
 Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dispatch`).
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
@@ -17,8 +17,7 @@ from router.types import Arm, Needs, RoutePlan
 from tutelage.contracts.records import Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers.
 
     `model_required` False: without a `model` the request is `default_upstream`'s. `opaque`: relayed to `default_upstream` as it
@@ -33,8 +32,7 @@ class Endpoint:
     opaque: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """One request, read, authenticated and admitted. `began` is monotonic, `admitted_at` UTC seconds."""
 
     id: str
@@ -55,13 +53,12 @@ class Incoming:
     quota: Quota | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Serving:
+class Serving(msgspec.Struct, kw_only=True):
     """What happened to one request so far."""
 
     plan: RoutePlan
     slot: Slot | None
-    attempts: list[RawAttempt] = field(default_factory=list)
+    attempts: list[RawAttempt] = []
     upstream_s: float = 0.0
     status: int = 0
     served: Arm | None = None

@@ -4,7 +4,7 @@ In order: authenticate (before the body is read), admit, read, parse, find the r
 Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -21,7 +21,7 @@ from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, Strings, header, opaque, read_body
+from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
 from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
 from tutelage.contracts.records import Feedback, Key
@@ -29,10 +29,13 @@ from tutelage.contracts.records import Feedback, Key
 MAX_SLICE_CHARS = 64
 _LEVELS = ("off", "metadata", "full")
 
+Named = Mapping[bytes, bytes]
+"""The first value of each header."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Front:
-    """One process. `routing` is replaced, whole, when there is a new snapshot. `keep` is the spool's: it never waits or raises."""
+    """One process. `routing` is replaced, whole, when there is a new snapshot. `keep` is the spool's: it never waits."""
 
     routing: Routing
     admission: Admission
@@ -63,14 +66,14 @@ class Front:
         routing = self.routing
         key = self.key_of(headers, routing)
         if not endpoint.opaque:
-            require_json(headers)
+            require_json(request.named)
         client = Client(request)
         self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)
             raw = await self.admission.read(request)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw, quota)
+            incoming = self._incoming(endpoint, request_id, routing, key, request, raw, quota)
             if quota is not None:
                 quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
@@ -85,29 +88,30 @@ class Front:
         request_id: str,
         routing: Routing,
         key: Key,
-        headers: Headers,
+        request: Request,
         raw: bytes,
         quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
+        named = request.named
         body = opaque(raw) if endpoint.opaque else read_body(raw)
         route = _route(endpoint, routing, key, body.model)
-        pinned = _pinned(headers, key, route)
-        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, headers, body)
+        pinned = _pinned(named, key, route)
+        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, named, body)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
             route=route,
             routing=routing,
             key=key,
-            headers=headers,
+            headers=request.headers,
             body=body,
             needs=needs_of(body, endpoint.name),
             sticky_source=source,
             sticky_key=sticky,
             pinned=pinned,
-            policy=_policy(headers, key, route),
-            slices=_slices(headers, route),
+            policy=_policy(named, key, route),
+            slices=_slices(named, route),
             admitted_at=self.utc(),
             began=began,
             quota=quota,
@@ -131,8 +135,8 @@ def _nameless() -> Refusal:
     return BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
 
 
-def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:
-    value = header(headers, b"x-tutelage-arm")
+def _pinned(named: Named, key: Key, route: Route) -> Arm | None:
+    value = named.get(b"x-tutelage-arm")
     if value is None:
         return None
     if not key.may_pin:
@@ -146,10 +150,10 @@ def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:
     return arm
 
 
-def _sticky(route: Route, key: Key, headers: Headers, body: Body) -> tuple[str, str]:
+def _sticky(route: Route, key: Key, named: Named, body: Body) -> tuple[str, str]:
     candidates = Candidates(
         tenant=key.tenant,
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
+        headers=HeaderStrings(named),
         fields=Strings(body.fields),
         first_message=lambda: first_message(body),
         body_digest=lambda: blake2b(body.raw, digest_size=16).digest(),
@@ -157,16 +161,16 @@ def _sticky(route: Route, key: Key, headers: Headers, body: Body) -> tuple[str, 
     return sticky_key(route.stickiness, candidates)
 
 
-def _policy(headers: Headers, key: Key, route: Route) -> RawPolicy:
+def _policy(named: Named, key: Key, route: Route) -> RawPolicy:
     """Route, key and request combined: the strictest wins."""
     level = _LEVELS.index(route.capture.log if key.may_log else "off")
-    asked = header(headers, b"x-tutelage-log")
+    asked = named.get(b"x-tutelage-log")
     if asked is not None:
         wanted = asked.decode("latin-1").strip().lower()
         if wanted not in _LEVELS:
             raise BadRequest("x-tutelage-log must be off, metadata or full.", code="invalid_header")
         level = min(level, _LEVELS.index(wanted))
-    train = header(headers, b"x-tutelage-train")
+    train = named.get(b"x-tutelage-train")
     if train is not None and train.strip().lower() != b"deny":
         raise BadRequest("x-tutelage-train knows one value: deny.", code="invalid_header")
     return RawPolicy(
@@ -177,11 +181,11 @@ def _policy(headers: Headers, key: Key, route: Route) -> RawPolicy:
     )
 
 
-def _slices(headers: Headers, route: Route) -> dict[str, str]:
+def _slices(named: Named, route: Route) -> dict[str, str]:
     """Bounded: a slice's value becomes a name in evidence."""
     found: dict[str, str] = {}
     for name, source in route.slices:
-        value = header(headers, source.encode("latin-1"))
+        value = named.get(source.encode("latin-1"))
         if value is not None and value.strip():
             found[name] = value.decode("latin-1").strip()[:MAX_SLICE_CHARS]
     return found

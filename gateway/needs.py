@@ -31,6 +31,10 @@ _MEDIA = {
     "item_reference": "file",
 }  # fmt: skip
 _HINTS = (b'"input_image"', b'"input_audio"', b'"input_file"', b'"item_reference"')
+_CHAT_ASKS = frozenset({
+    "tools", "functions", "response_format", "modalities", "logprobs", "web_search_options", *_STRUCTURED, *_STATEFUL,
+})  # fmt: skip
+"""Without any of these fields a chat asks for nothing but text."""
 _OWN_TOOLS = frozenset({"function", "custom"})
 """Tools that the client runs. All others the provider runs: the student's server has none of them."""
 
@@ -73,10 +77,14 @@ def _chat(fields: Fields, endpoint: str) -> Needs:
     raw = b"" if messages is None else bytes(messages)
     hinted = b'"image_url"' in raw or b'"input_audio"' in raw or b'"file"' in raw or b'"file_id"' in raw
     media = _media(messages) if messages is not None and hinted else frozenset()
+    prompt_tokens = _text_bytes(messages, raw) // 4
+    output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
+    if not media and _CHAT_ASKS.isdisjoint(fields):
+        return Needs(endpoint=endpoint, prompt_tokens_at_least=prompt_tokens, output_tokens=output_tokens)
     return Needs(
         endpoint=endpoint,
-        prompt_tokens_at_least=_text_bytes(messages, raw) // 4,
-        output_tokens=_output_tokens(fields, "max_completion_tokens", "max_tokens"),
+        prompt_tokens_at_least=prompt_tokens,
+        output_tokens=output_tokens,
         tools=given(fields, "tools") or given(fields, "functions"),
         structured=_structured(fields, "response_format"),
         vision="vision" in media,

@@ -12,7 +12,6 @@ Must not know of routes, plans or breakers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -120,8 +119,7 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """What an endpoint's answers look like. `field` stands in every good body, None where there are bodies of any kind."""
 
     field: str | None = "choices"
@@ -132,8 +130,7 @@ CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
 
-@dataclass(slots=True, kw_only=True)
-class Held:
+class Held(msgspec.Struct, kw_only=True):
     """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
     model is to be called instead of what the upstream says."""
 
@@ -143,7 +140,7 @@ class Held:
     form: Form
     echo: str | None = None
     scanner: Scanner | None = None
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = []
     complete: bool = False
     fault: str | None = None
 

@@ -16,7 +16,6 @@ from urllib.parse import unquote
 from httptools import parse_url
 
 from gateway.upstreams.base import Headers
-from gateway.wire import header
 
 MAX_AHEAD_BYTES = 64 * 1024
 """Of what nobody has asked for yet: the body of a request that may be refused, the requests behind it. Then reading pauses."""
@@ -67,7 +66,7 @@ class Request:
 
     __slots__ = (
         "_body_bytes", "_chunked", "_connection", "_head", "_limit", "_parts", "_waiter", "complete", "ended", "expects_100",
-        "gone", "headers", "keep_alive", "method", "on_gone", "path", "query", "started", "target",
+        "gone", "headers", "keep_alive", "method", "named", "on_gone", "path", "query", "started", "target",
     )  # fmt: skip
 
     def __init__(self, connection: Carrier) -> None:
@@ -83,6 +82,8 @@ class Request:
         self.path = ""
         self.query = b""
         self.headers: Headers = ()
+        self.named: dict[bytes, bytes] = {}
+        """The first value of each header."""
         self.keep_alive = True
         self.expects_100 = False
         self.complete = False
@@ -183,13 +184,13 @@ class Request:
 
     # --- for the connection
 
-    def parsed(self, method: bytes, headers: Headers, *, keep_alive: bool) -> None:
+    def parsed(self, method: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is complete. Raises HttpParserError for a target that is no URL."""
         target = self.target
         self.method = method.decode("ascii")
         self.headers = headers
-        self.keep_alive = keep_alive
-        self.expects_100 = header(headers, b"expect") is not None
+        self.named = dict(reversed(headers))
+        self.expects_100 = b"expect" in self.named
         if target.startswith(b"/") and b"%" not in target and b"#" not in target:
             path, _, self.query = target.partition(b"?")
             self.path = path.decode("ascii")
@@ -219,7 +220,7 @@ class Request:
     @property
     def rest_is_small(self) -> bool:
         """What is still to come of the body is worth reading away, so that the connection can be kept."""
-        length = header(self.headers, b"content-length")
+        length = self.named.get(b"content-length")
         return length is not None and not self.expects_100 and int(length) <= MAX_AHEAD_BYTES
 
     def fail(self, fault: Exception) -> bool:

@@ -12,7 +12,7 @@ else. To read another field: a function over `Body`.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
 
@@ -32,8 +32,7 @@ _NULL = b"null"
 _ABSENT = (_NULL, b"false", b"[]", b"{}", b'""')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True):
     """One request's body, checked: `fields` is its top level in order, each value as its bytes stand in `raw`. `model` is ""
     where it names none."""
 
@@ -126,6 +125,11 @@ class Strings(Mapping[str, object]):
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
 
+    def get(self, name: str, default: object = None) -> object:
+        """Without the exception that the base's costs for every name that is not there."""
+        raw = self._fields.get(name)
+        return default if raw is None else value_of(raw)
+
     def __getitem__(self, name: str) -> object:
         return value_of(self._fields[name])
 
@@ -134,6 +138,27 @@ class Strings(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+
+class HeaderStrings(Mapping[str, str]):
+    """Header values as text, decoded when asked for."""
+
+    def __init__(self, named: Mapping[bytes, bytes]) -> None:
+        self._named = named
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Without the exception that the base's costs for every name that is not there."""
+        value = self._named.get(name.encode("latin-1", "replace"))
+        return default if value is None else value.decode("latin-1")
+
+    def __getitem__(self, name: str) -> str:
+        return self._named[name.encode("latin-1", "replace")].decode("latin-1")
+
+    def __iter__(self) -> Any:
+        return (name.decode("latin-1") for name in self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -163,10 +188,7 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
     """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`."""
     named = _named_by_connection(headers)
-    kept = [
-        line for line in headers
-        if line[0] not in _NOT_UPSTREAM and line[0] not in named and not line[0].startswith(_NOT_UPSTREAM_PREFIX)
-    ]  # fmt: skip
+    kept = [line for line in headers if _goes_up(line[0]) and line[0] not in named]
     kept += [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", request_id)]
     return kept
 
@@ -180,11 +202,17 @@ def of_any_kind(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
     named = _named_by_connection(headers)
-    return [
-        line for line in headers
-        if line[0] not in _NOT_DOWNSTREAM and line[0] not in named and not line[0].startswith(_NOT_DOWNSTREAM_PREFIX)
-        and not _BAD_VALUE.search(line[1])
-    ]  # fmt: skip
+    return [line for line in headers if _goes_down(line[0]) and line[0] not in named and not _BAD_VALUE.search(line[1])]
+
+
+@lru_cache(maxsize=1024)
+def _goes_up(name: bytes) -> bool:
+    return name not in _NOT_UPSTREAM and not name.startswith(_NOT_UPSTREAM_PREFIX)
+
+
+@lru_cache(maxsize=1024)
+def _goes_down(name: bytes) -> bool:
+    return name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIX)
 
 
 def client_id(headers: Headers) -> bytes | None:

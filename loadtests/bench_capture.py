@@ -10,7 +10,8 @@ import asyncio
 import json
 import tempfile
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.capture import RawAttempt, RawExchange, RawPolicy
 from gateway.spool import open_spool

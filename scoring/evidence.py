@@ -223,6 +223,11 @@ def promotion_milli(unit: Unit, metric: str = QUALITY) -> int:
     return WORST_MILLI[metric] if value is None else floor_milli(value)
 
 
+def hash_of(key: str) -> int:
+    """A sticky key's place among 2³²."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BYTES).digest(), "big")
+
+
 def _plus(counts: Mapping[K, int], key: K) -> dict[K, int]:
     return {**counts, key: counts.get(key, 0) + 1}
 
@@ -232,7 +237,7 @@ def _sum(left: Mapping[K, int], right: Mapping[K, int]) -> dict[K, int]:
 
 
 def _with_key(keys: tuple[int, ...], key: str) -> tuple[int, ...]:
-    hashed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BYTES).digest(), "big")
+    hashed = hash_of(key)
     if len(keys) == _KEYS_KEPT and hashed >= keys[-1]:
         return keys
     place = bisect_left(keys, hashed)

@@ -4,7 +4,7 @@ Owns what is refused before anything runs. Must not know the queue or the store.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scoring.rubrics.scorer import Scorer, compile_rubric
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Usage
-from tutelage.contracts.settings import JudgeSettings, Settings
+from tutelage.contracts.settings import JudgeSettings, RouteSettings, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,20 @@ def scorings(settings: Settings, folder: Path, client: GatewayClient, observe: O
             )
         else:
             judge = _judge(settings, route.judge, prices, client, observe)
-            routes[name] = RouteScoring(scorer=scorer, judge=judge)
+            routes[name] = RouteScoring(scorer=_with_floor(name, route, scorer), judge=judge)
     return routes
+
+
+def _with_floor(name: str, route: RouteSettings, scorer: Scorer) -> Scorer:
+    """A floor under the student's own score needs that score of every pair, ties too. Raises ConfigurationError."""
+    if route.rollout is None or route.rollout.gates.floor is None:
+        return scorer
+    if scorer.rubric.judging == "pairwise":
+        reason = (
+            f"rubric {scorer.rubric.id} only compares: a floor needs the student's own score; write judging: pointwise"
+        )
+        raise ConfigurationError(f"routes.{name}.rollout.gates.floor: {reason}")
+    return replace(scorer, ties="asked")
 
 
 def _judge(

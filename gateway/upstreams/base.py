@@ -14,15 +14,15 @@ To add a provider with a dialect of its own: one file beside this one, one line 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines in order, names in lower case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. `first_token_s` runs from the request's end to the first body byte, `idle_s` between two pieces of the body."""
 
     connect_s: float = 5.0
@@ -31,8 +31,7 @@ class Deadlines:
     total_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
     Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
     replica that has just failed this request."""

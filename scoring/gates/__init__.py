@@ -5,6 +5,7 @@ Map    `controller`  `decide`: the order in which gates are asked, and what foll
        `accounts`    one cell's evidence with its log-capital
        `metrics`     what is tested in each cell; its prior
        `slices`      which slices are cells
+       `caps`        how much one user may weigh
        `streams`     the detectors and their one false-alarm budget
        `latency` `fastlane`   what the detectors read beside scores: slowness, outcomes between users
        `view`        what a gate reads; thresholds per rung

@@ -26,6 +26,7 @@ from router.types import Direction
 from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
+from scoring.gates.caps import Block, Blocks
 from scoring.gates.fastlane import Comparison, Comparisons, compared
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
@@ -59,6 +60,7 @@ class State:
     named: Named
     baselines: Baselines
     comparisons: Comparisons
+    blocks: Blocks
 
     @property
     def overall(self) -> Account:
@@ -89,6 +91,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         named={},
         baselines=Baselines(),
         comparisons={},
+        blocks={},
     )
 
 
@@ -125,6 +128,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         named=state.named if same else start.named,
         baselines=state.baselines if same else start.baselines,
         comparisons=state.comparisons if same else start.comparisons,
+        blocks=state.blocks if same else start.blocks,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -157,6 +161,7 @@ def encode(state: State) -> bytes:
             "named": {name: list(state.named[name]) for name in sorted(state.named)},
             "baselines": _sorted(state.baselines),
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
+            "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
         }
     )
 
@@ -178,6 +183,7 @@ def decode(body: bytes) -> State:
         named={name: tuple(values) for name, values in plain["named"].items()},
         baselines=msgspec.convert(plain["baselines"], Baselines),
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
+        blocks={name: Block(keys=dict(counted)) for name, counted in plain["blocks"].items()},
     )
 
 
@@ -209,12 +215,12 @@ def _until_naming(state: State, units: list[Unit], epoch: Epoch) -> tuple[list[U
 def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after units that do not reach past the naming of slices."""
     since, named = state.since, state.named
-    forward = [unit for unit in units if _is_evidence(unit, since)]
-    cells = _counted(state, forward, epoch)
+    blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
+    cells = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
     if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
         named, cells = _named(cells, epoch)
     now = state.fresh.evidence.cell.direction
-    fresh = [u for u in units if u.direction is now and u.revision >= since.fresh]
+    fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
     baselines, comparisons, watched = _observed(state, units, epoch)
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
@@ -225,7 +231,19 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         streams=streams.watched(state.streams, watched, parts, since, epoch),
         baselines=baselines,
         comparisons=comparisons,
+        blocks=blocks,
     )
+
+
+def _capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
+    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
+    following, kept = dict(blocks), []
+    for direction in Direction:
+        own = [unit for unit in units if unit.direction is direction]
+        if own and most is not None:
+            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
+        kept += own
+    return following, kept
 
 
 def _observed(

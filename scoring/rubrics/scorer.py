@@ -17,9 +17,10 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from pydantic import ValidationError
@@ -90,11 +91,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """One compiled rubric. `labels` are right answers by the hash of the input."""
+    """One compiled rubric. `labels` are right answers by the hash of the input.
+
+    Equal answers are a tie for `free`; where a floor is kept they are `asked` about, for the score that both have.
+    """
 
     rubric: Rubric
     checks: Mapping[str, Check]
     labels: Mapping[str, str]
+    ties: Literal["free", "asked"] = "free"
 
     @property
     def method(self) -> str:
@@ -112,7 +117,7 @@ class Scorer:
             scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in scored),
             outcomes=outcomes(pair, self._schemas()),
             failure=failure,
-            needs_judge=self.rubric.needs_judge and failure in self._judged_failures() and _worth_asking(pair),
+            needs_judge=self.rubric.needs_judge and failure in self._judged_failures() and self._worth_asking(pair),
         )
 
     def finish(self, draft: Draft, scored_at: float, verdict: Verdict = NOTHING_ASKED) -> Judgement:
@@ -170,6 +175,11 @@ class Scorer:
             return STUDENT_LOST
         return TEACHER_FAILED if teacher is None else None
 
+    def _worth_asking(self, pair: Pair) -> bool:
+        """Whether there is something to judge: an answer of the student's, and not the teacher's own words."""
+        student = answer_of(pair.student)
+        return student is not None and (self.ties == "asked" or not same_answer(answer_of(pair.teacher), student))
+
     def _judged_failures(self) -> tuple[str | None, ...]:
         """Whose pairs a judge can say something about: a comparison needs both answers, a score only the student's."""
         return (None,) if self.rubric.judging == "pairwise" else (None, TEACHER_FAILED)
@@ -190,8 +200,8 @@ class Scorer:
         if check is None:
             scores = (None, None)
             note = "equal answers: a tie" if same_answer(teacher, student) else None
-        elif criterion.reference == "teacher":
-            scores = (1.0, check.score(student, (teacher.text if teacher is not None else None) or ""))
+        elif criterion.check is not None and criterion.reference == "teacher":
+            scores = (1.0, check.score(student, CHECKS[criterion.check.kind].of_teacher(teacher)))
         else:
             scores = (check.score(teacher, reference), check.score(student, reference))
         if failure == STUDENT_FAILED:
@@ -241,6 +251,9 @@ def compile_rubric(folder: str | Path, name: str) -> Scorer:
         if criterion.judge is not None and criterion.reference == "teacher":
             raise _fault(rubric, criterion, "a judge cannot score agreement with the teacher; use a check")
     labels = load_labels(Path(folder) / rubric.labels) if rubric.labels is not None else {}
+    for criterion in rubric.criteria:
+        if criterion.check is not None and criterion.reference == "label":
+            _usable(rubric, criterion, CHECKS[criterion.check.kind].fault, labels)
     return Scorer(rubric=rubric, checks=checks, labels=labels)
 
 
@@ -262,14 +275,18 @@ def _build(rubric: Rubric, criterion: Criterion) -> Check:
     return check
 
 
+def _usable(
+    rubric: Rubric, criterion: Criterion, fault: Callable[[str], str | None], labels: Mapping[str, str]
+) -> None:
+    """Raises ConfigurationError for the first right answer that the check cannot read."""
+    for key, value in labels.items():
+        reason = fault(value)
+        if reason is not None:
+            raise _fault(rubric, criterion, f"the right answer of input {key[:12]}…: {reason}")
+
+
 def _fault(rubric: Rubric, criterion: Criterion, reason: str) -> ConfigurationError:
     return ConfigurationError(f"rubric {rubric.id}, criterion {criterion.name!r}: {reason}")
-
-
-def _worth_asking(pair: Pair) -> bool:
-    """Whether there is something to judge: an answer of the student's, and not the teacher's own words."""
-    student = answer_of(pair.student)
-    return student is not None and not same_answer(answer_of(pair.teacher), student)
 
 
 def _difference(teacher: float | None, student: float | None) -> float | None:
@@ -282,4 +299,7 @@ def _with_verdict(score: CriterionScore, verdict: Verdict, draft: Draft) -> Crit
     said = verdict.scores[score.criterion]
     if draft.failure == TEACHER_FAILED:
         said = Said(teacher=1.0, student=said.student, d=_difference(1.0, said.student) or 0.0)
+    if said.teacher is not None and same_answer(answer_of(draft.pair.teacher), answer_of(draft.pair.student)):
+        both = (said.teacher + (said.student or 0.0)) / 2
+        said = Said(teacher=both, student=both, d=0.0)
     return msgspec.structs.replace(score, teacher=said.teacher, student=said.student, d=said.d)

@@ -151,6 +151,7 @@ class Lanes:
             named={},
             baselines=Baselines(),
             comparisons={},
+            blocks={},
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

@@ -109,7 +109,7 @@ class Forecast:
 
 def forecast(outlook: Outlook) -> Forecast:
     """The ladder as planned; refused where it cannot be climbed, with a shorter one where that can."""
-    key = _fresh_key(outlook)
+    key = fresh_key(outlook)
     rungs = _rungs(outlook, key)
     refusals = [*_impossible(outlook, key), *_unmeasurable(outlook, rungs)]
     return Forecast(rungs=rungs, refusals=tuple(refusals), proposed_bp=_shorter(outlook, key) if refusals else None)
@@ -123,7 +123,8 @@ class FreshKey:
     pairs: float
 
 
-def _fresh_key(outlook: Outlook) -> FreshKey:
+def fresh_key(outlook: Outlook) -> FreshKey:
+    """The fresh key of a student equal to its teacher, by simulation of blocks."""
     law = tied(0.0, outlook.sigma0)
     rng = np.random.default_rng(0)
     passed = first_passages(

@@ -3,9 +3,10 @@
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.capture import RawAttempt, RawExchange, RawPolicy, RawShadow
 from router.types import Arm, RoutePlan

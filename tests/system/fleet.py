@@ -28,7 +28,7 @@ from tutelage.demo.task import RECORDING, RUBRICS, provenance
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
-STAGES = ("0%", "10%", "50%", "90%")
+STAGES_BP = (0, 1000, 5000, 9000)
 CLIENTS = 24
 LOOK_S = 0.5
 BACKLOG = 3_000
@@ -38,10 +38,14 @@ SETTLE_S = 120.0
 
 @dataclass(kw_only=True)
 class Story:
-    """One route. `requests_at_most` bounds it; `degrades_at_bp` makes its student harmful when its share gets there."""
+    """One route, driven until its share is `until_bp` or, where its student degrades, until it is rolled back.
+
+    `requests_at_most` bounds it; `degrades_at_bp` makes its student harmful when its share gets there.
+    """
 
     route: str
     kind: str = EQUAL
+    until_bp: int = STAGES_BP[-1]
     requests_at_most: int = 6_000
     degrades_at_bp: int | None = None
     requests: int = 0
@@ -54,8 +58,8 @@ class Story:
 
     def follow(self, rollout: Rollout) -> None:
         """Take note of where the rollout stands."""
-        ending = Phase.COMPLETE if self.degrades_at_bp is None else Phase.ROLLED_BACK
-        self.over = self.over or rollout.phase is ending
+        there = rollout.share_bp >= self.until_bp
+        self.over = self.over or (there if self.degrades_at_bp is None else rollout.phase is Phase.ROLLED_BACK)
 
     def degrades(self, rollout: Rollout) -> bool:
         """Whether its student is to get worse now."""
@@ -70,17 +74,24 @@ class Fleet:
         self.store = store
         self._students_url = students_url
         self._inputs = inputs
+        self._earlier = 0
         self._caught_up = asyncio.Event()
         self._caught_up.set()
 
     async def play(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over, and wait until everything captured is judged. Any error ends it."""
+        self._earlier = self._scored(stories)
         for story in stories:
             await self._make(story.route, story.kind)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(stories))
             tasks.create_task(self._drive(stories, random.Random(seed)))
-        await until(lambda: self._scored(stories) == sum(story.requests for story in stories), SETTLE_S)
+        await until(lambda: self._behind(stories) == 0, SETTLE_S)
+
+    def rollout(self, route: str) -> Rollout:
+        found = self.store.rollout(route)
+        assert found is not None
+        return found
 
     def decisions(self, route: str) -> list[Decision]:
         """What moved the route, oldest first."""
@@ -117,35 +128,37 @@ class Fleet:
         """Look at every rollout now and then."""
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
-            behind = sum(story.requests for story in stories) - self._scored(stories)
-            (self._caught_up.set if behind <= BACKLOG else self._caught_up.clear)()
+            (self._caught_up.set if self._behind(stories) <= BACKLOG else self._caught_up.clear)()
             for story in stories:
-                rollout = self.store.rollout(story.route)
-                assert rollout is not None
+                rollout = self.rollout(story.route)
                 if story.degrades(rollout):
                     await self._make(story.route, HARMFUL)
                     story.degraded_at = time.time()
                 story.follow(rollout)
+
+    def _behind(self, stories: Sequence[Story]) -> int:
+        """Requests of this play that have no score yet."""
+        return self._earlier + sum(story.requests for story in stories) - self._scored(stories)
 
     def _scored(self, stories: Sequence[Story]) -> int:
         return sum(self.store.depth(story.route).scored for story in stories)
 
 
 @asynccontextmanager
-async def running_fleet(folder: Path, routes: Sequence[str], **route: Any) -> AsyncIterator[Fleet]:
-    """A site with one gateway, one control and one worker, and a gated route of each name; `route` changes them all."""
+async def running_fleet(folder: Path, routes: Sequence[str], teacher_version: str = "1") -> AsyncIterator[Fleet]:
+    """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know."""
     rows, port = list(read(RECORDING).values()), free_port()
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
     async with (
         running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
-        running_site(folder, document(url, routes, route)) as site,
+        running_site(folder, document(url, routes, teacher_version)) as site,
     ):
         with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
             yield Fleet(site, store, url, [row.input for row in rows])
 
 
-def document(url: str, routes: Sequence[str], changes: dict[str, Any]) -> dict[str, Any]:
+def document(url: str, routes: Sequence[str], teacher_version: str) -> dict[str, Any]:
     """The configuration of a fleet: one teacher, a student for each route, the demo's rubric."""
     made = provenance()
     student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
@@ -155,14 +168,23 @@ def document(url: str, routes: Sequence[str], changes: dict[str, Any]) -> dict[s
         "shadow": {"student": "100%", "teacher": "100%"},
         "unit": "request",
         "rubric": "sections@1",
-        "rollout": {"stages": list(STAGES), "sigma0": made["models"]["good"]["sigma0"], "dwell": "0s"},
+        "rollout": {
+            "stages": [f"{share_bp / 100:g}%" for share_bp in STAGES_BP],
+            "sigma0": made["models"]["good"]["sigma0"],
+            "dwell": "0s",
+        },
     }
     return {
         "rubrics": str(RUBRICS),
         "upstreams": {
-            "teacher": {"kind": "openai", "base_url": f"{url}/teacher/v1", "model": "teacher", "version": "1"},
+            "teacher": {
+                "kind": "openai",
+                "base_url": f"{url}/teacher/v1",
+                "model": "teacher",
+                "version": teacher_version,
+            },
             **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
         },
-        "routes": {name: {**gated, "student": f"student-{name}", **changes} for name in routes},
+        "routes": {name: {**gated, "student": f"student-{name}"} for name in routes},
         "limits": {"shadows": 512},
     }

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from router.types import FULL_BP
+from router.rollout import EPOCH, Phase
 from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
-from tests.system.fleet import STAGES, Fleet, Story, running_fleet
+from tests.system.fleet import STAGES_BP, Fleet, Story, running_fleet
 from tests.system.replayed import BOUNDARY
 from tutelage.contracts.settings import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99
-SHARES_BP = tuple(int(stage.rstrip("%")) * FULL_BP // 100 for stage in STAGES)
-TOP_BP = SHARES_BP[-1]
+FIRST_BP, TOP_BP = STAGES_BP[1], STAGES_BP[-1]
 
 
 @pytest.fixture
@@ -83,8 +82,28 @@ async def test_students_at_the_margin_reach_a_rung_no_more_often_than_allowed(
         pairs = [fleet.store.depth(name).scored for name in names]
 
     assert pairs == [requests] * routes
-    alphas = rung_alphas(SHARES_BP[1:], alpha=RolloutSettings().alpha)
-    for share_bp, alpha in zip(SHARES_BP[1:], alphas, strict=True):
+    alphas = rung_alphas(STAGES_BP[1:], alpha=RolloutSettings().alpha)
+    for share_bp, alpha in zip(STAGES_BP[1:], alphas, strict=True):
         reached = sum(top >= share_bp for top in tops)
         tell(f"{share_bp / 100:g} %: {reached} of {routes}, at most {alpha:.3f} allowed")
         assert lower_limit(reached, routes, confidence=SURE) <= alpha
+
+
+async def test_a_new_teacher_leaves_the_share_and_restarts_the_evidence(tmp_path: Path):
+    name = "changed"
+    async with running_fleet(tmp_path, [name]) as fleet:
+        await fleet.play([Story(route=name, until_bp=FIRST_BP)], SEED)
+        reached = fleet.decisions(name)[-1].to_bp
+    async with running_fleet(tmp_path, [name], teacher_version="2") as fleet:
+        changed = fleet.rollout(name)
+        before = len(fleet.decisions(name))
+        await fleet.play([Story(route=name)], SEED + 1)
+        ended, after = fleet.rollout(name), fleet.decisions(name)[before:]
+
+    assert reached >= FIRST_BP
+    assert (changed.share_bp, changed.phase, changed.holds) == (reached, Phase.HELD, frozenset({EPOCH}))
+    assert ended.phase is Phase.COMPLETE
+    kept = next(row for row in after if row.event == "Release" and EPOCH in row.reason)
+    earned = next(row for row in after if row.to_bp > row.from_bp)
+    assert kept.to_bp == reached
+    assert kept.at <= earned.at, "the rung that it stands on is earned again before the next one"

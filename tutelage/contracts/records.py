@@ -334,7 +334,8 @@ class GateRules(Record, frozen=True, kw_only=True):
 
     `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
-    `guardrails` are metrics that detectors watch, each with the harm that it tolerates.
+    `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
+    `max_units_per_key` of 200 units count; None: all.
     """
 
     severe: float | None = None
@@ -344,6 +345,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     floor: float | None = None
     disagreement: float | None = None
     guardrails: dict[str, float] = {}
+    max_units_per_key: int | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):

@@ -267,6 +267,7 @@ class GateSettings(Section):
     floor: float | None = Field(None, gt=0, lt=1)
     disagreement: float | None = Field(None, gt=0, lt=1)
     guardrails: GuardrailSettings = GuardrailSettings()
+    max_units_per_key: int | None = Field(10, ge=1)
 
 
 class RolloutSettings(Section):

@@ -24,7 +24,7 @@ from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of, losses
+from tutelage.control.gates import facts_of
 from tutelage.control.metrics import Metrics
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
@@ -54,8 +54,6 @@ class _Memory:
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
-    evidence_began: int = 0
-    losses_before: dict[str, int] = field(default_factory=dict)
 
 
 class Gatekeeper:
@@ -184,13 +182,10 @@ class Gatekeeper:
         self._metrics.saw_decision(decision)
 
     def _refresh(self, memory: _Memory, rollout: Rollout, now: float) -> None:
-        if now < memory.facts_at + FACTS_EVERY_S and memory.evidence_began == rollout.since.evidence:
+        if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        if memory.evidence_began and memory.evidence_began != rollout.since.evidence:
-            memory.losses_before = losses(depth)
-        memory.evidence_began = rollout.since.evidence
-        memory.facts = facts_of(depth, now, memory.losses_before)
+        memory.facts = facts_of(depth, self._store.losses(rollout.route, rollout.since.evidence), now)
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 

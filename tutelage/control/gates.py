@@ -51,18 +51,11 @@ class Look:
     proven: bool
 
 
-def facts_of(depth: QueueDepth, now: float, before: Mapping[str, int] | None = None) -> Facts:
-    """What the queue says of the machinery. `before` are the losses counted before this evidence began."""
+def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float) -> Facts:
+    """What the queue says of the machinery. `lost` is what no pair could be made of since this evidence began."""
     oldest = depth.oldest_admitted_at
     late_s = 0.0 if oldest is None else max(0.0, now - oldest - JUDGE_DEADLINE_S)
-    earlier = before or {}
-    lost = {name: depth.by_exclusion[name] - earlier.get(name, 0) for name in LOSSES if name in depth.by_exclusion}
-    return Facts(judge_late_s=late_s, missing={name: count for name, count in lost.items() if count > 0})
-
-
-def losses(depth: QueueDepth) -> dict[str, int]:
-    """The losses counted so far."""
-    return {name: depth.by_exclusion[name] for name in LOSSES if name in depth.by_exclusion}
+    return Facts(judge_late_s=late_s, missing={name: lost[name] for name in LOSSES if name in lost})
 
 
 def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
@@ -73,7 +66,7 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
     body = store.gate_state(name)
     state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
-    facts = facts_of(store.depth(name), now)
+    facts = facts_of(store.depth(name), store.losses(name, rollout.since.evidence), now)
     return Look(
         view=view_of(state, rollout, epoch, facts, now),
         ruling=controller.decide(state, rollout, epoch, facts, now),

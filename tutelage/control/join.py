@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
@@ -64,6 +65,7 @@ NOT_DRAWN = "not_drawn"
 """Left out by the judge's rate: drawn by hash, before content is seen."""
 
 RESCORE = "rescore"
+BREAKER_OPEN = "breaker_open"
 EMBEDDINGS = "embeddings"
 _SETTLED_KEPT = 20_000
 _ROWS_AT_ONCE = 500
@@ -178,8 +180,10 @@ class Joiner:
         """Shadow attempts without their exchange: the spool lost it, or the pair was made before they came."""
         if self._paired(name):
             return NOTHING
-        epoch = "" if route is None else route.epoch.id
-        return Exclusion(id=name, route=shadow.route, epoch=epoch, reason=EXCHANGE_LOST, at=shadow.ended_at)
+        epoch, revision = ("", 0) if route is None else (route.epoch.id, route.rollout.revision)
+        return Exclusion(
+            id=name, route=shadow.route, epoch=epoch, reason=EXCHANGE_LOST, at=shadow.ended_at, revision=revision
+        )
 
     def _deadline(self, name: str, routes: Mapping[str, JoinRoute]) -> float:
         """Until when the other half may come: from the end of serving, or from the shadow's own end."""
@@ -223,6 +227,9 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
     reason = _no_pair(exchange, shadows, teacher, student)
     if reason is not None:
         return _exclusion(exchange, reason)
+    if STUDENT_UNAVAILABLE in exchange.plan.reasons and student is not None and student.error is None:
+        # Sampled as the student's, which did not serve it: that is its failure, whatever it answers beside.
+        student = msgspec.structs.replace(student, error=BREAKER_OPEN)
     differences = _differences(exchange, shadows)
     return Pair(
         id=exchange.id,
@@ -352,7 +359,14 @@ def _attempt_number(exchange: Exchange, rollout: Rollout) -> int:
 
 
 def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
-    return Exclusion(id=exchange.id, route=exchange.route, epoch=exchange.epoch, reason=reason, at=exchange.admitted_at)
+    return Exclusion(
+        id=exchange.id,
+        route=exchange.route,
+        epoch=exchange.epoch,
+        reason=reason,
+        at=exchange.admitted_at,
+        revision=exchange.revision,
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

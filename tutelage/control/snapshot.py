@@ -142,6 +142,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         floor=asked.floor,
         disagreement=asked.disagreement,
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
+        max_units_per_key=asked.max_units_per_key,
     )
 
 

@@ -1,5 +1,8 @@
 """Units: what a gate counts as one observation, cut from judged pairs. Pure but for `Cutter`, which asks the store.
 
+A unit is folded in the order of admission: what is judged waits for what was admitted before it, but no longer than
+`WATERMARK_S`. So neither evidence nor detectors see first what is quick to be judged.
+
 A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its judged
 turns, one unit per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer
 lost on the student's side count as d = -1 for promotion, a teacher that failed as the worker scored it.
@@ -9,21 +12,27 @@ meanwhile.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+
+import msgspec
 
 from router.types import Direction, UnitOf
 from tutelage.contracts.records import Unit
 from tutelage.control.analysis import slices_of
+from tutelage.control.join import CONTENT_LOST
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
+WATERMARK_S = 120.0
+"""How long a judged pair waits for the judgements of those that were admitted before it."""
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
 OVERDUE_S = 7200.0
 """A turn that waits longer than this for its judgement no longer keeps its conversation open."""
 NO_REFERENCE = "no_reference"
 """There is no right answer for the input: outside the population, counted, never a score."""
+STUDENT_LOST = "student_lost"
 WORST = -1.0
 
 
@@ -46,7 +55,7 @@ class Cutter:
     def cut(self, route: str, unit: UnitOf, now: float) -> Cut:
         """The next units of `route`; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
-            return of_requests(self._store.unfolded(route, self._limit))
+            return of_requests(self._store.unfolded(route, self._limit, now - WATERMARK_S))
         return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit))
 
 
@@ -76,7 +85,15 @@ def of_conversations(conversations: Iterable[Turns]) -> Cut:
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:
-    return [turn for turn in scored if turn.judgement.failure != NO_REFERENCE]
+    return [_as_counted(turn) for turn in scored if turn.judgement.failure != NO_REFERENCE]
+
+
+def _as_counted(turn: Scored) -> Scored:
+    """A student's answer that we lost is not a failure of the student: nothing is known of it, and it is the worst."""
+    student = turn.pair.student
+    if student is None or student.error not in CONTENT_LOST:
+        return turn
+    return replace(turn, judgement=msgspec.structs.replace(turn.judgement, d=None, failure=STUDENT_LOST))
 
 
 def _population(turn: Scored) -> tuple[Direction, str]:

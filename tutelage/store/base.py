@@ -100,13 +100,15 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's."""
+    """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's, `revision` the
+    rollout's at admission, or as it stands where the exchange itself was lost."""
 
     id: str
     route: str
     epoch: str
     reason: str
     at: float
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,9 @@ class PairStore(Protocol):
 
     def depth(self, route: str) -> QueueDepth: ...
 
+    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
+        """Sampled exchanges of which no pair could be made, by reason: those admitted under `since_revision` or later."""
+
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""
 
@@ -253,8 +258,9 @@ class GateStore(Protocol):
 
     def gate_state(self, route: str) -> bytes | None: ...
 
-    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
-        """Judged pairs not folded yet, by (admitted_at, id)."""
+    def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
+        """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
+        that were admitted after `waiting_since`. What waits longer is waited for no more."""
 
     def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
         """Up to `limit` sticky keys whose last turn was admitted before `idle_since` and none of whose turns admitted

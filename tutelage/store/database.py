@@ -47,6 +47,7 @@ SCHEMA = (
     )""",
     "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
     "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
+    "CREATE INDEX pairs_waiting ON pairs (route, admitted_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
     "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
@@ -54,8 +55,10 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    "CREATE TABLE exclusions (id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL)",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    """CREATE TABLE exclusions (
+        id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
+    )""",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
     """CREATE TABLE feedback (
         id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
     )""",

@@ -6,6 +6,7 @@ after it are one transaction, fenced by the lease.
 Where a pair has several judgements, gates get the one that was stored first; the others are for people.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 
@@ -31,9 +32,10 @@ class SqliteGates:
             found = connection.execute("SELECT state FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
+    def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
-            return _scored(connection.execute(_UNFOLDED, (route, limit)))
+            [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
+            return _scored(connection.execute(_UNFOLDED, (route, math.inf if watermark is None else watermark, limit)))
 
     def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
@@ -58,8 +60,11 @@ _FIRST_JUDGEMENT = """
 """
 _UNFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_judged JOIN pair_bodies USING (rank)
-    WHERE route = ? AND state = 'judged' ORDER BY admitted_at, id LIMIT ?
+    WHERE route = ? AND state = 'judged' AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
+_WATERMARK = """
+    SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
+"""
 _SILENT = """
     SELECT sticky_key FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
     GROUP BY sticky_key

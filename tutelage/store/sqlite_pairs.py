@@ -35,8 +35,8 @@ class SqlitePairs:
             for pair in joined.pairs:
                 _queue(connection, pair)
             connection.executemany(
-                "INSERT OR IGNORE INTO exclusions (id, route, reason, at) VALUES (?, ?, ?, ?)",
-                [(row.id, row.route, row.reason, row.at) for row in joined.excluded],
+                "INSERT OR IGNORE INTO exclusions (id, route, reason, revision, at) VALUES (?, ?, ?, ?, ?)",
+                [(row.id, row.route, row.reason, row.revision, row.at) for row in joined.excluded],
             )
             for attached in joined.feedback:
                 _attach(connection, attached)
@@ -118,6 +118,11 @@ class SqlitePairs:
             scored=by_state.get("judged", 0) + by_state.get("folded", 0),
             by_exclusion=reasons,
         )
+
+    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
+        statement = "SELECT reason, count(*) FROM exclusions WHERE route = ? AND revision >= ? GROUP BY reason"
+        with self._database.read() as connection:
+            return dict(connection.execute(statement, (route, since_revision)).fetchall())
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         statement = """

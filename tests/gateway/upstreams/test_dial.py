@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import ConnectFailed, TimedOut
 from gateway.upstreams.dial import Proxies, Proxy, address_of, trusting

@@ -4,9 +4,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams import connection, http
 from gateway.upstreams.base import ConnectFailed, ReplyBroken, TimedOut

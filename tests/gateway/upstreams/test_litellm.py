@@ -7,10 +7,10 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import Call, CallRefused
 from gateway.upstreams.litellm import LitellmUpstream

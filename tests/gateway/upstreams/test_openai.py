@@ -1,10 +1,10 @@
 import random
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import CallRefused, ConnectFailed, TimedOut
 from gateway.upstreams.openai import OpenAIUpstream

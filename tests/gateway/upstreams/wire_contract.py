@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import ConnectFailed, ReplyBroken, TimedOut, UpstreamError
 from gateway.upstreams.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES

@@ -13,7 +13,7 @@ from scoring.gates.state import State, decode, encode, fold, fold_all, initial
 from tests.scoring.gates.made import epoch, rollout, unit
 from tutelage.contracts.records import Unit
 
-SLICED = epoch(severe=0.05, slices=("slice", "tier"), floor=0.6, disagreement=0.2)
+SLICED = epoch(severe=0.05, slices=("slice", "tier"), floor=0.6, disagreement=0.2, max_units_per_key=10)
 
 
 def mixed(count: int, seed: int = 1) -> list[Unit]:

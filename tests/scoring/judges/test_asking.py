@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,14 @@ async def test_one_order_shows_the_first_answer_against_the_second(scorer: Score
     with judge_server(verdict(4, 1)) as server:
         judgement = await judged(scorer, server, pair(number, student="mail"))
     assert judgement.first_minus_second == pytest.approx(effect)
+
+
+async def test_where_a_floor_is_kept_a_tie_is_asked_about_for_the_score_that_both_have(scorer: Scorer):
+    asking = replace(scorer, ties="asked")
+    with judge_server(verdict(4, 2)) as server:
+        judgement = await judged(asking, server, pair(0))
+    assert (judgement.d, judgement.student_score, judgement.teacher_score) == (0.0, 0.8125, 0.8125)
+    assert judgement.first_minus_second == pytest.approx(0.375)
 
 
 # --- the fallback judge -----------------------------------------------------------------------------------------------

@@ -56,6 +56,9 @@ def criterion(kind: str, options: dict[str, Any] | None = None, **more: Any) -> 
         (criterion("json_schema", {"schema": {"pattern": r"(a)\1"}}), "is not RE2 syntax"),
         (criterion("json_schema", {"schema": {"unevaluatedProperties": False}}), "write additionalProperties"),
         (criterion("refusal", {"phrases": [""]}), "a blank phrase"),
+        (criterion("numeric"), "write reference: label or teacher"),
+        (criterion("tool_calls", {"expected": [{"nam": "f"}]}), "each call is"),
+        (criterion("language", {"languages": ["xx"]}), "there is no language 'xx'; there are ace, af,"),
         (criterion("label"), "write reference: label or teacher"),
         (criterion("exact"), "write reference: label or teacher"),
     ],
@@ -323,3 +326,10 @@ def test_a_pair_weighs_what_its_slices_risk(tmp_path: Path, slices: dict[str, st
 def test_without_risks_every_pair_weighs_the_same(tmp_path: Path):
     scorer = compile_rubric(written(tmp_path, criterion("refusal")), "r@1")
     assert scorer.finish(scorer.draft(pair(0, slices={"customer": "gold"})), 1.0).risk_milli == 1000
+
+
+@pytest.mark.parametrize(("kind", "message"), [("numeric", "'net' is no number"), ("tool_calls", "no JSON list")])
+def test_a_right_answer_that_the_check_cannot_read_is_refused(tmp_path: Path, kind: str, message: str):
+    folder = written(tmp_path, criterion(kind, reference="label"), labels=[{"input_sha256": KEY, "value": "net"}])
+    with pytest.raises(ConfigurationError, match=f"right answer of input {KEY[:12]}….*{message}"):
+        compile_rubric(folder, "r@1")

@@ -107,7 +107,9 @@ class StoreContract(GateContract):
         store.judged([judgement("p1")])
         lease = store.acquire("control", "a", 10.0, 1.0)
         assert lease is not None
-        store.fold(Fold(route="triage", folded=(store.unfolded("triage", 1)[0].order,), gate_state=b"x", lease=lease))
+        store.fold(
+            Fold(route="triage", folded=(store.unfolded("triage", 1, 0.0)[0].order,), gate_state=b"x", lease=lease)
+        )
         store.refuse(decision("d1"))
         store.audit(audit())
         assert store.sequence() == 0
@@ -373,7 +375,7 @@ class StoreContract(GateContract):
         assert store.purge("triage", 2.0) == 1
         assert store.pair("p1") is None
         assert store.judgements("p1") == []
-        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["p2"]
+        assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["p2"]
         assert store.pair("q1") is not None
         assert store.waiting_halves() == [b'{"route":"triage","admitted_at":2.5}']
         assert store.purge("triage", 2.0) == 0

@@ -180,7 +180,7 @@ def test_reopening_keeps_everything(url: str):
     store.close()
     store = open_store(url)
     assert store.snapshot() == before
-    assert [row.pair.id for row in store.unfolded("triage", 10)] == ["p1"]
+    assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["p1"]
     store.close()
 
 
