@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_VERSION := 0.13.9
 SCENARIO ?=
+QUICK ?=
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do \
@@ -40,8 +41,8 @@ test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs v
 nightly: setup  ## The long forms of the tests
 	$(BIN)/python -m pytest -s -m nightly -o faulthandler_timeout=3600
 
-bench: setup  ## What the gateway costs beside nginx: CPU per request and per stream, interleaved, a minute
-	$(BIN)/python -m loadtests.bench
+bench: setup  ## What the gateway costs beside nginx and its peers, a quarter of an hour (QUICK=1: nginx only, a minute)
+	$(BIN)/python -m loadtests.bench $(if $(QUICK),--quick)
 
 lint: setup  ## Style, types and import contracts
 	$(BIN)/ruff check .
