@@ -23,6 +23,7 @@ from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
+from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.records import (
     Attempt,
@@ -248,6 +249,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         student=student,
         policy=exchange.policy,
         shadow_bp=exchange.plan.shadow_bp,
+        floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
         holdout=exchange.plan.holdout,
         parity=differences,
@@ -397,7 +399,7 @@ class Tail:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
             joined = _with_feedback(joiner.join(records, routes, now), self._attacher.take(records))
-            joined = replace(joined, positions=positions)
+            joined = replace(joined, positions=positions, spent=spendings_of(records))
             self._commit(joined)
             self._positions.update(positions)
             for record in records:

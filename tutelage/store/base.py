@@ -15,7 +15,7 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import Decision, Epoch, Feedback, Judgement, Key, Pair, Record
+from tutelage.contracts.records import Decision, Epoch, Feedback, Judgement, Key, Pair, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -125,7 +125,8 @@ class Joined:
     """What one reading of the spools came to: committed in one transaction.
 
     `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
-    that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read.
+    that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
+    what the records cost.
     """
 
     pairs: Sequence[Pair] = ()
@@ -135,6 +136,7 @@ class Joined:
     waiting: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
+    spent: Sequence[Spending] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +249,9 @@ class PairStore(Protocol):
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""
+
+    def spending(self, route: str) -> Sequence[Spending]:
+        """What the route has cost, per day and account, oldest first: serving and shadows as joined, judges as judged."""
 
     def purge(self, route: str, admitted_before: float) -> int:
         """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and

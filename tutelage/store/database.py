@@ -16,7 +16,7 @@ from threading import RLock
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -68,6 +68,11 @@ SCHEMA = (
     ) WITHOUT ROWID""",
     "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+    """CREATE TABLE spending (
+        route TEXT NOT NULL, day INTEGER NOT NULL, account TEXT NOT NULL,
+        calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
+        PRIMARY KEY (route, day, account)
+    ) WITHOUT ROWID""",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
 )
 

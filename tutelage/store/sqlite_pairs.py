@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Feedback, Judgement, Pair, encode
+from tutelage.contracts.records import Feedback, Judgement, Pair, Spending, encode
 from tutelage.store.base import Attached, Claimed, Joined, QueueDepth
 from tutelage.store.database import Database
+
+DAY_S = 86_400
 
 _pair = msgspec.json.Decoder(Pair)
 _feedback = msgspec.json.Decoder(Feedback)
@@ -45,6 +47,9 @@ class SqlitePairs:
             connection.executemany(
                 "INSERT OR REPLACE INTO positions (spool, position) VALUES (?, ?)", list(joined.positions.items())
             )
+            connection.executemany(
+                _SPEND, [(row.route, row.day, row.account, row.calls, row.unpriced, row.nusd) for row in joined.spent]
+            )
 
     def waiting_halves(self) -> Sequence[bytes]:
         with self._database.read() as connection:
@@ -69,6 +74,14 @@ class SqlitePairs:
         rows = [(row.rubric, row.method, row.scored_at, encode(row), row.pair_id) for row in judgements]
         with self._database.write() as connection:
             connection.executemany(_UPSERT_JUDGEMENT, rows)
+            connection.executemany(
+                _SPEND_ON_JUDGE,
+                [
+                    (int(row.scored_at // DAY_S), row.cost_nusd is None, row.cost_nusd or 0, row.pair_id)
+                    for row in judgements
+                    if row.judge is not None
+                ],
+            )
             connection.executemany(
                 "UPDATE pairs SET state = 'judged' WHERE id = ? AND state = 'queued'",
                 [(row.pair_id,) for row in judgements],
@@ -130,6 +143,15 @@ class SqlitePairs:
         """
         with self._database.read() as connection:
             return int(connection.execute(statement, (route, admitted_after, direction.value)).fetchone()[0])
+
+    def spending(self, route: str) -> Sequence[Spending]:
+        statement = "SELECT day, account, calls, unpriced, nusd FROM spending WHERE route = ? ORDER BY day, account"
+        with self._database.read() as connection:
+            rows = connection.execute(statement, (route,)).fetchall()
+        return [
+            Spending(route=route, day=day, account=account, calls=calls, unpriced=unpriced, nusd=nusd)
+            for day, account, calls, unpriced, nusd in rows
+        ]
 
     def purge(self, route: str, admitted_before: float) -> int:
         with self._database.write() as connection:
@@ -206,3 +228,17 @@ def _correction(connection: sqlite3.Connection, pair: Pair) -> str | None:
     statement = "SELECT value FROM corrections WHERE route = ? AND input_hash = ?"
     found = connection.execute(statement, (pair.route, pair.input_hash)).fetchone()
     return None if found is None else str(found[0])
+
+
+_SPEND = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""
+
+_SPEND_ON_JUDGE = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd)
+    SELECT route, ?1, 'judge', 1, ?2, ?3 FROM pairs WHERE id = ?4
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""
