@@ -30,6 +30,12 @@ CREATE INDEX IF NOT EXISTS records_at ON records (at);
 INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)"
 """What the writer executes per record, in its own transaction: (id, kind, at, body)."""
 
+
+def insert_of(rows: int) -> str:
+    """`INSERT` for several records at once, their values one after the other: one statement is one wait for the interpreter."""
+    return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
+
+
 BUSY_TIMEOUT_S = 5.0
 
 
