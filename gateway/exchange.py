@@ -68,5 +68,6 @@ class Serving(msgspec.Struct, kw_only=True):
     cause: str | None = None
     client_gone: bool = False
     cut: bool = False
+    budget_spent: bool = False
     truncated: bool = False
     refusal: Refusal | None = None
