@@ -14,6 +14,7 @@ Must not know of requests, routes or the event loop (but for `drain`). The file 
 """
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -44,7 +45,7 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
-from tutelage.store.spool import INSERT, SCHEMA_VERSION, create, last_sequence, spool_path
+from tutelage.store.spool import INSERT, KEEP_ACCOUNT, SCHEMA_VERSION, create, last_sequence, spool_path
 
 log = structlog.get_logger()
 
@@ -248,6 +249,8 @@ class Writer:
             self._connection = _connect(self._path)
         with self._connection as transaction:
             transaction.executemany(INSERT, rows)
+            counts = self._queue.counts()
+            transaction.execute(KEEP_ACCOUNT, (counts.eligible, json.dumps(counts.dropped)))
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
