@@ -4,6 +4,7 @@ import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -17,7 +18,7 @@ from tests.tutelage.control.test_loop import events, judge, rollout_of, traffic,
 from tutelage.control.health import BREAKER_S, WINDOW_S, Health
 from tutelage.store.spool import KEEP_ACCOUNT, create, read_account, spool_path
 
-REFUSED = {"status": None, "error": "breaker_open", "answer": None}
+REFUSED: dict[str, Any] = {"status": None, "error": "breaker_open", "answer": None}
 
 
 def health(data_dir: Path) -> Health:
