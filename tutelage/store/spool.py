@@ -38,6 +38,12 @@ INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)
 KEEP_ACCOUNT = "INSERT OR REPLACE INTO account (id, eligible, dropped) VALUES (1, ?, ?)"
 """What the writer executes in the same transaction: how many records its process was offered, and what it dropped."""
 
+
+def insert_of(rows: int) -> str:
+    """`INSERT` for several records at once, their values one after the other: one statement is one wait for the interpreter."""
+    return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
+
+
 BUSY_TIMEOUT_S = 5.0
 
 
@@ -106,6 +112,13 @@ def read_account(path: Path) -> Account | None:
     return None if found is None else Account(eligible=found[0], dropped=json.loads(found[1]))
 
 
+def read_one(path: Path, record_id: str) -> bytes | None:
+    """The body of one record, None where it is not in this file. Raises StoreUnavailable where that cannot be read."""
+    with _reading(path) as connection:
+        found = connection.execute("SELECT body FROM records WHERE id = ?", (record_id,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
 def last_sequence(path: Path) -> int:
     """The highest sequence in the file, 0 when it is empty: how far a reader could read."""
     with _reading(path) as connection:
@@ -118,6 +131,14 @@ def purge(path: Path, route: str, before: float, position: int) -> int:
         return connection.execute(
             "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ?",
             (before, position, route),
+        ).rowcount
+
+
+def purge_feedback(path: Path, before: float, position: int) -> int:
+    """The same for feedback, which names no route."""
+    with _reading(path) as connection, connection:
+        return connection.execute(
+            "DELETE FROM records WHERE kind = 'feedback' AND at < ? AND sequence <= ?", (before, position)
         ).rowcount
 
 
