@@ -126,9 +126,9 @@ class Answering(asyncio.Protocol):
             self._transport.write(answer)
 
     def _next(self, left: int, gap_s: float, end: bytes | None) -> None:
-        """One event now or, at the first call, later; the last one closes the stream unless it is held."""
+        """Count the event that was sent; the next one later. The last one closes the stream unless it is held."""
         self._counts.events += 1
-        if left > 1:
+        if left > 1 or (left == 1 and end is None):
             self._timer = self._loop.call_later(gap_s, self._word, left - 1, gap_s, end)
         elif end is not None:
             self._timer = self._loop.call_later(gap_s, self._last, end)

@@ -30,6 +30,12 @@ CREATE INDEX IF NOT EXISTS records_at ON records (at);
 INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)"
 """What the writer executes per record, in its own transaction: (id, kind, at, body)."""
 
+
+def insert_of(rows: int) -> str:
+    """`INSERT` for several records at once, their values one after the other: one statement is one wait for the interpreter."""
+    return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
+
+
 BUSY_TIMEOUT_S = 5.0
 
 
@@ -83,6 +89,13 @@ def read_after(path: Path, position: int, limit: int) -> Sequence[SpooledRow]:
     return [SpooledRow(sequence=row[0], id=row[1], kind=row[2], at=row[3], body=bytes(row[4])) for row in rows]
 
 
+def read_one(path: Path, record_id: str) -> bytes | None:
+    """The body of one record, None where it is not in this file. Raises StoreUnavailable where that cannot be read."""
+    with _reading(path) as connection:
+        found = connection.execute("SELECT body FROM records WHERE id = ?", (record_id,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
 def last_sequence(path: Path) -> int:
     """The highest sequence in the file, 0 when it is empty: how far a reader could read."""
     with _reading(path) as connection:
@@ -95,6 +108,14 @@ def purge(path: Path, route: str, before: float, position: int) -> int:
         return connection.execute(
             "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ?",
             (before, position, route),
+        ).rowcount
+
+
+def purge_feedback(path: Path, before: float, position: int) -> int:
+    """The same for feedback, which names no route."""
+    with _reading(path) as connection, connection:
+        return connection.execute(
+            "DELETE FROM records WHERE kind = 'feedback' AND at < ? AND sequence <= ?", (before, position)
         ).rowcount
 
 

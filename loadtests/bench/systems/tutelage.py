@@ -57,7 +57,13 @@ class Tutelage:
     def running(self, place: Place) -> Iterator[Target]:
         port, admin_port = free_port(), free_port()
         configuration = place.folder / "tutelage.yaml"
-        configuration.write_text(yaml.safe_dump(self.document(place, port, admin_port), sort_keys=False))
+        document = {
+            **self.document(place.upstream),
+            "data_dir": str(place.folder / "data"),
+            "gateway": {"bind": f"127.0.0.1:{port}", "processes": 1, "metrics_port": 0},
+            "admin": {"bind": f"127.0.0.1:{admin_port}"},
+        }
+        configuration.write_text(yaml.safe_dump(document, sort_keys=False))
         keys = (new_key(configuration), *_many_keys(configuration, self.keys - 1))
         url = f"http://127.0.0.1:{port}"
         control = [*COMMAND, "control", "--config", str(configuration)]
@@ -71,8 +77,8 @@ class Tutelage:
                 name=self.name, url=url, pid=pid, version=__version__, models=self._routes(), keys=keys[-KEYS_SENT:]
             )
 
-    def document(self, place: Place, port: int, admin_port: int) -> dict[str, Any]:
-        """The configuration, as an operator would write it."""
+    def document(self, upstream: str) -> dict[str, Any]:
+        """The configuration, as an operator would write it, but for places and ports."""
         arm = {"model": "mock-1", "api_key": "${BENCH_KEY}", "max_connections": 4096}
         route = {
             "teacher": "teacher",
@@ -84,15 +90,12 @@ class Tutelage:
             "shadow": {"student": self.shadow, "teacher": self.shadow},
         }
         return {
-            "data_dir": str(place.folder / "data"),
-            "gateway": {"bind": f"127.0.0.1:{port}", "processes": 1, "metrics_port": 0},
-            "admin": {"bind": f"127.0.0.1:{admin_port}"},
             "limits": {"streams": 4096},
             "upstreams": {
-                "teacher": {"kind": "openai", "base_url": f"{place.upstream}/teacher/v1", **arm},
+                "teacher": {"kind": "openai", "base_url": f"{upstream}/teacher/v1", **arm},
                 "student": {
                     "kind": "vllm",
-                    "base_url": f"{place.upstream}/student/v1",
+                    "base_url": f"{upstream}/student/v1",
                     **arm,
                     "trained_until": "2026-01-01",
                 },
