@@ -202,7 +202,7 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
     ]
     if not incoming.route.blind:
         lines.append((b"x-tutelage-arm", arm.value.encode()))
-    if serving.budget_spent and serving.status >= 400:
+    if serving.out_of_retries and serving.status >= 400:
         lines += NO_RETRY
     return lines
 

@@ -144,11 +144,11 @@ class Dispatcher:
                 except UpstreamError as error:
                     wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
-                        raise _failed(error.status, error.kind, serving) from error
+                        raise _failed(error, serving) from error
                 else:
                     wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
-                        await _answer_with(attempt, held, serving, client)
+                        await _answer_with(attempt, held, client)
                         return
             serving.upstream_s += wait_s
             await asyncio.sleep(wait_s)
@@ -162,7 +162,7 @@ class Dispatcher:
         if wait_s is None:
             return None
         if not lane.may_retry():
-            serving.budget_spent = True
+            serving.out_of_retries = True  # nor should the client's SDK try what we must not
             return None
         self._means.metrics.retry(lane.name, failed.error)
         return wait_s
@@ -290,19 +290,18 @@ class Dispatcher:
         )
 
 
-async def _answer_with(attempt: Attempt, held: Held, serving: Serving, client: Client) -> None:
-    """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
-    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
-        raise _failed(502, held.fault or "truncated", serving)
-    await attempt.relayed(held, client)
-
-
-def _failed(status: int, cause: str, serving: Serving) -> UpstreamFailed:
-    """While the retry budget is spent the client's own retries would only add to what is too much already."""
-    failed = UpstreamFailed(status, cause)
-    if serving.budget_spent:
+def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
+    failed = UpstreamFailed(error.status, error.kind)
+    if serving.out_of_retries:
         failed.headers = NO_RETRY
     return failed
+
+
+async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
+    """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
+    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+        raise UpstreamFailed(502, held.fault or "truncated")
+    await attempt.relayed(held, client)
 
 
 @lru_cache(maxsize=4)

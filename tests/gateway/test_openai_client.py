@@ -30,6 +30,13 @@ def call(number: int, city: str) -> dict[str, Any]:
     return {"id": f"call_{number}", "type": "function", "function": function}
 
 
+def in_pieces(number: int, city: str) -> list[bytes]:
+    """A tool call as it is streamed."""
+    first = {"index": number, **call(number, ""), "function": {"name": "weather", "arguments": ""}}
+    pieces = ({"index": number, "function": {"arguments": piece}} for piece in ('{"city"', f':"{city}"}}'))
+    return [chunk(said(0, tool_calls=[made])) for made in (first, *pieces)]
+
+
 def chunk(*choices: dict[str, Any]) -> bytes:
     shape = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     return event({**shape, "choices": [{"finish_reason": None, **choice} for choice in choices]})
@@ -57,17 +64,10 @@ async def test_parallel_tool_calls_plain(teacher: ModelServer, student: ModelSer
 
 
 async def test_parallel_tool_calls_streamed_in_pieces(teacher: ModelServer, student: ModelServer, tmp_path: Path):
-    """Id and name come first only, arguments in pieces, calls interleaved by index."""
+    """Id and name come first only, arguments in pieces, each under its call's index."""
     pieces = [
         chunk(said(0, role="assistant", content=None)),
-        *(
-            chunk(said(0, tool_calls=[{"index": n, **call(n, ""), "function": {"name": "weather", "arguments": ""}}]))
-            for n in (0, 1)
-        ),
-        *(
-            chunk(said(0, tool_calls=[{"index": n, "function": {"arguments": piece}}]))
-            for piece, n in (('{"city"', 0), ('{"city"', 1), (':"Bern"}', 0), (':"Oslo"}', 1))
-        ),
+        *(piece for number, city in enumerate(("Bern", "Oslo")) for piece in in_pieces(number, city)),
         chunk({"index": 0, "delta": {}, "finish_reason": "tool_calls"}),
         DONE,
     ]

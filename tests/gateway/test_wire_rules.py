@@ -25,7 +25,8 @@ Answers
 - the envelope with its four keys on every path: here (every_path), test_chat (bad_input)
 - the teacher's 4xx unchanged, without our keys and hosts: test_dispatch (passes_unchanged), here (no_key_and_no_host)
 - a student's 4xx falls back and is its failure: test_dispatch, tests/tutelage/control/test_join
-- no refusal is 408 or 409: here; `x-should-retry: false` when the budget is spent: here; a retried request stays on its arm: here
+- no refusal is 408 or 409: here; `x-should-retry: false` when the budget is spent: test_retry; a retried request stays on its
+  arm: here
 - headers that come down and that do not: here (headers_down)
 - streams: no gzip, no cache, no buffering, a flush per event: here (as_it_comes)
 - a client that leaves closes its upstream: test_dispatch (hangs_up), test_passthrough
@@ -224,22 +225,6 @@ def refusals(of: type[errors.Refusal] = errors.Refusal) -> list[type[errors.Refu
 def test_no_refusal_has_a_status_that_sdks_retry_blindly():
     assert len(refusals()) > 10
     assert not {refusal.status for refusal in refusals()} & {408, 409}
-
-
-@pytest.mark.parametrize("dead", [False, True])
-async def test_when_the_retry_budget_is_spent_the_client_is_told_not_to_retry(
-    *, dead: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    teacher.script = failing(503)
-    if dead:
-        teacher.url = "http://127.0.0.1:1/v1"
-    async with running(teacher, student, tmp_path) as at:
-        within = await at.http().post(PATH, json=ASK)
-        monkeypatch.setattr("gateway.lanes.Lane.may_retry", lambda _: False)
-        spent = await at.http().post(PATH, json=ASK)
-    assert (within.status_code, spent.status_code) == ((502, 502) if dead else (503, 503))
-    assert "x-should-retry" not in within.headers
-    assert spent.headers["x-should-retry"] == "false"
 
 
 async def test_a_retried_request_lands_on_the_same_arm(teacher: ModelServer, student: ModelServer, tmp_path: Path):

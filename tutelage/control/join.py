@@ -427,6 +427,14 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
+    def overdue(self, before: float) -> dict[str, int]:
+        """By route, the exchanges that ended before `before` and still wait for their other half."""
+        waiting: dict[str, int] = {}
+        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
+                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
+        return waiting
+
     def _recall(self, now: float) -> Joiner:
         halves = Halves()
         self._attacher = Attacher(self._exchange)
