@@ -34,6 +34,7 @@ from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
 from tutelage.control.join import Tail
+from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, digest
@@ -111,6 +112,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         tail=Tail(store, data_dir, seen),
         keeper=Gatekeeper(store, settings, metrics, made.new_id),
         metrics=metrics,
+        judge_rates=JudgeRates(store, settings, metrics).now,
         chores=(TeacherRate(store, settings), budget, Retention(store, settings, metrics, data_dir)),
     )
     holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"

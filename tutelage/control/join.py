@@ -247,6 +247,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         policy=exchange.policy,
         shadow_bp=exchange.plan.shadow_bp,
         policy_version=exchange.plan.policy_version,
+        judge_bp=route.judge_bp,
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),

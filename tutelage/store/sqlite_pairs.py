@@ -11,8 +11,9 @@ import msgspec
 
 from router.types import Direction
 from tutelage.contracts.records import Judgement, Pair, encode
-from tutelage.store.base import Claimed, Joined, QueueDepth
+from tutelage.store.base import Claimed, Joined, JudgeSpend, QueueDepth
 from tutelage.store.database import Database
+from tutelage.store.sqlite_judges import charge, day_of, spend_of
 
 _pair = msgspec.json.Decoder(Pair)
 _judgement = msgspec.json.Decoder(Judgement)
@@ -61,6 +62,7 @@ class SqlitePairs:
         rows = [(row.rubric, row.method, row.scored_at, encode(row), row.pair_id) for row in judgements]
         with self._database.write() as connection:
             connection.executemany(_UPSERT_JUDGEMENT, rows)
+            charge(connection, _spends(connection, judgements))
             connection.executemany(
                 "UPDATE pairs SET state = 'judged' WHERE id = ? AND state = 'queued'",
                 [(row.pair_id,) for row in judgements],
@@ -161,6 +163,16 @@ _PURGE_WAITING = """
     DELETE FROM waiting WHERE json_extract(CAST(body AS TEXT), '$.route') = ? AND
     coalesce(json_extract(CAST(body AS TEXT), '$.admitted_at'), json_extract(CAST(body AS TEXT), '$.ended_at')) < ?
 """
+
+
+def _spends(connection: sqlite3.Connection, judgements: Sequence[Judgement]) -> list[tuple[str, int, JudgeSpend]]:
+    """What judged rubrics cost, by the routes of their pairs. A pair that was judged twice was paid for twice."""
+    spends: list[tuple[str, int, JudgeSpend]] = []
+    for row in judgements:
+        found = connection.execute("SELECT route FROM pairs WHERE id = ?", (row.pair_id,)).fetchone()
+        if row.method == "judge" and found is not None:
+            spends.append((found[0], day_of(row.scored_at), spend_of(row.judge, row.cost_nusd)))
+    return spends
 
 
 def _queue(connection: sqlite3.Connection, pair: Pair) -> None:
