@@ -23,7 +23,7 @@ from gateway.errors import InternalFault, Refusal, UnknownPath
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
-from gateway.pressure import Pressure, Pulse
+from gateway.pressure import Beating, Pressure, Pulse
 from gateway.quotas import Quotas
 from gateway.request import Disconnected, Request
 from gateway.routing import routing_of
@@ -143,6 +143,7 @@ class Wiring:
     open_spool: Callable[[Settings, str], Spool] = open_spool
     utc: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    pulse: Callable[[Pressure], Beating] = Pulse
 
 
 class Gateway:
@@ -207,7 +208,7 @@ class Gateway:
             new_id=new_id,
         )
         pressure = Pressure()
-        self._pulse = Pulse(pressure)
+        self._pulse = wiring.pulse(pressure)
         admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB), pressure=pressure)
         metrics = Metrics()
         means = Means(

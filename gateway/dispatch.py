@@ -75,6 +75,7 @@ class Dispatcher:
             needs=incoming.needs,
             pinned=incoming.pinned,
             may_shadow=incoming.policy.log == "full",
+            slices=incoming.slices,
         )
         plan = plan_route(
             state,

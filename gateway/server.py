@@ -15,6 +15,8 @@ from gateway.request import Request
 BACKLOG = 2048
 TICK_S = 0.25
 """Deadlines of connections are met this much late at most."""
+UNSENT_BYTES = 64 * 1024
+"""What the system may hold of an answer beyond what is on its way to the client; accepted connections inherit it."""
 ABANDON_S = 2.0
 """How long connections that neither end nor were cut are waited for at the very end."""
 
@@ -101,6 +103,8 @@ def listen(bind: str) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system queues megabytes for a client that does not read
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, int(port)))
     except BaseException:
         sock.close()

@@ -61,15 +61,14 @@ class Cell:
 class Evidence:
     """One cell's counts. Immutable: `add` and `merge` return new ones; equal counts are equal evidence.
 
-    `units` counts units folded, `mass_milli` sums their weights, `keys` holds the smallest 32 hashes of their keys (a
-    k-minimum-values sketch: exact up to 31 keys, mergeable, one key counts once). `first` and `last` are (time, unit id).
+    `units` counts units folded, `keys` holds the smallest 32 hashes of their keys (a k-minimum-values sketch: exact up to
+    31 keys, mergeable, one key counts once). `first` and `last` are (time, unit id).
     """
 
     cell: Cell
     counts: Mapping[Count, int] = field(default_factory=dict)
     missing: Mapping[Missing, int] = field(default_factory=dict)
     units: int = 0
-    mass_milli: int = 0
     keys: tuple[int, ...] = ()
     first: tuple[float, str] | None = None
     last: tuple[float, str] | None = None
@@ -97,7 +96,6 @@ class Evidence:
             counts=counts,
             missing=missing,
             units=self.units + len(units),
-            mass_milli=self.mass_milli + sum(unit.weight_milli for unit in units),
             keys=keys,
             first=min(marks) if self.first is None else min(self.first, *marks),
             last=max(marks) if self.last is None else max(self.last, *marks),
@@ -114,7 +112,6 @@ class Evidence:
             counts=_sum(self.counts, other.counts),
             missing=_sum(self.missing, other.missing),
             units=self.units + other.units,
-            mass_milli=self.mass_milli + other.mass_milli,
             keys=tuple(sorted({*self.keys, *other.keys})[:_KEYS_KEPT]),
             first=min(firsts, default=None),
             last=max(lasts, default=None),
@@ -184,7 +181,6 @@ class Evidence:
     @classmethod
     def from_plain(cls, plain: Json) -> Self:
         """The evidence that `to_plain` wrote."""
-        masses = [(w, count) for *_, w, _, count in (*plain["counts"], *plain["missing"])]
         return cls(
             cell=Cell(
                 epoch=plain["epoch"],
@@ -195,7 +191,6 @@ class Evidence:
             counts={(version, w, d): count for version, w, d, count in plain["counts"]},
             missing={(name, version, w, d): count for name, version, w, d, count in plain["missing"]},
             units=plain["units"],
-            mass_milli=sum(w * count for w, count in masses),
             keys=tuple(plain["keys"]),
             first=_mark(plain["first"]),
             last=_mark(plain["last"]),

@@ -48,9 +48,9 @@ from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load, secret
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.records import Judgement, Pair, Spending
 from tutelage.contracts.settings import Settings
-from tutelage.store.base import Claimed, JudgeSpend, Store
+from tutelage.store.base import Claimed, Store
 from tutelage.store.registry import open_store
 from tutelage.tasks import Tasks
 
@@ -167,8 +167,9 @@ class Worker:
         if route.budget is None:
             return False
         today = await self._ask(self._store.spend, name, day_of(self._clock()))
-        in_flight_nusd = len(self._calls) * route.budget.pair_nusd(today)
-        return route.budget.spent_nusd(today) + in_flight_nusd >= route.budget.cap_nusd
+        spent_nusd = route.budget.spent_nusd(today)
+        in_flight_nusd = len(self._calls) * route.budget.pair_nusd(spent_nusd, today.calls)
+        return spent_nusd + in_flight_nusd >= route.budget.cap_nusd
 
     def _by_checks(self, route: RouteScoring, claim: Claimed) -> Judgement | Draft | None:
         """A judgement, or a draft that a judge has to see, or None where the pair is to be tried again."""
@@ -237,8 +238,9 @@ class Worker:
     async def _charge(self, route: str, cost_nusd: int | None) -> None:
         """What was paid for questions that came to no judgement."""
         if cost_nusd != 0:
-            spend = JudgeSpend(cost_nusd=cost_nusd or 0, unpriced=int(cost_nusd is None))
-            await self._ask(self._store.charge, route, day_of(self._clock()), spend)
+            day, unpriced = day_of(self._clock()), int(cost_nusd is None)
+            paid = Spending(route=route, day=day, account="judge", calls=1, unpriced=unpriced, nusd=cost_nusd or 0)
+            await self._ask(self._store.charge, paid)
 
     async def _ask(self, method: Callable[..., T], *arguments: Any) -> T:
         """Call the store on its own thread; a short outage is tried again before anything is lost."""

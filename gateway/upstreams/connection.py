@@ -19,8 +19,11 @@ from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, Room, Take, 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of any run of bytes that brings no body: interim answers, chunk extensions, trailers."""
 
-MAX_UNREAD_BYTES = 64 * 1024
+MAX_UNREAD_BYTES = 16 * 1024
 """Above this the socket is not read until the reader has taken what there is."""
+
+READ_BYTES = 16 * 1024
+"""Of one read: what a reply holds stays below both together. The event loop's own choice is 256 KiB."""
 
 RACE_S = 1.0
 """An end that comes later than this after the request is no race between two ends of an idle connection: the server had the
@@ -41,6 +44,10 @@ class Owner(Protocol):
 
     @property
     def replica(self) -> str: ...
+
+    @property
+    def read_buffer(self) -> memoryview:
+        """READ_BYTES to read into. One for all: what was read is copied before anybody else reads."""
 
     def give_back(self, connection: "Connection") -> None:
         """`connection` is free for another call."""
@@ -192,7 +199,7 @@ class HttpReply:
             self._waiter.set_result(None)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One socket. `deadline_at` (the loop's time) is when `expire` is due."""
 
     __slots__ = (
@@ -316,7 +323,11 @@ class Connection(asyncio.Protocol):
         if self.closed:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        return self._owner.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._owner.read_buffer[:nbytes]
         reply = self._reply
         if reply is None or reply.complete:
             self._keep = False  # bytes that nobody asked for

@@ -159,7 +159,7 @@ class Dialer:
         self._tls = tls
         self._proxy = proxy
 
-    async def dial(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol) -> None:
+    async def dial(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BufferedProtocol) -> None:
         """Connect `protocol`. Raises OSError, and leaves nothing open then or where it is cancelled."""
         address, proxy = self._address, self._proxy
         if proxy is None:
@@ -172,7 +172,7 @@ class Dialer:
             await self._tunnel(loop, protocol, proxy, self._tls)
 
     async def _tunnel(
-        self, loop: asyncio.AbstractEventLoop, protocol: asyncio.Protocol, proxy: Proxy, tls: ssl.SSLContext
+        self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BufferedProtocol, proxy: Proxy, tls: ssl.SSLContext
     ) -> None:
         address = self._address
         opening = _Opening(loop)

@@ -14,7 +14,7 @@ from collections import deque
 from math import inf
 
 from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
-from gateway.upstreams.connection import Connection, HttpReply, Unanswered
+from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered
 from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
 from tutelage.contracts.errors import ConfigurationError
 
@@ -49,6 +49,7 @@ class HttpPool:
         self.address = address = address_of(base_url)
         self.replica = address.name
         self.outstanding = 0
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         secure = address.scheme == "https"
         self._dialer = Dialer(address, tls=(tls or trusting(None)) if secure else None, proxy=proxy)
         relayed_by = None if secure else proxy

@@ -1,107 +1,86 @@
-"""The bench's command: `python -m loadtests.bench [--quick]`."""
+"""The bench's command: `python -m loadtests.bench`, or `--quick` for ours beside nginx in a minute."""
 
 import argparse
 import contextlib
 import json
+import os
+import platform
+import signal
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from loadtests.bench import figures
+from loadtests.bench import report
+from loadtests.bench.goals import GOALS, NOT_MEASURED, row
 from loadtests.bench.install import debian
 from loadtests.bench.processes import end
-from loadtests.bench.rounds import Load, Rounds, interleaved
-from loadtests.bench.systems.base import Place, System, Target
-from loadtests.bench.systems.nginx import Nginx
-from loadtests.bench.systems.tutelage import Tutelage
+from loadtests.bench.rounds import Rig
+from loadtests.bench.sections import SECTIONS, Findings, quick
 
 WRK_PACKAGES = ("wrk", "libluajit-5.1-2", "libluajit-5.1-common")
 RESULTS = Path("data/bench/results.json")
-PLAIN = Load(name="plain", connections=32, seconds=2)
-STREAM = Load(name="stream of 50", connections=32, seconds=2, events=50)
 
 
 @contextlib.contextmanager
 def model_server() -> Iterator[str]:
     """The mock upstream at work; its address without `/v1`."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "loadtests.bench.upstream"], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    argv = [sys.executable, "-m", "loadtests.bench.upstream"]
+    server = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
     assert server.stdout is not None
     try:
         yield f"http://127.0.0.1:{int(server.stdout.readline())}"
     finally:
-        end(server)  # type: ignore[arg-type]  # text or bytes: it is only ended
-
-
-@contextlib.contextmanager
-def started(systems: list[System], upstream: str, folder: Path) -> Iterator[list[Target]]:
-    with contextlib.ExitStack() as stack:
-        targets = []
-        for system in systems:
-            place = folder / system.name.replace(" ", "-")
-            place.mkdir()
-            targets.append(stack.enter_context(system.running(Place(upstream=upstream, folder=place))))
-        yield targets
+        end(server)
 
 
 def say(text: str) -> None:
-    print(
-        f"\r\033[K{text}" if sys.stderr.isatty() else text,
-        end="" if sys.stderr.isatty() else "\n",
-        file=sys.stderr,
-        flush=True,
-    )
+    """Progress: one line that is written over on a terminal, lines in a log."""
+    on_terminal = sys.stderr.isatty()
+    print(f"\r\033[K{text}" if on_terminal else text, end="" if on_terminal else "\n", file=sys.stderr, flush=True)
 
 
-def rows(kind: str, rounds: Rounds) -> list[dict[str, Any]]:
-    """One row per system: CPU µs per request, its ratio to nginx, requests a second, errors."""
-    costs = {name: [each.cpu_us or 0.0 for each in windows] for name, windows in rounds.items()}
-    return [
-        {
-            "load": kind,
-            "system": name,
-            "cpu_us": asdict(figures.spread(costs[name])),
-            "to_nginx": asdict(figures.ratios(costs[name], costs["nginx"])),
-            "requests_per_s": figures.spread(
-                [each.measured.requests / each.measured.wall_us * 1e6 for each in windows]
-            ).median,
-            "errors": sum(each.measured.errors for each in windows),
-        }
-        for name, windows in rounds.items()
-    ]
+def machine() -> dict[str, object]:
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "load_average": os.getloadavg(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="ours beside nginx, in about a minute")
+    parser.add_argument("--only", choices=tuple(SECTIONS), action="append", help="one section; may be repeated")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    wrk = debian("wrk", WRK_PACKAGES).argv
-    systems: list[System] = [Nginx(), Tutelage()]
-    for system in systems:
-        system.install()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        model_server() as upstream,
-        started(systems, upstream, Path(folder)) as targets,
-    ):
-        measured = [
-            row
-            for load in (PLAIN, STREAM)
-            for row in rows(load.name, interleaved(wrk, targets, load, given.rounds, say))
-        ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: every process that was started is ended
+    began, beginning = time.monotonic(), machine()
+    findings = Findings()
+    chosen = (quick,) if given.quick else tuple(SECTIONS[name] for name in given.only or SECTIONS)
+    with model_server() as upstream:
+        rig = Rig(wrk=debian("wrk", WRK_PACKAGES).argv, upstream=upstream, say=say)
+        for section in chosen:
+            section(rig, findings)
+    rows = [row(goal, findings.tables) for goal in GOALS]
+    results = {
+        "machine": beginning,
+        "took_s": round(time.monotonic() - began),
+        "versions": findings.versions,
+        "goals": [asdict(row) for row in rows],
+        "missing": findings.missing,
+        "tables": findings.tables,
+    }
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"rows": measured}, indent=2) + "\n")
-    for row in measured:
-        print(
-            f"{row['load']:14} {row['system']:10} CPU µs {figures.Spread(**row['cpu_us'])!s:24}"
-            f" × nginx {figures.Spread(**row['to_nginx'])!s:20} requests/s {row['requests_per_s']:8,.0f}  errors {row['errors']}"
-        )
+    given.out.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    say("")
+    whole = chosen == tuple(SECTIONS.values())
+    shown = [each for each in rows if whole or each.reached != NOT_MEASURED]
+    print(report.text(findings.tables, shown, findings.missing))
 
 
 if __name__ == "__main__":

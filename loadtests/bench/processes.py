@@ -43,13 +43,12 @@ def parse_stat(line: str) -> Stat:
     return Stat(pid=int(line.split(" ", 1)[0]), parent=int(fields[1]), ticks=utime + stime + cutime + cstime)
 
 
-def parse_memory_kib(smaps_rollup: str, field: str) -> int:
-    """`Rss` or `Pss` of /proc/PID/smaps_rollup, in KiB."""
-    for line in smaps_rollup.splitlines():
-        name, _, rest = line.partition(":")
-        if name == field:
-            return int(rest.split()[0])
-    raise ValueError(f"no {field} in smaps_rollup; it begins {smaps_rollup[:80]!r}")
+def parse_rss_kib(status: str) -> int:
+    """`VmRSS` of /proc/PID/status, in KiB; 0 for a process that has ended and is not yet waited for."""
+    for line in status.splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    return 0
 
 
 def descendants(stats: Sequence[Stat], root: int) -> tuple[Stat, ...]:
@@ -79,10 +78,8 @@ def cpu_s(root: int) -> float:
 
 
 def memory_mb(root: int) -> float:
-    """Memory of the tree: proportional shares, so that pages which its processes share count once."""
-    return (
-        sum(parse_memory_kib(Path(f"/proc/{stat.pid}/smaps_rollup").read_text(), "Pss") for stat in tree(root)) / 1024
-    )
+    """Resident memory of the tree. Pages that its processes share count once for each."""
+    return sum(parse_rss_kib(Path(f"/proc/{stat.pid}/status").read_text()) for stat in tree(root)) / 1024
 
 
 def settle(root: int) -> None:

@@ -1,6 +1,6 @@
 """Interleaved measurements: A B C … A B C …, so that whatever else the machine does meets every system alike.
 
-A window is: load, then quiet, so that what a system does after its answer (capture, shadow) is counted too. Answers that are
+A window is: load, then quiet, so that what a system does after its answers (capture, shadow) is counted too. Answers that are
 half done when wrk stops count half: c/2 requests are added, which is right on average and matters for slow systems only.
 """
 
@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from loadtests.bench.processes import cpu_s, settle
 from loadtests.bench.systems.base import Target
@@ -22,27 +24,52 @@ PATH = "/v1/chat/completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rig:
+    """What measures: wrk's command, the model server's address, and where progress is told."""
+
+    wrk: tuple[str, ...]
+    upstream: str
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What is sent. `events`: None for plain answers, else the events of each stream, `gap_ms` apart."""
+    """What is sent, and over how many connections. Plain answers after `gap_ms`, or streams of `events`, `gap_ms` apart.
+
+    With `slow_connections` a system that needs patience is asked for longer over fewer connections: over as many as the
+    others, most of its answers would be cut off when the load ends.
+    """
 
     name: str
     connections: int
-    seconds: int
-    events: int | None = None
-    gap_ms: int = 1
+    slow_connections: int | None = None
+    seconds: int = 2
+    events: int = 0
+    gap_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One system under one load once. `requests` counts halves of what was cut off; `cpu_us` is per request, None where
-    there is no process to measure."""
+    """One system under one load once. `requests` counts halves of what was cut off, `events` what the model server streamed;
+    `cpu_s` is None where there is no process to measure."""
 
     measured: Measured
     requests: float
-    cpu_us: float | None
+    events: int
+    cpu_s: float | None
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU per request."""
+        return (self.cpu_s or 0.0) / self.requests * 1e6
+
+    @property
+    def event_us(self) -> float:
+        """CPU per event."""
+        return (self.cpu_s or 0.0) / max(1, self.events) * 1e6
 
 
-Rounds = Mapping[str, list[Window]]
+Rounds = Mapping[str, Sequence[Window]]
 
 
 def asks(target: Target, load: Load) -> tuple[Ask, ...]:
@@ -63,45 +90,51 @@ def asks(target: Target, load: Load) -> tuple[Ask, ...]:
     )
 
 
-def _body(model: str, load: Load) -> str:
-    order = "" if load.events is None else f" chunks={load.events} gap_ms={load.gap_ms}"
-    messages = [{"role": "system", "content": SYSTEM_TEXT}, {"role": "user", "content": USER_TEXT + order}]
-    stream = {} if load.events is None else {"stream": True}
-    return json.dumps({"model": model, "messages": messages, "temperature": 0, **stream}, separators=(",", ":"))
-
-
-def window(wrk: Sequence[str], target: Target, load: Load) -> Window:
+def window(rig: Rig, target: Target, load: Load) -> Window:
     """One measurement of `target`."""
-    before = None if target.pid is None else cpu_s(target.pid)
+    cpu_before = None if target.pid is None else cpu_s(target.pid)
+    events_before = _events(rig)
+    connections, seconds = load.connections, load.seconds
+    if target.patience > 1 and load.slow_connections is not None:
+        connections, seconds = load.slow_connections, load.seconds * target.patience
     with tempfile.TemporaryDirectory() as folder:
         measured = drive(
-            wrk,
+            rig.wrk,
             asks(target, load),
             url=target.url,
-            connections=load.connections,
-            seconds=load.seconds,
+            connections=connections,
+            seconds=seconds,
             folder=Path(folder),
         )
-    requests = measured.requests + load.connections / 2
-    if target.pid is None or before is None:
-        return Window(measured=measured, requests=requests, cpu_us=None)
-    settle(target.pid)
-    return Window(measured=measured, requests=requests, cpu_us=(cpu_s(target.pid) - before) / requests * 1e6)
+    if target.pid is not None:
+        settle(target.pid)
+    return Window(
+        measured=measured,
+        requests=measured.requests + connections / 2,
+        events=_events(rig) - events_before,
+        cpu_s=None if target.pid is None or cpu_before is None else cpu_s(target.pid) - cpu_before,
+    )
 
 
-def interleaved(
-    wrk: Sequence[str],
-    targets: Sequence[Target],
-    load: Load,
-    rounds: int,
-    say: Callable[[str], None],
-) -> Rounds:
+def interleaved(rig: Rig, targets: Sequence[Target], load: Load, rounds: int) -> Rounds:
     """`rounds` windows of each target, in turns, after one round that warms up and does not count."""
     kept: dict[str, list[Window]] = {target.name: [] for target in targets}
     for turn in range(rounds + 1):
         for target in targets:
-            say(f"{load.name}: round {turn} of {rounds}, {target.name}")
-            one = window(wrk, target, load)
+            rig.say(f"{load.name}: round {turn} of {rounds}, {target.name}")
+            one = window(rig, target, load)
             if turn:
                 kept[target.name].append(one)
     return kept
+
+
+def _body(model: str, load: Load) -> str:
+    order = f" chunks={load.events} gap_ms={load.gap_ms}" if load.events or load.gap_ms else ""
+    messages = [{"role": "system", "content": SYSTEM_TEXT}, {"role": "user", "content": USER_TEXT + order}]
+    stream = {"stream": True} if load.events else {}
+    return json.dumps({"model": model, "messages": messages, "temperature": 0, **stream}, separators=(",", ":"))
+
+
+def _events(rig: Rig) -> int:
+    counted: int = httpx.get(f"{rig.upstream}/stats", trust_env=False).json()["events"]
+    return counted

@@ -1,8 +1,9 @@
 """A mock OpenAI server that costs next to nothing: `python -m loadtests.bench.upstream` prints its port and serves until ended.
 
 A request is read no further than its length, whether it streams and what its text orders: `chunks=50 gap_ms=1` sends so
-many events so far apart, each in a write of its own; with `then=hold` the stream then stays open until the client goes.
-`GET /stats` tells how many requests and events there were. Every answer is the same bytes.
+many events so far apart, each in a write of its own; with `then=hold` the stream then stays open until the client goes. A
+plain answer comes after `gap_ms`, at once where nothing is ordered. Under `/student` another text is said, and under `/judge`
+a verdict on two answers. `GET /stats` tells how many requests and events there were.
 """
 
 import asyncio
@@ -14,10 +15,7 @@ import uvloop
 
 CONTENT = "The caller's invoice was charged twice in March; route to billing, priority high, refund 49.90. " * 2
 _USAGE = {"prompt_tokens": 58, "completion_tokens": 50, "total_tokens": 108}
-_ANSWER: dict[str, Any] = {
-    "id": "chatcmpl-8f2a", "object": "chat.completion", "created": 1760000000, "model": "mock-1", "usage": _USAGE,
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": CONTENT}, "finish_reason": "stop"}],
-}  # fmt: skip
+VERDICT = {"rationale": "Both route it; the first says what to do.", "a": {"useful": 3}, "b": {"useful": 2}}
 _CHUNK = {"id": "chatcmpl-8f2a", "object": "chat.completion.chunk", "created": 1760000000, "model": "mock-1"}
 _ORDER = re.compile(rb"chunks=(\d+) gap_ms=(\d+)( then=hold)?")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -42,7 +40,13 @@ def _delta(delta: dict[str, str], finish: str | None) -> bytes:
     return _event({**_CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
-ANSWER = _plain(json.dumps(_ANSWER, separators=(",", ":")).encode())
+def _answer(content: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    whole = {"id": "chatcmpl-8f2a", "object": "chat.completion", "created": 1760000000, "model": "mock-1"}
+    return _plain(json.dumps({**whole, "choices": [choice], "usage": _USAGE}, separators=(",", ":")).encode())
+
+
+ANSWER, OTHER, JUDGED = _answer(CONTENT), _answer(CONTENT.upper()), _answer(json.dumps(VERDICT))
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nx-request-id: req_8f2a\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -61,6 +65,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.requests = 0
+        self.verdicts = 0
         self.events = 0
         self.open = 0
 
@@ -97,10 +102,10 @@ class Answering(asyncio.Protocol):
             self._transport.write(self._got(request))
             return
         self._counts.requests += 1
-        if not _STREAM.search(request, head):
-            self._transport.write(ANSWER)
-            return
         order = _ORDER.search(request, head)
+        if not _STREAM.search(request, head):
+            self._say(self._said(request), int(order[2]) / 1000 if order else 0.0)
+            return
         events, gap_ms, hold = (int(order[1]), int(order[2]), bool(order[3])) if order else (CHUNKS, GAP_MS, False)
         end = (USAGE if _COUNTED.search(request, head) else b"") + END
         self._streams = True
@@ -108,10 +113,22 @@ class Answering(asyncio.Protocol):
         self._transport.write(HEAD + FIRST)
         self._next(events - 1, gap_ms / 1000, None if hold else end)
 
+    def _said(self, request: bytes) -> bytes:
+        if request.startswith(b"POST /judge"):
+            self._counts.verdicts += 1
+            return JUDGED
+        return OTHER if request.startswith(b"POST /student") else ANSWER
+
+    def _say(self, answer: bytes, after_s: float) -> None:
+        if after_s:
+            self._timer = self._loop.call_later(after_s, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
+
     def _next(self, left: int, gap_s: float, end: bytes | None) -> None:
-        """One event now or, at the first call, later; the last one closes the stream unless it is held."""
+        """Count the event that was sent; the next one later. The last one closes the stream unless it is held."""
         self._counts.events += 1
-        if left > 1:
+        if left > 1 or (left == 1 and end is None):
             self._timer = self._loop.call_later(gap_s, self._word, left - 1, gap_s, end)
         elif end is not None:
             self._timer = self._loop.call_later(gap_s, self._last, end)
@@ -137,9 +154,7 @@ class Answering(asyncio.Protocol):
         path = request.split(b" ", 2)[1]
         if path == b"/stats":
             counts = self._counts
-            return _plain(
-                json.dumps({"requests": counts.requests, "events": counts.events, "open": counts.open}).encode()
-            )
+            return _plain(json.dumps(vars(counts)).encode())
         if path.endswith(b"/models"):
             return _plain(b'{"object":"list","data":[{"id":"mock-1","object":"model","created":0,"owned_by":"mock"}]}')
         return _plain(b"{}")

@@ -1,7 +1,7 @@
 """Gates: what the evidence allows.
 
 Map    `controller`  `decide`: the order in which gates are asked, and what follows. Start reading here
-       `state`       what a route has counted; how a unit is folded; bytes
+       `state`       what a route has counted; how a unit is folded. `codec`: as bytes
        `accounts`    one cell's evidence with its log-capital
        `metrics`     what is tested in each cell; its prior
        `slices`      which slices are cells

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from router.rollout import FUTILITY, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
+from scoring.gates.codec import decode, encode
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
-from scoring.gates.state import State, decode, encode, fold, fold_all, initial
+from scoring.gates.state import State, fold, fold_all, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look

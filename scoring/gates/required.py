@@ -21,7 +21,7 @@ def required_cells(state: State, epoch: Epoch) -> dict[Place, Account]:
     """The cells that must pass, overall quality first, then the other metrics, then slices."""
     places = [(POOLED, metric) for metric in pooled_metrics(epoch)]
     if state.named:
-        places += [(where, QUALITY) for where in required_labels(state.evidence, epoch)]
+        places += [(where, QUALITY) for where in required_labels(state.traffic, epoch.gates)]
     return {place: state.cells[place] for place in places}
 
 

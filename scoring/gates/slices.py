@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from scoring.evidence import POOLED, QUALITY, Evidence
-from tutelage.contracts.records import Epoch, GateRules, Unit
+from scoring.evidence import POOLED
+from tutelage.contracts.records import GateRules, Unit
 
 NAMING_UNITS = 100
 VALUES_KEPT = 32
@@ -26,6 +26,8 @@ Place = tuple[str, str]
 """(slice, metric): a cell within its epoch and direction."""
 Named = Mapping[str, tuple[str, ...]]
 """Values with a cell of their own, by slice; empty until slices are named."""
+Traffic = Mapping[str, int]
+"""How much of the traffic each slice cell has seen: the weights of its units, in thousandths."""
 
 
 def label(name: str, value: str) -> str:
@@ -38,62 +40,57 @@ def rest(name: str) -> str:
     return label(name, _REST)
 
 
-def labels_of(unit: Unit, rules: GateRules, named: Named, known: Iterable[Place]) -> tuple[str, ...]:
-    """The slice cells that `unit` is counted in: one per slice. `known` are the cells that there are."""
+def labels_of(unit: Unit, rules: GateRules, named: Named, known: Iterable[str]) -> tuple[str, ...]:
+    """The slice cells that `unit` is counted in: one per slice. `known` are those that there are."""
     return tuple(_label_of(unit, name, named, known) for name in rules.slices)
 
 
-def _label_of(unit: Unit, name: str, named: Named, known: Iterable[Place]) -> str:
+def _label_of(unit: Unit, name: str, named: Named, known: Iterable[str]) -> str:
     value = unit.slices.get(name)
     if value is None or value == _REST:
         return rest(name)
     if named:
         return label(name, value) if value in named[name] else rest(name)
-    own = [where for where, _ in known if where.startswith(label(name, ""))]
+    own = [where for where in known if where.startswith(label(name, ""))]
     return label(name, value) if label(name, value) in own or len(own) < VALUES_KEPT else rest(name)
 
 
-def name_values(evidence: Mapping[Place, Evidence], rules: GateRules) -> dict[str, tuple[str, ...]]:
+def name_values(traffic: Traffic, rules: GateRules) -> dict[str, tuple[str, ...]]:
     """The values with a cell of their own, by slice, now that enough units have been counted."""
     named: dict[str, tuple[str, ...]] = {}
     for name in rules.slices:
-        prefix, cells = label(name, ""), of_slice(evidence, name)
-        total = sum(cell.mass_milli for cell in cells.values())
-        named[name] = tuple(
-            where.removeprefix(prefix)
-            for where, cell in sorted(cells.items())
-            if where != rest(name) and 10_000 * cell.mass_milli >= rules.slice_share_bp * total
-        )
+        large = _large(traffic, name, rules.slice_share_bp)
+        named[name] = tuple(where.removeprefix(label(name, "")) for where in large if where != rest(name))
     return named
 
 
-def merged(evidence: Mapping[Place, Evidence], named: Named) -> dict[Place, Evidence]:
-    """The slice cells after naming: small values are in their slice's rest."""
-    kept: dict[Place, Evidence] = {}
-    for (where, metric), cell in evidence.items():
-        name, _, value = where.partition(":")
-        place = where if where == POOLED or value in (*named.get(name, ()), _REST) else rest(name)
-        moved = cell.moved_to(place)
-        before = kept.get((place, metric))
-        kept[place, metric] = moved if before is None else before.merge(moved)
-    return kept
-
-
-def required_labels(evidence: Mapping[Place, Evidence], epoch: Epoch) -> tuple[str, ...]:
+def required_labels(traffic: Traffic, rules: GateRules) -> tuple[str, ...]:
     """The slice cells that must pass: those with enough of the traffic."""
-    found: list[str] = []
-    for name in epoch.gates.slices:
-        cells = of_slice(evidence, name)
-        total = sum(cell.mass_milli for cell in cells.values())
-        found += [
-            where
-            for where, cell in sorted(cells.items())
-            if total and 10_000 * cell.mass_milli >= epoch.gates.slice_share_bp * total
-        ]
-    return tuple(found)
+    return tuple(where for name in rules.slices for where in _large(traffic, name, rules.slice_share_bp))
 
 
-def of_slice(evidence: Mapping[Place, Evidence], name: str) -> dict[str, Evidence]:
-    """The quality cells of one slice, by label."""
+def counted(traffic: Traffic, labels: Iterable[str], weight_milli: int) -> Traffic:
+    """The traffic with one more unit, which stands for so much of it."""
+    return {**traffic, **{where: traffic.get(where, 0) + weight_milli for where in labels}}
+
+
+def share(traffic: Traffic, where: str) -> float:
+    """A slice cell's part of its slice's traffic."""
+    return traffic.get(where, 0) / max(1, sum(_of_slice(traffic, where.partition(":")[0]).values()))
+
+
+def home(where: str, named: Named) -> str:
+    """The cell in which a label is counted after naming: its own, or its slice's rest."""
+    name, _, value = where.partition(":")
+    return where if where == POOLED or value in named.get(name, ()) else rest(name)
+
+
+def _large(traffic: Traffic, name: str, share_bp: int) -> list[str]:
+    of_slice = _of_slice(traffic, name)
+    total = sum(of_slice.values())
+    return [where for where, mass in sorted(of_slice.items()) if 10_000 * mass >= share_bp * total]
+
+
+def _of_slice(traffic: Traffic, name: str) -> dict[str, int]:
     prefix = label(name, "")
-    return {where: cell for (where, metric), cell in evidence.items() if metric == QUALITY and where.startswith(prefix)}
+    return {where: mass for where, mass in traffic.items() if where.startswith(prefix)}

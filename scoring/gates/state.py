@@ -1,6 +1,6 @@
 """The controller's memory of one route, and how a unit enters it.
 
-Owns   `State` (cells, fresh key, detectors, and the revision at which each began), `fold`, `encode`, `decode`.
+Owns   `State` (cells, fresh key, detectors, and the revision at which each began) and `fold`.
 Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from router.rollout import Rollout, Since
 from router.types import Direction
@@ -27,12 +25,13 @@ from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_fo
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
 from scoring.gates.caps import Block, Blocks
-from scoring.gates.fastlane import Comparison, Comparisons, compared
+from scoring.gates.fastlane import Comparisons, compared
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
-from scoring.gates.slices import NAMING_UNITS, Named, Place, labels_of, merged, name_values
+from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
 from scoring.stats.ladder import log_threshold
+from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.records import Epoch, Unit
 
 FRESH_BLOCK = 200
@@ -46,7 +45,7 @@ OVERALL: Place = (POOLED, QUALITY)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`encode`).
+    """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`codec`).
 
     `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own.
     """
@@ -61,6 +60,7 @@ class State:
     baselines: Baselines
     comparisons: Comparisons
     blocks: Blocks
+    traffic: Traffic
 
     @property
     def overall(self) -> Account:
@@ -71,12 +71,6 @@ class State:
     def evidence(self) -> dict[Place, Evidence]:
         """The counts of every promotion cell."""
         return {place: account.evidence for place, account in self.cells.items()}
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, State) and encode(self) == encode(other)
-
-    def __hash__(self) -> int:
-        return hash(encode(self))
 
 
 def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) -> State:
@@ -92,6 +86,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         baselines=Baselines(),
         comparisons={},
         blocks={},
+        traffic={},
     )
 
 
@@ -103,9 +98,9 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
 def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
     """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts."""
     state = caught_up(state, rollout, epoch)
-    counted = [unit for unit in units if unit.epoch == state.epoch]
-    while counted:
-        batch, counted = _until_naming(state, counted, epoch)
+    left = [unit for unit in units if unit.epoch == state.epoch]
+    while left:
+        batch, left = _until_naming(state, left, epoch)
         state = _folded(state, batch, epoch)
     return state
 
@@ -129,6 +124,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         baselines=state.baselines if same else start.baselines,
         comparisons=state.comparisons if same else start.comparisons,
         blocks=state.blocks if same else start.blocks,
+        traffic=state.traffic if same else start.traffic,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -143,60 +139,6 @@ def leading_stream(state: State, epoch: Epoch, detector: str) -> str:
     """What raises a detector most, in words: direction, slice and metric."""
     stream = streams.leading(state.streams, streams.budget(epoch, state.named, state.wiring), epoch, detector)
     return "nothing" if stream is None else "/".join(stream)
-
-
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-
-def encode(state: State) -> bytes:
-    """Canonical JSON: equal states give equal bytes."""
-    return msgspec.json.encode(
-        {
-            "epoch": state.epoch,
-            "wiring": state.wiring.value,
-            "since": {name: getattr(state.since, name) for name in Since.__slots__},
-            "cells": [_plain(state.cells[place]) for place in sorted(state.cells)],
-            "fresh": _plain(state.fresh),
-            "streams": [[*stream, state.streams[stream].tolist()] for stream in sorted(state.streams)],
-            "named": {name: list(state.named[name]) for name in sorted(state.named)},
-            "baselines": _sorted(state.baselines),
-            "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
-            "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
-        }
-    )
-
-
-def decode(body: bytes) -> State:
-    """The state that `encode` wrote. Raises msgspec.DecodeError or KeyError when it is none."""
-    plain: Any = msgspec.json.decode(body)
-    cells = [_account(cell) for cell in plain["cells"]]
-    return State(
-        epoch=plain["epoch"],
-        wiring=Wiring(plain["wiring"]),
-        since=Since(**plain["since"]),
-        cells={(cell.evidence.cell.slice, cell.evidence.cell.metric): cell for cell in cells},
-        fresh=_account(plain["fresh"]),
-        streams={
-            (Direction(direction), where, metric): np.array(rows, dtype=np.float64)
-            for direction, where, metric, rows in plain["streams"]
-        },
-        named={name: tuple(values) for name, values in plain["named"].items()},
-        baselines=msgspec.convert(plain["baselines"], Baselines),
-        comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
-        blocks={name: Block(keys=dict(counted)) for name, counted in plain["blocks"].items()},
-    )
-
-
-def _plain(account: Account) -> dict[str, Any]:
-    return {"null_mean": account.null_mean, **account.evidence.to_plain()}
-
-
-def _sorted(plain: Baselines | Comparison) -> Any:
-    return msgspec.to_builtins(plain, order="sorted")
-
-
-def _account(plain: dict[str, Any]) -> Account:
-    return reopened(Evidence.from_plain(plain), float(plain["null_mean"]))
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
@@ -216,9 +158,10 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after units that do not reach past the naming of slices."""
     since, named = state.since, state.named
     blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
-    cells = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
+    cells, traffic = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
     if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
-        named, cells = _named(cells, epoch)
+        named = name_values(traffic, epoch.gates)
+        cells, traffic = _homed(cells, traffic, named)
     now = state.fresh.evidence.cell.direction
     fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
     baselines, comparisons, watched = _observed(state, units, epoch)
@@ -232,6 +175,7 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         baselines=baselines,
         comparisons=comparisons,
         blocks=blocks,
+        traffic=traffic,
     )
 
 
@@ -267,28 +211,45 @@ def _is_evidence(unit: Unit, since: Since) -> bool:
     return unit.direction is Direction.FORWARD and unit.revision >= since.evidence
 
 
-def _counted(state: State, forward: Sequence[Unit], epoch: Epoch) -> Mapping[Place, Account]:
-    """The cells after forward units: each metric's, and those of the units' slices."""
+def _counted(state: State, forward: Sequence[Unit], epoch: Epoch) -> tuple[Mapping[Place, Account], Traffic]:
+    """The cells after forward units, each metric's and those of the units' slices; and the traffic of slices."""
     if not forward:
-        return state.cells
-    cells = dict(state.cells)
+        return state.cells, state.traffic
+    cells, traffic, rules = dict(state.cells), state.traffic, epoch.gates
+    pooled = [_weighing(unit, unit.weight_milli * unit.risk_milli // FULL_WEIGHT) for unit in forward]
     for place in [(POOLED, metric) for metric in pooled_metrics(epoch)]:
-        cells[place] = cells[place].add([unit for unit in forward if counts_for(unit, place[1])])
+        cells[place] = cells[place].add([unit for unit in pooled if counts_for(unit, place[1])])
     sliced: dict[Place, list[Unit]] = {}
-    for unit in forward if epoch.gates.slices else ():
-        for where in labels_of(unit, epoch.gates, state.named, (*cells, *sliced)):
-            sliced.setdefault((where, QUALITY), []).append(unit)
+    for unit in forward if rules.slices else ():
+        labels = labels_of(unit, rules, state.named, traffic)
+        traffic = counted(traffic, labels, unit.weight_milli)
+        for name, where in zip(rules.slices, labels, strict=True):
+            # Within one value of the slice that sampling follows, rates are equal.
+            weight = FULL_WEIGHT if name == rules.adaptive else unit.weight_milli
+            sliced.setdefault((where, QUALITY), []).append(_weighing(unit, weight))
     for place, units in sliced.items():
         cells[place] = (cells.get(place) or _cell(epoch, place)).add(units)
-    return cells
+    return cells, traffic
 
 
-def _named(cells: Mapping[Place, Account], epoch: Epoch) -> tuple[Named, Mapping[Place, Account]]:
-    """The slices' names, and the cells with what is small in their rests."""
-    evidence = {place: account.evidence for place, account in cells.items()}
-    named = name_values(evidence, epoch.gates)
-    kept = merged(evidence, named)
-    return named, {place: reopened(cell, target(epoch, place).null_mean) for place, cell in kept.items()}
+def _weighing(unit: Unit, weight_milli: int) -> Unit:
+    if unit.weight_milli == weight_milli:
+        return unit
+    return msgspec.structs.replace(unit, weight_milli=max(1, weight_milli))
+
+
+def _homed(cells: Mapping[Place, Account], traffic: Traffic, named: Named) -> tuple[Mapping[Place, Account], Traffic]:
+    """Cells and traffic after naming: what is small is in its slice's rest."""
+    kept: dict[Place, Account] = {}
+    for (where, metric), account in cells.items():
+        place = (home(where, named), metric)
+        moved = account.evidence.moved_to(place[0])
+        merged = kept[place].evidence.merge(moved) if place in kept else moved
+        kept[place] = reopened(merged, account.null_mean)
+    masses: dict[str, int] = {}
+    for where, mass in traffic.items():
+        masses[home(where, named)] = masses.get(home(where, named), 0) + mass
+    return kept, masses
 
 
 def _cell(epoch: Epoch, place: Place) -> Account:

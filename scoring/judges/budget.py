@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from router.types import FULL_BP
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Usage
+from tutelage.contracts.records import Spending, Usage
 from tutelage.contracts.settings import JudgeSettings, Settings
-from tutelage.store.base import JudgeSpend
 
 ASSUMED = Usage(prompt=4_000, completion=300)
 """A question of which nothing is known yet, or whose price was never told."""
@@ -30,14 +29,13 @@ class Budget:
     cap_nusd: int
     assumed_nusd: int
 
-    def spent_nusd(self, spend: JudgeSpend) -> int:
-        """What a day's judging came to; what nobody told the price of counts as assumed."""
-        return spend.cost_nusd + spend.unpriced * self.assumed_nusd
+    def spent_nusd(self, *days: Spending) -> int:
+        """What judging came to on these days; what nobody told the price of counts as assumed."""
+        return sum(day.nusd + day.unpriced * self.assumed_nusd for day in days)
 
-    def pair_nusd(self, *days: JudgeSpend) -> float:
-        """What a drawn pair costs on average, ties and failures that cost nothing among them."""
-        pairs = sum(day.pairs for day in days)
-        return float(self.assumed_nusd) if pairs < ENOUGH_PAIRS else sum(map(self.spent_nusd, days)) / pairs
+    def pair_nusd(self, spent_nusd: int, pairs: int) -> float:
+        """What a pair costs on average when `pairs` of them have cost so much."""
+        return float(self.assumed_nusd) if pairs < ENOUGH_PAIRS else spent_nusd / pairs
 
     def rate_bp(self, *, spent_nusd: int, pair_nusd: float, waiting: int, expected: float) -> int:
         """The part of `expected` pairs that the rest of the day affords, when `waiting` ones are drawn already."""

@@ -49,6 +49,7 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             student=_said(Arm.STUDENT, self.student),
             policy=CapturePolicy(log="full", train=False, purpose="anchor"),
             shadow_bp=0,
+            floor_bp=0,
             policy_version=0,
         )
 

@@ -152,6 +152,7 @@ class Lanes:
             baselines=Baselines(),
             comparisons={},
             blocks={},
+            traffic={},
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:
@@ -186,7 +187,6 @@ class Lanes:
             cell=Cell(epoch=self.epoch.id, direction=direction),
             counts={(0, FULL_WEIGHT, int(self.levels[level])): int(counts[level]) for level in np.flatnonzero(counts)},
             units=total,
-            mass_milli=FULL_WEIGHT * total,
             keys=_sketch(min(total, FRESH_BLOCK)),
         )
 

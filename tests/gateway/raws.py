@@ -17,7 +17,7 @@ AT = 1_795_000_000.0
 CHAT = b'{"model":"gpt-4.1","messages":[{"role":"user","content":"Who are you?"}],"temperature":0}'
 PLAN = RoutePlan(
     serve=Arm.TEACHER, assigned=Arm.TEACHER, fallback=None, shadow=Arm.STUDENT, holdout=False, in_population=True, reasons=(),
-    bucket=17, share_bp=0, arm_bp=10_000, shadow_bp=10_000, policy_version=1,
+    bucket=17, share_bp=0, arm_bp=10_000, shadow_bp=10_000, floor_bp=10_000, policy_version=1,
 )  # fmt: skip
 FULL = RawPolicy(log="full", train=True, purpose="tests")
 JSON = ((b"content-type", b"application/json"), (b"x-request-id", b"req-1"))

@@ -4,13 +4,13 @@ import asyncio
 import heapq
 import random
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.pressure import BEAT_S, CALM_BEATS, LATE_S, MIN_RATE, RATE_BEATS, SHED_BEATS, Pressure, Pulse
+from gateway.pressure import BEAT_S, CALM_BEATS, LATE_S, MIN_RATE, RATE_AFTER_S, SHED_BEATS, Pressure, Pulse
 from router.types import Sampling
 from tests.gateway.harness import INTERNAL, running, until
 from tests.gateway.model_server import ModelServer, answering, hanging
@@ -40,7 +40,7 @@ def test_the_optional_goes_first_and_comes_back_last():
     beats(pressure, *[LATE_S] * SHED_BEATS)
     assert pressure.shedding
     assert pressure.rate == inf
-    beats(pressure, LATE_S)
+    beats(pressure, *[LATE_S] * ceil(RATE_AFTER_S / (BEAT_S + LATE_S)))
     assert pressure.rate < inf
     beats(pressure, *[0.0] * (CALM_BEATS - 1), admitted=1)
     assert pressure.shedding
@@ -159,7 +159,6 @@ async def test_when_the_loop_is_behind_judges_and_shadows_are_turned_away_and_cl
 ):
     async with running(teacher, student, tmp_path, sampling=EVERYTHING) as at:
         pressure = at.gateway.front.admission._pressure
-        at.gateway._pulse.stop()
         client, judge = at.http(), at.http(INTERNAL)
         for _ in range(SHED_BEATS):
             pressure.beat(LATE_S, BEAT_S)
@@ -167,8 +166,8 @@ async def test_when_the_loop_is_behind_judges_and_shadows_are_turned_away_and_cl
         assert at.gateway._shadows.taken == 0
         refused = await judge.post(PATH, json={**ASK, "model": "judge:big"})
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        for _ in range(RATE_BEATS):
-            pressure.beat(LATE_S, BEAT_S)
+        for _ in range(SHED_BEATS):
+            pressure.beat(LATE_S, RATE_AFTER_S)
         answers = [await client.post(PATH, json=ASK) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 503, 503]
         assert answers[-1].json()["error"]["code"] == "overloaded"

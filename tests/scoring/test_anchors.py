@@ -153,7 +153,7 @@ async def test_what_reading_costs_is_charged(store: Store, scorer: Scorer):
     with judge_server(verdict(4, 4)) as server:
         async with watch(store, scorer, server) as anchors:
             await anchors.look("r")
-    assert store.spend("r", 0).cost_nusd == sum(one.cost_nusd or 0 for one in readings(store)) > 0
+    assert store.spend("r", 0).nusd == sum(one.cost_nusd or 0 for one in readings(store)) > 0
 
 
 @pytest.mark.parametrize(

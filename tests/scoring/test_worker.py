@@ -405,7 +405,7 @@ async def test_a_spent_budget_keeps_pairs_until_the_next_day_and_never_scores_th
     running = asyncio.create_task(worker.run())
     await until(lambda: not store.claim("looking", 1, 1e6, now[0]) and store.depth(ROUTE).scored >= 2)
     assert store.depth(ROUTE).waiting == 5 - store.depth(ROUTE).scored >= 2
-    assert store.spend(ROUTE, 10).cost_nusd <= 21
+    assert store.spend(ROUTE, 10).nusd <= 21
     now[0] = 11.0 * day_s
     await until(lambda: store.depth(ROUTE).scored >= 4)
     worker.stop()
@@ -418,5 +418,5 @@ async def test_questions_that_came_to_nothing_are_charged(store: Store, rubrics:
     judge = ScriptedJudge(JudgeUnavailable("the fallback is down", cost_nusd=14))
     await scored(store, judged_route(rubrics, judge), pair(0, student="mail"))
     days = range(20)
-    assert sum(store.spend(ROUTE, day).cost_nusd for day in days) == 14 + 7
-    assert sum(store.spend(ROUTE, day).pairs for day in days) == 1
+    assert sum(store.spend(ROUTE, day).nusd for day in days) == 14 + 7
+    assert sum(store.spend(ROUTE, day).calls for day in days) == 2

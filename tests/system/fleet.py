@@ -17,18 +17,18 @@ from typing import Any
 import aiohttp
 import httpx
 
-from examples.sections.task import chat_request
+from examples.sections.task import chat_request, read_descriptions
 from router.rollout import Phase, Rollout
 from tests.system.driving import client_of, until
-from tests.system.replayed import EQUAL, HARMFUL
+from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.records import Decision
-from tutelage.demo.recording import read
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
 STAGES_BP = (0, 1000, 5000, 9000)
+RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
 CLIENTS = 24
 LOOK_S = 0.5
 BACKLOG = 3_000
@@ -69,24 +69,28 @@ class Story:
 class Fleet:
     """A running site, its store, and who answers as its students."""
 
-    def __init__(self, site: Site, store: Store, students_url: str, inputs: Sequence[str]) -> None:
+    def __init__(self, site: Site, store: Store, routes: Sequence[str], students_url: str) -> None:
         self.site = site
         self.store = store
+        self._routes = routes
         self._students_url = students_url
-        self._inputs = inputs
-        self._earlier = 0
+        self._inputs = [row.text for row in read_descriptions("heldout")]
+        self._sent = self._scored()
         self._caught_up = asyncio.Event()
         self._caught_up.set()
 
     async def play(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over, and wait until everything captured is judged. Any error ends it."""
-        self._earlier = self._scored(stories)
+        await self.drive(stories, seed)
+        await until(lambda: self._behind() == 0, SETTLE_S)
+
+    async def drive(self, stories: Sequence[Story], seed: int) -> None:
+        """Drive every route until its story is over."""
         for story in stories:
-            await self._make(story.route, story.kind)
+            await self.make(story.route, story.kind)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(stories))
             tasks.create_task(self._drive(stories, random.Random(seed)))
-        await until(lambda: self._behind(stories) == 0, SETTLE_S)
 
     def rollout(self, route: str) -> Rollout:
         found = self.store.rollout(route)
@@ -102,8 +106,8 @@ class Fleet:
         """Pairs of `route` that were admitted in that time, UTC seconds."""
         return sum(start <= pair.admitted_at <= end for pair in self.store.pairs(route, 100_000))
 
-    async def _make(self, route: str, kind: str) -> None:
-        """Let the student of `route` be of that kind from now on, behind an unchanged version."""
+    async def make(self, route: str, kind: str) -> None:
+        """Let the student of `route` be of that kind from now on, behind an unchanged version; the judge `up` or `down`."""
         async with httpx.AsyncClient(trust_env=False) as http:
             (await http.put(f"{self._students_url}/{route}", content=kind)).raise_for_status()
 
@@ -120,6 +124,7 @@ class Fleet:
                 body = chat_request(draw.choice(self._inputs), model=story.route)
                 headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
                 story.requests += 1
+                self._sent += 1
                 async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
                     assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
                     await reply.read()
@@ -128,38 +133,40 @@ class Fleet:
         """Look at every rollout now and then."""
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
-            (self._caught_up.set if self._behind(stories) <= BACKLOG else self._caught_up.clear)()
+            (self._caught_up.set if self._behind() <= BACKLOG else self._caught_up.clear)()
             for story in stories:
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
-                    await self._make(story.route, HARMFUL)
+                    await self.make(story.route, HARMFUL)
                     story.degraded_at = time.time()
                 story.follow(rollout)
 
-    def _behind(self, stories: Sequence[Story]) -> int:
-        """Requests of this play that have no score yet."""
-        return self._earlier + sum(story.requests for story in stories) - self._scored(stories)
+    def _behind(self) -> int:
+        """Requests that have no score yet."""
+        return self._sent - self._scored()
 
-    def _scored(self, stories: Sequence[Story]) -> int:
-        return sum(self.store.depth(story.route).scored for story in stories)
+    def _scored(self) -> int:
+        return sum(self.store.depth(route).scored for route in self._routes)
 
 
 @asynccontextmanager
-async def running_fleet(folder: Path, routes: Sequence[str], teacher_version: str = "1") -> AsyncIterator[Fleet]:
+async def running_fleet(
+    folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1"
+) -> AsyncIterator[Fleet]:
     """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know."""
-    rows, port = list(read(RECORDING).values()), free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
     async with (
         running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
-        running_site(folder, document(url, routes, teacher_version)) as site,
+        running_site(folder, document(url, routes, teacher_version, rubric)) as site,
     ):
         with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
-            yield Fleet(site, store, url, [row.input for row in rows])
+            yield Fleet(site, store, routes, url)
 
 
-def document(url: str, routes: Sequence[str], teacher_version: str) -> dict[str, Any]:
-    """The configuration of a fleet: one teacher, a student for each route, the demo's rubric."""
+def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str) -> dict[str, Any]:
+    """The configuration of a fleet: one teacher, one judge, a student for each route."""
     made = provenance()
     student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
     gated = {
@@ -167,7 +174,8 @@ def document(url: str, routes: Sequence[str], teacher_version: str) -> dict[str,
         "capture": {"content": "full", "purpose": "tests"},
         "shadow": {"student": "100%", "teacher": "100%"},
         "unit": "request",
-        "rubric": "sections@1",
+        "rubric": rubric,
+        "judge": {"upstream": JUDGE},
         "rollout": {
             "stages": [f"{share_bp / 100:g}%" for share_bp in STAGES_BP],
             "sigma0": made["models"]["good"]["sigma0"],
@@ -175,7 +183,7 @@ def document(url: str, routes: Sequence[str], teacher_version: str) -> dict[str,
         },
     }
     return {
-        "rubrics": str(RUBRICS),
+        "rubrics": str(RUBRICS_OF[rubric]),
         "upstreams": {
             "teacher": {
                 "kind": "openai",
@@ -183,6 +191,7 @@ def document(url: str, routes: Sequence[str], teacher_version: str) -> dict[str,
                 "model": "teacher",
                 "version": teacher_version,
             },
+            JUDGE: {"kind": "openai", "base_url": f"{url}/{JUDGE}/v1", "model": "judge", "version": "1"},
             **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
         },
         "routes": {name: {**gated, "student": f"student-{name}"} for name in routes},

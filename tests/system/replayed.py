@@ -5,9 +5,13 @@
 `/teacher/v1` answers as the recorded teacher. `/NAME/v1` answers as the student `NAME`, whatever its name: as an EQUAL one until
 `PUT /NAME` with another kind makes it that from then on, behind an unchanged version. A kind's mean d over the inputs is exact:
 the recorded good student is the base, and on as many inputs as it takes, in hash order, the teacher or the weak student answers.
+
+`/judge/v1` is a judge that reads what it is asked and knows the labels: 4 for the right section, 0 for another. `PUT /judge` with
+`down` makes it answer 503 until `up`.
 """
 
 import argparse
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ from tutelage.demo.scorecard import answer_of
 
 EQUAL, BOUNDARY, HARMFUL = "equal", "boundary", "harmful"
 MEAN_D: Mapping[str, float] = {EQUAL: 0.0, BOUNDARY: -0.05, HARMFUL: -0.10}
+
+JUDGE = "judge"
+_FENCED = re.compile(r"⟦(\S+) begin (request|answer A|answer B)[^⟧]*⟧\n(.*?)\n⟦\1 end", re.DOTALL)
 
 Message = MutableMapping[str, Any]
 _JSON = [(b"content-type", b"application/json")]
@@ -59,6 +66,8 @@ class Replayed:
         self._teacher = bodies(rows, [TEACHER] * len(rows))
         self._kinds = {kind: bodies(rows, speakers(rows, labels, mean_d)) for kind, mean_d in MEAN_D.items()}
         self._students: dict[str, str] = {}
+        self._labels = labels
+        self._judge_is_down = False
 
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
@@ -75,6 +84,8 @@ class Replayed:
         name, _, rest = path.lstrip("/").partition("/")
         if method == "GET":
             return 200, b"{}"
+        if name == JUDGE:
+            return self._judged(method, body)
         if method == "PUT":
             kind = body.decode()
             self._students[name] = kind
@@ -82,6 +93,24 @@ class Replayed:
         said = self._teacher if name == TEACHER else self._kinds[self._students.get(name, EQUAL)]
         found = said.get(key_of(msgspec.json.decode(body)["messages"])) if rest == "v1/chat/completions" else None
         return (404, b'{"error":{"message":"not recorded"}}') if found is None else (200, found)
+
+    def _judged(self, method: str, body: bytes) -> tuple[int, bytes]:
+        if method == "PUT":
+            self._judge_is_down = body == b"down"
+            return 200, b"{}"
+        if self._judge_is_down:
+            return 503, b'{"error":{"message":"down"}}'
+        asked: str = msgspec.json.decode(body)["messages"][-1]["content"]
+        data = {name: text for _, name, text in _FENCED.findall(asked)}
+        right = self._labels[msgspec.json.decode(data["request"])["messages"][-1]["content"]]
+        scores = {side.lower(): {"section": 4 * (data[f"answer {side}"].strip() == right)} for side in "AB"}
+        return 200, said(msgspec.json.encode({"rationale": f"the section is {right}", **scores}).decode())
+
+
+def said(text: str) -> bytes:
+    """A chat completion."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return msgspec.json.encode({"choices": [choice], "usage": {"prompt_tokens": 300, "completion_tokens": 20}})
 
 
 def labelled(rows: Sequence[Row]) -> dict[str, str]:

@@ -13,11 +13,13 @@ from router.rollout import EPOCH, Phase
 from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tests.system.fleet import STAGES_BP, Fleet, Story, running_fleet
-from tests.system.replayed import BOUNDARY
+from tests.system.replayed import BOUNDARY, JUDGE
 from tutelage.contracts.settings import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99
+OUTAGE = 600
+"""Requests while the judge is down: enough for the next rung, were those counted that need no judge."""
 FIRST_BP, TOP_BP = STAGES_BP[1], STAGES_BP[-1]
 
 
@@ -107,3 +109,26 @@ async def test_a_new_teacher_leaves_the_share_and_restarts_the_evidence(tmp_path
     earned = next(row for row in after if row.to_bp > row.from_bp)
     assert kept.to_bp == reached
     assert kept.at <= earned.at, "the rung that it stands on is earned again before the next one"
+
+
+async def test_a_judge_outage_freezes_the_rollout_and_loses_nothing(tmp_path: Path):
+    name = "judged"
+    async with running_fleet(tmp_path, [name], rubric="judged@1") as fleet:
+        await fleet.play([Story(route=name, until_bp=FIRST_BP)], SEED)
+        await fleet.make(JUDGE, "down")
+        before = fleet.decisions(name)
+        outage = Story(route=name, requests_at_most=OUTAGE)
+        await fleet.drive([outage], SEED + 1)
+        during, waiting = fleet.decisions(name)[len(before) :], fleet.store.depth(name).waiting
+        await fleet.make(JUDGE, "up")
+        await fleet.play([Story(route=name)], SEED + 2)
+        ended, depth = fleet.rollout(name), fleet.store.depth(name)
+        judged = [fleet.store.judgements(pair.id) for pair in fleet.store.pairs(name, 100_000)]
+
+    assert outage.requests == OUTAGE
+    assert [row.to_bp for row in during if row.to_bp > row.from_bp] == []
+    assert waiting > 0
+    assert ended.phase is Phase.COMPLETE
+    assert depth.waiting == 0
+    assert all(len(rows) == 1 and rows[0].failure is None for rows in judged)
+    assert {"judge", "check"} >= {rows[0].method for rows in judged}

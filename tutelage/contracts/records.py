@@ -86,6 +86,7 @@ class Plan(Record, frozen=True, kw_only=True):
     share_bp: int
     arm_bp: int
     shadow_bp: int
+    floor_bp: int
     policy_version: int
 
     @classmethod
@@ -202,6 +203,7 @@ class Pair(Record, frozen=True, kw_only=True):
     student: Attempt | None
     policy: CapturePolicy
     shadow_bp: int
+    floor_bp: int
     policy_version: int
     judge_bp: int = 10_000
     holdout: bool = False
@@ -323,6 +325,7 @@ class Unit(Record, frozen=True, kw_only=True):
     first_at: float
     last_at: float
     weight_milli: int = 1000
+    risk_milli: int = 1000
     policy_version: int = 0
     missing: str | None = None
     slices: dict[str, str] = {}
@@ -336,7 +339,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
     `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
-    `max_units_per_key` of 200 units count; None: all.
+    `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
     """
 
     severe: float | None = None
@@ -347,6 +350,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     disagreement: float | None = None
     guardrails: dict[str, float] = {}
     max_units_per_key: int | None = None
+    adaptive: str | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -415,6 +419,20 @@ class Decision(Record, frozen=True, kw_only=True):
     holds: tuple[str, ...] = ()
     code_version: str = ""
     schema: int = SCHEMA_VERSION
+
+
+class Spending(Record, frozen=True, kw_only=True):
+    """What one account of a route came to on a UTC day (days since 1970). Key: (route, day, account); sums add.
+
+    `account` is teacher, student, shadow, reverse, rescore or judge. `unpriced` calls cost something that nobody knows.
+    """
+
+    route: str
+    day: int
+    account: str
+    calls: int
+    unpriced: int
+    nusd: int
 
 
 class KeyLimits(Record, frozen=True, kw_only=True):

@@ -127,13 +127,17 @@ class CanSettings(Section):
 
 
 class CostSettings(Section):
-    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name."""
+    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name.
+
+    `concurrency` is how many calls share the GPUs at a time, on average: each is charged that part of its time.
+    """
 
     prompt_usd_per_mtok: float | None = Field(None, ge=0)
     completion_usd_per_mtok: float | None = Field(None, ge=0)
     cached_usd_per_mtok: float | None = Field(None, ge=0)
     gpu_hour_usd: float | None = Field(None, ge=0)
     gpus: int = Field(1, ge=1)
+    concurrency: float = Field(1.0, ge=1)
 
 
 class DeadlineSettings(Section):
@@ -269,6 +273,9 @@ class GateSettings(Section):
     disagreement: float | None = Field(None, gt=0, lt=1)
     guardrails: GuardrailSettings = GuardrailSettings()
     max_units_per_key: int | None = Field(10, ge=1)
+    adaptive: Literal["auto", "off"] = "auto"
+    watch: BasisPoints = Field(1000, ge=1)
+    carve_outs: Literal["off"] = "off"
 
 
 class RolloutSettings(Section):
@@ -284,6 +291,15 @@ class RolloutSettings(Section):
     dwell: Seconds = 3600.0
     approval: Literal["none", "required"] = "none"
     gates: GateSettings = GateSettings()
+
+
+class FixedCostSettings(Section):
+    """What the student costs whether it serves or not, in dollars: what its savings have to earn back."""
+
+    data_usd: float = Field(0.0, ge=0)
+    training_usd: float = Field(0.0, ge=0)
+    evaluation_usd: float = Field(0.0, ge=0)
+    upkeep_usd_per_day: float = Field(0.0, ge=0)
 
 
 class RouteSettings(Section):
@@ -302,6 +318,7 @@ class RouteSettings(Section):
     unit: Literal["conversation", "request"] = "conversation"
     rubric: str | None = None
     judge: JudgeSettings | None = None
+    fixed_cost: FixedCostSettings = FixedCostSettings()
     usage: Literal["inject", "if_asked"] = "inject"
     model: Literal["upstream", "echo"] = "upstream"
     blind: bool = False

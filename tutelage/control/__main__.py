@@ -29,6 +29,7 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Spooled
 from tutelage.contracts.settings import Settings
+from tutelage.control.adaptive import AdaptiveSampling
 from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
@@ -113,7 +114,12 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         keeper=Gatekeeper(store, settings, metrics, made.new_id),
         metrics=metrics,
         judge_rates=JudgeRates(store, settings, metrics).now,
-        chores=(TeacherRate(store, settings), budget, Retention(store, settings, metrics, data_dir)),
+        chores=(
+            TeacherRate(store, settings),
+            AdaptiveSampling(store, settings),
+            budget,
+            Retention(store, settings, metrics, data_dir),
+        ),
     )
     holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     return Loop(parts, holder, time.time), store

@@ -22,6 +22,7 @@ from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
+from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.records import (
     Attempt,
@@ -246,6 +247,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         student=student,
         policy=exchange.policy,
         shadow_bp=exchange.plan.shadow_bp,
+        floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
         judge_bp=route.judge_bp,
         holdout=exchange.plan.holdout,
@@ -394,7 +396,7 @@ class Tail:
         try:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
-            joined = replace(joiner.join(records, routes, now), positions=positions)
+            joined = replace(joiner.join(records, routes, now), positions=positions, spent=spendings_of(records))
             self._commit(joined)
             self._positions.update(positions)
             for record in records:

@@ -55,7 +55,9 @@ class JudgeRates:
         today, yesterday = self._store.spend(name, day), self._store.spend(name, day - 1)
         affordable = budget.rate_bp(
             spent_nusd=budget.spent_nusd(today),
-            pair_nusd=budget.pair_nusd(today, yesterday),
+            pair_nusd=budget.pair_nusd(
+                budget.spent_nusd(today, yesterday), self._store.scored(name, (day - 1) * DAY_S)
+            ),
             waiting=self._store.depth(name).waiting,
             expected=self._per_s(name, now) * ((day + 1) * DAY_S - now),
         )

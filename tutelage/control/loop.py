@@ -19,6 +19,7 @@ import structlog
 
 from router.rollout import Phase
 from router.types import FULL_BP, UnitOf
+from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.settings import RouteSettings, Settings
 from tutelage.contracts.snapshot import Snapshot
@@ -172,6 +173,7 @@ class Loop:
         metrics.unreadable.set(self._parts.tail.unreadable)
         for name, rollout in snapshot.rollouts.items():
             metrics.saw_rollout(rollout)
+            metrics.saw_spending(name, statement_of(store.spending(name)))
             if rollout.phase is Phase.PENDING and name in self._parts.settings.routes:
                 self._parts.publisher.settle(store, lease, name, now)
         for chore in self._parts.chores:

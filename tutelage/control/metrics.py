@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.rollout import Phase, Rollout
+from scoring.economics import ACCOUNTS, Statement
 from tutelage.contracts.records import CellNumbers, Decision, Exchange, Feedback, Spooled
 from tutelage.store.base import Joined, QueueDepth
 
@@ -57,6 +58,9 @@ class Metrics:
             ["route", "arm", "purpose"],
             registry=registry,
         )
+        self.spent = self._gauge("tutelage_spent_usd", "Dollars spent since the store began", "route", "account")
+        self.unpriced = self._gauge("tutelage_unpriced_calls", "Calls of unknown price", "route", "account")
+        self.net_saving = self._gauge("tutelage_net_saving_usd", "Net saving since the store began", "route")
         self.folded = Counter("tutelage_units_folded", "Units folded into evidence", ["route"], registry=registry)
         self.waiting = self._gauge("tutelage_pairs_waiting", "Pairs waiting for judgement", "route")
         self.oldest = self._gauge("tutelage_pairs_oldest_seconds", "Age of the oldest pair waiting", "route")
@@ -114,6 +118,13 @@ class Metrics:
                 self.missing.labels(route, numbers.cell, cause).set(count)
         for name, value in detectors.items():
             self.detector.labels(route, name).set(value)
+
+    def saw_spending(self, route: str, statement: Statement) -> None:
+        for account in ACCOUNTS:
+            line = statement.line(account)
+            self.spent.labels(route, account).set(line.usd)
+            self.unpriced.labels(route, account).set(line.unpriced)
+        self.net_saving.labels(route).set(_or_nan(statement.net_usd))
 
     def saw_queue(self, route: str, depth: QueueDepth, now: float) -> None:
         oldest = depth.oldest_admitted_at

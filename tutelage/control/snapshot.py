@@ -132,9 +132,10 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
     """What must pass beside overall quality, every default put in."""
     asked = rollout.gates
     severe = {"margin": rollout.margin, "off": None}[asked.severe] if isinstance(asked.severe, str) else asked.severe
+    routing = tuple(route.slices.headers)
     return GateRules(
         severe=severe,
-        slices=(*route.slices.headers, *asked.required),
+        slices=(*routing, *asked.required),
         slice_margin=min(2.0 * rollout.margin, (1.0 + rollout.margin) / 2)
         if asked.slice_margin is None
         else asked.slice_margin,
@@ -143,6 +144,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         disagreement=asked.disagreement,
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
         max_units_per_key=asked.max_units_per_key,
+        adaptive=routing[0] if len(routing) == 1 and asked.adaptive == "auto" else None,
     )
 
 

@@ -17,7 +17,8 @@ from itertools import groupby
 
 import msgspec
 
-from router.types import Direction, UnitOf
+from router.types import FULL_BP, Direction, UnitOf
+from scoring.stats.lattice import weight_milli
 from tutelage.contracts.records import Unit
 from tutelage.control.analysis import slices_of
 from tutelage.control.join import CONTENT_LOST
@@ -117,6 +118,8 @@ def _unit(turns: tuple[Scored, ...]) -> Unit:
         d=sum(_read_for_promotion(turn) for turn in turns) / len(turns) if known else None,
         first_at=first.admitted_at,
         last_at=max(turn.pair.admitted_at for turn in turns),
+        weight_milli=weight_milli(first.shadow_bp / FULL_BP, first.floor_bp / FULL_BP),
+        risk_milli=min(turn.judgement.risk_milli for turn in turns),
         policy_version=first.policy_version,
         missing=missing[0] if missing else None,
         slices=slices_of(first),

@@ -65,6 +65,7 @@ async def _compared(request: Mapping[str, Any], arms: Arms, scoring: RouteScorin
         student=student,
         policy=_NOT_KEPT,
         shadow_bp=FULL_BP,
+        floor_bp=FULL_BP,
         policy_version=0,
     )
     try:

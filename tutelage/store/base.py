@@ -15,7 +15,7 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import AnchorReading, Decision, Epoch, Judgement, Key, Pair, Record
+from tutelage.contracts.records import AnchorReading, Decision, Epoch, Judgement, Key, Pair, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -112,7 +112,7 @@ class Joined:
     """What one reading of the spools came to: committed in one transaction.
 
     `waiting` are encoded records by (record id, exchange id) that lack their other half, `done` the record ids of halves
-    that were used, `positions` how far each spool is read.
+    that were used, `positions` how far each spool is read, `spent` what the records cost.
     """
 
     pairs: Sequence[Pair] = ()
@@ -120,6 +120,7 @@ class Joined:
     waiting: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
+    spent: Sequence[Spending] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,18 +134,6 @@ class QueueDepth:
     oldest_admitted_at: float | None = None
     scored: int = 0
     by_exclusion: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeSpend:
-    """What judging a route came to on one UTC day: `pairs` that have a judgement, free ones too, and the calls' price.
-
-    `unpriced` judgements cost something that is not known.
-    """
-
-    pairs: int = 0
-    cost_nusd: int = 0
-    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +250,9 @@ class PairStore(Protocol):
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""
 
+    def spending(self, route: str) -> Sequence[Spending]:
+        """What the route has cost, per day and account, oldest first: serving and shadows as joined, judges as judged."""
+
     def purge(self, route: str, admitted_before: float) -> int:
         """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and
         stays."""
@@ -269,17 +261,20 @@ class PairStore(Protocol):
 class JudgeStore(Protocol):
     """What judging costs, and what judges make of labelled pairs."""
 
-    def spend(self, route: str, day: int) -> JudgeSpend:
-        """What was spent on UTC day `day` (days since 1970). `judged` adds to it what its judgements cost."""
+    def spend(self, route: str, day: int) -> Spending:
+        """The account `judge` of UTC day `day` (days since 1970). `judged` adds to it what its judgements cost."""
 
-    def charge(self, route: str, day: int, spend: JudgeSpend) -> None:
-        """Add what calls cost that came to no judgement."""
+    def charge(self, spending: Spending) -> None:
+        """Add to an account what calls cost that came to no judgement."""
 
     def drawable(self, route: str, admitted_after: float) -> int:
         """Pairs admitted after a time from which the judge's rate draws: drawn or not, no other reason against them."""
 
+    def scored(self, route: str, admitted_after: float) -> int:
+        """Pairs admitted after a time that have a judgement."""
+
     def put_readings(self, readings: Sequence[AnchorReading]) -> None:
-        """Store readings of anchors and charge what they cost. A reading that exists is left as it is."""
+        """Store readings of anchors and charge what they cost to the judge. A reading that exists is left as it is."""
 
     def readings(self, route: str, after: int, limit: int) -> Sequence[tuple[int, AnchorReading]]:
         """Readings of a route with the store's own rising number above `after`, oldest first."""

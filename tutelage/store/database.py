@@ -16,7 +16,7 @@ from threading import RLock
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -55,10 +55,6 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    """CREATE TABLE judge_spend (
-        route TEXT NOT NULL, day INTEGER NOT NULL, pairs INTEGER NOT NULL, cost_nusd INTEGER NOT NULL,
-        unpriced INTEGER NOT NULL, PRIMARY KEY (route, day)
-    ) WITHOUT ROWID""",
     """CREATE TABLE anchor_readings (
         rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
         at REAL NOT NULL, d REAL, body BLOB NOT NULL
@@ -71,6 +67,11 @@ SCHEMA = (
     "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
     "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+    """CREATE TABLE spending (
+        route TEXT NOT NULL, day INTEGER NOT NULL, account TEXT NOT NULL,
+        calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
+        PRIMARY KEY (route, day, account)
+    ) WITHOUT ROWID""",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
 )
 

@@ -1,21 +1,19 @@
 """What judging costs and what judges make of labelled pairs, on SQLite.
 
-Owns the rows of `base.JudgeStore`. Spend is a running sum by route and UTC day, kept in the transaction that stores what
-was paid for, so that it outlives the retention of pairs. Must not know budgets or drift.
+Owns the rows of `base.JudgeStore`. Must not know budgets or drift. What is read is charged in the transaction that stores it.
 """
 
 import hashlib
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import AnchorReading, encode
-from tutelage.store.base import AnchorState, JudgeSpend, Judging
+from tutelage.contracts.records import AnchorReading, Spending, encode
+from tutelage.store.base import AnchorState, Judging
 from tutelage.store.database import Database
+from tutelage.store.sqlite_pairs import DAY_S, SPEND
 
-DAY_S = 86_400
+ACCOUNT = "judge"
 _reading = msgspec.json.Decoder(AnchorReading)
 
 
@@ -25,19 +23,27 @@ class SqliteJudges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def spend(self, route: str, day: int) -> JudgeSpend:
-        statement = "SELECT pairs, cost_nusd, unpriced FROM judge_spend WHERE route = ? AND day = ?"
+    def spend(self, route: str, day: int) -> Spending:
+        statement = "SELECT calls, unpriced, nusd FROM spending WHERE route = ? AND day = ? AND account = ?"
         with self._database.read() as connection:
-            found = connection.execute(statement, (route, day)).fetchone()
-        return JudgeSpend() if found is None else JudgeSpend(pairs=found[0], cost_nusd=found[1], unpriced=found[2])
+            found = connection.execute(statement, (route, day, ACCOUNT)).fetchone()
+        calls, unpriced, nusd = found or (0, 0, 0)
+        return Spending(route=route, day=day, account=ACCOUNT, calls=calls, unpriced=unpriced, nusd=nusd)
 
-    def charge(self, route: str, day: int, spend: JudgeSpend) -> None:
+    def charge(self, spending: Spending) -> None:
         with self._database.write() as connection:
-            charge(connection, [(route, day, spend)])
+            connection.execute(SPEND, msgspec.structs.astuple(spending))
 
     def drawable(self, route: str, admitted_after: float) -> int:
         statement = """
             SELECT count(*) FROM pairs WHERE route = ? AND admitted_at > ? AND (excluded IS NULL OR excluded = 'not_drawn')
+        """
+        with self._database.read() as connection:
+            return int(connection.execute(statement, (route, admitted_after)).fetchone()[0])
+
+    def scored(self, route: str, admitted_after: float) -> int:
+        statement = """
+            SELECT count(*) FROM pairs WHERE route = ? AND admitted_at > ? AND state IN ('judged', 'folded')
         """
         with self._database.read() as connection:
             return int(connection.execute(statement, (route, admitted_after)).fetchone()[0])
@@ -51,8 +57,8 @@ class SqliteJudges:
             for one in readings:
                 row = (one.id, one.route, _key(one), one.anchor, one.at, one.d, encode(one))
                 if connection.execute(statement, row).rowcount:
-                    paid = spend_of(one.judge, one.cost_nusd)
-                    charge(connection, [(one.route, day_of(one.at), replace(paid, pairs=0))])
+                    paid = (one.route, int(one.at // DAY_S), ACCOUNT, 1, one.cost_nusd is None, one.cost_nusd or 0)
+                    connection.execute(SPEND, paid)
 
     def readings(self, route: str, after: int, limit: int) -> Sequence[tuple[int, AnchorReading]]:
         statement = "SELECT rank, body FROM anchor_readings WHERE route = ? AND rank > ? ORDER BY rank LIMIT ?"
@@ -71,28 +77,6 @@ class SqliteJudges:
         with self._database.read() as connection:
             rows = connection.execute(statement, (_key(judging),)).fetchall()
         return {anchor: AnchorState(last_at=at, reference_d=d) for anchor, at, d in rows}
-
-
-def day_of(at: float) -> int:
-    """The UTC day of a time, in days since 1970."""
-    return int(at // DAY_S)
-
-
-def spend_of(judge: str | None, cost_nusd: int | None) -> JudgeSpend:
-    """What one judgement came to. Without a judge nobody was asked."""
-    unpriced = judge is not None and cost_nusd is None
-    return JudgeSpend(pairs=1, cost_nusd=cost_nusd or 0, unpriced=int(unpriced))
-
-
-def charge(connection: sqlite3.Connection, spends: Iterable[tuple[str, int, JudgeSpend]]) -> None:
-    """Inside a write transaction: add these to their days."""
-    statement = """
-        INSERT INTO judge_spend (route, day, pairs, cost_nusd, unpriced) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (route, day) DO UPDATE SET pairs = pairs + excluded.pairs,
-        cost_nusd = cost_nusd + excluded.cost_nusd, unpriced = unpriced + excluded.unpriced
-    """
-    rows = [(route, day, one.pairs, one.cost_nusd, one.unpriced) for route, day, one in spends]
-    connection.executemany(statement, rows)
 
 
 def _key(judging: Judging | AnchorReading) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Judgement, Pair, encode
-from tutelage.store.base import Claimed, Joined, JudgeSpend, QueueDepth
+from tutelage.contracts.records import Judgement, Pair, Spending, encode
+from tutelage.store.base import Claimed, Joined, QueueDepth
 from tutelage.store.database import Database
-from tutelage.store.sqlite_judges import charge, day_of, spend_of
+
+DAY_S = 86_400
 
 _pair = msgspec.json.Decoder(Pair)
 _judgement = msgspec.json.Decoder(Judgement)
@@ -43,6 +44,9 @@ class SqlitePairs:
             connection.executemany(
                 "INSERT OR REPLACE INTO positions (spool, position) VALUES (?, ?)", list(joined.positions.items())
             )
+            connection.executemany(
+                SPEND, [(row.route, row.day, row.account, row.calls, row.unpriced, row.nusd) for row in joined.spent]
+            )
 
     def waiting_halves(self) -> Sequence[bytes]:
         with self._database.read() as connection:
@@ -62,7 +66,14 @@ class SqlitePairs:
         rows = [(row.rubric, row.method, row.scored_at, encode(row), row.pair_id) for row in judgements]
         with self._database.write() as connection:
             connection.executemany(_UPSERT_JUDGEMENT, rows)
-            charge(connection, _spends(connection, judgements))
+            connection.executemany(
+                _SPEND_ON_JUDGE,
+                [
+                    (int(row.scored_at // DAY_S), row.cost_nusd is None, row.cost_nusd or 0, row.pair_id)
+                    for row in judgements
+                    if row.judge is not None
+                ],
+            )
             connection.executemany(
                 "UPDATE pairs SET state = 'judged' WHERE id = ? AND state = 'queued'",
                 [(row.pair_id,) for row in judgements],
@@ -120,6 +131,15 @@ class SqlitePairs:
         with self._database.read() as connection:
             return int(connection.execute(statement, (route, admitted_after, direction.value)).fetchone()[0])
 
+    def spending(self, route: str) -> Sequence[Spending]:
+        statement = "SELECT day, account, calls, unpriced, nusd FROM spending WHERE route = ? ORDER BY day, account"
+        with self._database.read() as connection:
+            rows = connection.execute(statement, (route,)).fetchall()
+        return [
+            Spending(route=route, day=day, account=account, calls=calls, unpriced=unpriced, nusd=nusd)
+            for day, account, calls, unpriced, nusd in rows
+        ]
+
     def purge(self, route: str, admitted_before: float) -> int:
         with self._database.write() as connection:
             for table in ("pair_bodies", "judgements"):
@@ -165,16 +185,6 @@ _PURGE_WAITING = """
 """
 
 
-def _spends(connection: sqlite3.Connection, judgements: Sequence[Judgement]) -> list[tuple[str, int, JudgeSpend]]:
-    """What judged rubrics cost, by the routes of their pairs. A pair that was judged twice was paid for twice."""
-    spends: list[tuple[str, int, JudgeSpend]] = []
-    for row in judgements:
-        found = connection.execute("SELECT route FROM pairs WHERE id = ?", (row.pair_id,)).fetchone()
-        if row.method == "judge" and found is not None:
-            spends.append((found[0], day_of(row.scored_at), spend_of(row.judge, row.cost_nusd)))
-    return spends
-
-
 def _queue(connection: sqlite3.Connection, pair: Pair) -> None:
     """Write a pair that is not there yet: to the queue, or aside where it is excluded."""
     state = "queued" if pair.excluded is None else "excluded"
@@ -183,3 +193,17 @@ def _queue(connection: sqlite3.Connection, pair: Pair) -> None:
     written = connection.execute(_QUEUE, row)
     if written.rowcount:
         connection.execute("INSERT INTO pair_bodies (rank, body) VALUES (?, ?)", (written.lastrowid, encode(pair)))
+
+
+SPEND = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""
+
+_SPEND_ON_JUDGE = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd)
+    SELECT route, ?1, 'judge', 1, ?2, ?3 FROM pairs WHERE id = ?4
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""

@@ -19,12 +19,13 @@ class Place:
 class Target:
     """A running system. Requests go to `url` + /v1/chat/completions with `headers`, naming `models` in turns; `pid` is the
     root of the process tree that is measured, None where there is none (the model server asked directly).
-    Several `keys` are sent in turns as bearer tokens."""
+    Several `keys` are sent in turns as bearer tokens. `patience`: how many times longer a slow system is measured."""
 
     name: str
     url: str
     pid: int | None
     version: str = ""
+    patience: int = 1
     models: tuple[str, ...] = ("mock-1",)
     keys: tuple[str, ...] = ("sk-mock",)
     headers: tuple[tuple[str, str], ...] = ()

@@ -11,22 +11,28 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import yaml
 
 from loadtests.bench.processes import POLL_S, NotStarted, running
 from loadtests.bench.systems.base import Place, Target, free_port
 from tutelage import __version__
 from tutelage.contracts.load import load
+from tutelage.contracts.records import Key
+from tutelage.store.database import Database
 from tutelage.store.registry import open_store
 
 ROUTE = "tickets"
 PUBLISHED_S = 60.0
-_ENVIRONMENT = {"BENCH_KEY": "sk-mock"}
-_COMMAND = (sys.executable, "-m", "tutelage.cli.main")
+KEYS_SENT = 1_000
+"""Of many keys so many are sent in turns."""
+COMMAND = (sys.executable, "-m", "tutelage.cli.main")
+ENVIRONMENT = {"BENCH_KEY": "sk-mock"}
 _FULL = {"content": "full", "purpose": "benchmark"}
 CAPTURE_OFF: Mapping[str, Any] = {"content": "off"}
 CAPTURE_ON: Mapping[str, Any] = {**_FULL, "redact": []}
@@ -41,6 +47,8 @@ class Tutelage:
     capture: Mapping[str, Any] = field(default_factory=lambda: CAPTURE_REDACTED)
     usage: str = "inject"
     shadow: str = "0%"
+    routes: int = 1
+    keys: int = 1
 
     def install(self) -> None:
         """It is the project itself."""
@@ -49,21 +57,29 @@ class Tutelage:
     def running(self, place: Place) -> Iterator[Target]:
         port, admin_port = free_port(), free_port()
         configuration = place.folder / "tutelage.yaml"
-        configuration.write_text(yaml.safe_dump(self._document(place, port, admin_port), sort_keys=False))
-        key = _new_key(configuration)
+        document = {
+            **self.document(place.upstream),
+            "data_dir": str(place.folder / "data"),
+            "gateway": {"bind": f"127.0.0.1:{port}", "processes": 1, "metrics_port": 0},
+            "admin": {"bind": f"127.0.0.1:{admin_port}"},
+        }
+        configuration.write_text(yaml.safe_dump(document, sort_keys=False))
+        keys = (new_key(configuration), *_many_keys(configuration, self.keys - 1))
         url = f"http://127.0.0.1:{port}"
-        control = [*_COMMAND, "control", "--config", str(configuration)]
+        control = [*COMMAND, "control", "--config", str(configuration)]
         with running(control, log=place.folder / "control.log", ready_url=f"http://127.0.0.1:{admin_port}/metrics"):
-            _wait_until_published(configuration)
-        gateway = [*_COMMAND, "gateway", "--config", str(configuration)]
-        with running(
-            gateway, log=place.folder / "gateway.log", ready_url=f"{url}/readyz", environment=_ENVIRONMENT
-        ) as pid:
+            wait_until_published(configuration)
+        gateway = [*COMMAND, "gateway", "--config", str(configuration)]
+        log = place.folder / "gateway.log"
+        with running(gateway, log=log, ready_url=f"{url}/readyz", environment=ENVIRONMENT) as pid:
             _expect_split(url)
-            yield Target(name=self.name, url=url, pid=pid, version=__version__, models=(ROUTE,), keys=(key,))
+            yield Target(
+                name=self.name, url=url, pid=pid, version=__version__, models=self._routes(), keys=keys[-KEYS_SENT:]
+            )
 
-    def _document(self, place: Place, port: int, admin_port: int) -> dict[str, Any]:
-        arm = {"base_url": f"{place.upstream}/v1", "model": "mock-1", "api_key": "${BENCH_KEY}"}
+    def document(self, upstream: str) -> dict[str, Any]:
+        """The configuration, as an operator would write it, but for places and ports."""
+        arm = {"model": "mock-1", "api_key": "${BENCH_KEY}", "max_connections": 4096}
         route = {
             "teacher": "teacher",
             "student": "student",
@@ -74,20 +90,26 @@ class Tutelage:
             "shadow": {"student": self.shadow, "teacher": self.shadow},
         }
         return {
-            "data_dir": str(place.folder / "data"),
-            "gateway": {"bind": f"127.0.0.1:{port}", "processes": 1, "metrics_port": 0},
-            "admin": {"bind": f"127.0.0.1:{admin_port}"},
             "limits": {"streams": 4096},
             "upstreams": {
-                "teacher": {"kind": "openai", **arm},
-                "student": {"kind": "vllm", **arm, "trained_until": "2026-01-01"},
+                "teacher": {"kind": "openai", "base_url": f"{upstream}/teacher/v1", **arm},
+                "student": {
+                    "kind": "vllm",
+                    "base_url": f"{upstream}/student/v1",
+                    **arm,
+                    "trained_until": "2026-01-01",
+                },
             },
-            "routes": {ROUTE: route},
+            "routes": dict.fromkeys(self._routes(), route),
         }
 
+    def _routes(self) -> tuple[str, ...]:
+        return (ROUTE, *(f"{ROUTE}-{number}" for number in range(1, self.routes)))
 
-def _new_key(configuration: Path) -> str:
-    command = [*_COMMAND, "keys", "create", "--json", "--config", str(configuration)]
+
+def new_key(configuration: Path) -> str:
+    """A key, made by the command that an operator uses."""
+    command = [*COMMAND, "keys", "create", "--json", "--config", str(configuration)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise NotStarted(f"tutelage keys create: {made.stderr.strip()}")
@@ -95,7 +117,24 @@ def _new_key(configuration: Path) -> str:
     return key
 
 
-def _wait_until_published(configuration: Path) -> None:
+def _many_keys(configuration: Path, count: int) -> tuple[str, ...]:
+    """Further keys, in one transaction: the command commits each by itself, a millisecond and more."""
+    if count < 1:
+        return ()
+    plain = tuple(f"tut-bench-{number:06d}" for number in range(count))
+    records = (
+        Key(id=f"bench-{number:06d}", digest=sha256(key.encode()).hexdigest(), tenant="bench", label="", created_at=0.0)
+        for number, key in enumerate(plain)
+    )
+    path = Path(load(configuration).store.url.removeprefix("sqlite:///"))
+    with closing(Database(path)) as database, database.write() as connection:
+        rows = ((key.id, key.created_at, msgspec.json.encode(key)) for key in records)
+        connection.executemany("INSERT INTO keys (id, created_at, body) VALUES (?, ?, ?)", rows)
+        database.raise_sequence()
+    return plain
+
+
+def wait_until_published(configuration: Path) -> None:
     """Until control has written the split and the configuration into the store."""
     settings = load(configuration)
     deadline = time.monotonic() + PUBLISHED_S

@@ -3,12 +3,13 @@
 import random
 
 from router.rollout import Advance, Rollout, step
+from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial, proven
 from scoring.gates.facts import ALL_WELL
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
 from scoring.gates.slices import NAMING_UNITS
-from scoring.gates.state import State, decode, encode
+from scoring.gates.state import State
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit

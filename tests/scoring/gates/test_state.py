@@ -7,9 +7,10 @@ import pytest
 
 from router.types import Direction
 from scoring.evidence import POOLED, QUALITY, SEVERE
+from scoring.gates.codec import decode, encode
 from scoring.gates.metrics import promotion_prior
 from scoring.gates.slices import NAMING_UNITS
-from scoring.gates.state import State, decode, encode, fold, fold_all, initial
+from scoring.gates.state import State, fold, fold_all, initial
 from tests.scoring.gates.made import epoch, rollout, unit
 from tutelage.contracts.records import Unit
 

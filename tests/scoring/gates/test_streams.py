@@ -6,11 +6,12 @@ import pytest
 
 from router.rollout import Hold
 from router.types import Direction
+from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial
 from scoring.gates.facts import ALL_WELL
 from scoring.gates.harm import A_BACK, A_HOLD, DETECTOR
 from scoring.gates.latency import FROZEN_AT, Baselines
-from scoring.gates.state import State, decode, encode, fold
+from scoring.gates.state import State, fold
 from scoring.gates.streams import Wiring, budget
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit

@@ -10,8 +10,8 @@ from scoring.judges.budget import ASSUMED, ENOUGH_PAIRS, Budget, budget_of
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.load import validated
 from tutelage.contracts.prices import PriceList
+from tutelage.contracts.records import Spending
 from tutelage.contracts.settings import Settings
-from tutelage.store.base import JudgeSpend
 
 BUDGET = Budget(cap_nusd=1_000_000, assumed_nusd=100)
 
@@ -42,14 +42,15 @@ def test_a_rate_is_a_share_and_never_promises_more_than_is_left(
 
 
 def test_what_nobody_priced_costs_what_is_assumed():
-    assert BUDGET.spent_nusd(JudgeSpend(pairs=3, cost_nusd=50, unpriced=2)) == 250
+    day = Spending(route="r", day=1, account="judge", calls=3, unpriced=2, nusd=50)
+    assert BUDGET.spent_nusd(day) == 250
+    assert BUDGET.spent_nusd(day, day) == 500
 
 
 def test_a_mean_is_believed_when_there_is_one():
-    few, many = JudgeSpend(pairs=ENOUGH_PAIRS - 1, cost_nusd=19), JudgeSpend(pairs=40, cost_nusd=2_000)
-    assert BUDGET.pair_nusd(few) == 100
-    assert BUDGET.pair_nusd(few, many) == pytest.approx(2_019 / 59)
-    assert BUDGET.pair_nusd(JudgeSpend(pairs=40)) == 0.0
+    assert BUDGET.pair_nusd(19, ENOUGH_PAIRS - 1) == 100
+    assert BUDGET.pair_nusd(2_019, 59) == pytest.approx(2_019 / 59)
+    assert BUDGET.pair_nusd(0, 40) == 0.0
 
 
 def test_a_day_of_uneven_traffic_is_judged_to_its_end_and_within_the_cap():

@@ -6,6 +6,7 @@
 import threading
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from router.rollout import Phase
@@ -24,7 +25,7 @@ from tests.tutelage.store.made import (
     rollout,
 )
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, encode
+from tutelage.contracts.records import CellNumbers, Spending, encode
 from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 
@@ -380,3 +381,24 @@ class StoreContract(GateContract, JudgeContract):
         assert store.pair("q1") is not None
         assert store.waiting_halves() == [b'{"route":"triage","admitted_at":2.5}']
         assert store.purge("triage", 2.0) == 0
+
+    # --- what it cost ---------------------------------------------------------------------------------------------------
+
+    def test_spending_adds_up_per_day_and_account_with_the_positions(self, store: Store, other: Store):
+        row = Spending(route="triage", day=3, account="teacher", calls=2, unpriced=1, nusd=7)
+        store.join(Joined(positions={"g": 1}, spent=[row]))
+        store.join(Joined(positions={"g": 2}, spent=[row, msgspec.structs.replace(row, account="shadow")]))
+        assert [(r.account, r.calls, r.unpriced, r.nusd) for r in other.spending("triage")] == [
+            ("shadow", 2, 1, 7),
+            ("teacher", 4, 2, 14),
+        ]
+        assert other.spending("another") == []
+
+    def test_each_judge_call_is_spent_where_it_was_paid_even_for_a_pair_judged_twice(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        paid = judgement("p1", judge="claude", cost_nusd=11, scored_at=86_400.0 * 4)
+        store.judged([paid])
+        store.judged([paid, judgement("p1", judge=None), judgement("gone", judge="claude", cost_nusd=99)])
+        assert [(r.day, r.account, r.calls, r.unpriced, r.nusd) for r in store.spending("triage")] == [
+            (4, "judge", 2, 0, 22)
+        ]

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.tutelage.store.made import judgement, pair
-from tutelage.contracts.records import AnchorReading
-from tutelage.store.base import AnchorState, Joined, JudgeSpend, Judging, Store
+from tutelage.contracts.records import AnchorReading, Spending
+from tutelage.store.base import AnchorState, Joined, Judging, Store
 
 DAY_S = 86_400.0
 JUDGING = Judging(route="triage", rubric="triage@1", judge="claude", judge_version="v1", prompt_hash="p")
@@ -24,6 +24,10 @@ def reading(anchor: str, at: float, d: float | None, **fields: Any) -> AnchorRea
     return AnchorReading(id=f"{anchor} at {at}", anchor=anchor, at=at, d=d, **(plain | fields))
 
 
+def paid(spending: Spending) -> tuple[int, int, int]:
+    return spending.calls, spending.unpriced, spending.nusd
+
+
 class JudgeContract:
     """`base.JudgeStore`."""
 
@@ -31,26 +35,16 @@ class JudgeContract:
         store.join(Joined(pairs=[pair(name, 1.0) for name in "abcd"]))
         judged: dict[str, Any] = {"method": "judge", "judge": "claude"}
         store.judged([judgement("a", cost_nusd=7, **judged), judgement("b", cost_nusd=None, **judged)])
-        store.judged([judgement("c", method="judge"), judgement("d")])
-        assert store.spend("triage", 0) == JudgeSpend(pairs=3, cost_nusd=7, unpriced=1)
-        assert store.spend("triage", 1) == store.spend("other", 0) == JudgeSpend()
-
-    def test_a_pair_that_was_judged_twice_was_paid_for_twice_on_the_day_of_each(self, store: Store):
-        store.join(Joined(pairs=[pair("a", 1.0)]))
-        judged: dict[str, Any] = {"method": "judge", "judge": "claude", "cost_nusd": 7}
-        store.judged([judgement("a", **judged), judgement("a", scored_at=DAY_S + 1, **judged)])
-        assert [store.spend("triage", day).cost_nusd for day in (0, 1)] == [7, 7]
+        store.judged([judgement("c", method="judge"), judgement("d"), judgement("a", scored_at=DAY_S + 1, **judged)])
+        assert paid(store.spend("triage", 0)) == (2, 1, 7)
+        assert paid(store.spend("triage", 1)) == (1, 1, 0)
+        assert paid(store.spend("other", 0)) == (0, 0, 0)
 
     def test_a_charge_adds_to_the_day(self, store: Store):
-        store.charge("triage", 3, JudgeSpend(cost_nusd=4))
-        store.charge("triage", 3, JudgeSpend(cost_nusd=4, unpriced=1))
-        assert store.spend("triage", 3) == JudgeSpend(cost_nusd=8, unpriced=1)
-
-    def test_spend_outlives_the_pairs(self, store: Store):
-        store.join(Joined(pairs=[pair("a", 1.0)]))
-        store.judged([judgement("a", method="judge", judge="claude", cost_nusd=7)])
-        store.purge("triage", 10.0)
-        assert store.spend("triage", 0).cost_nusd == 7
+        row = Spending(route="triage", day=3, account="judge", calls=1, unpriced=1, nusd=4)
+        store.charge(row)
+        store.charge(row)
+        assert paid(store.spend("triage", 3)) == (2, 2, 8)
 
     def test_the_rate_draws_from_all_pairs_that_nothing_else_speaks_against(self, store: Store):
         excluded = [pair("n", 2.0, excluded="not_drawn"), pair("p", 2.0, excluded="parity")]
@@ -58,6 +52,7 @@ class JudgeContract:
         store.judged([judgement("b")])
         assert store.drawable("triage", 0.0) == 3
         assert store.drawable("triage", 1.0) == 2
+        assert (store.scored("triage", 0.0), store.scored("triage", 2.0)) == (1, 0)
 
     def test_anchors_stand_where_their_readings_left_them(self, store: Store):
         assert store.anchors(JUDGING) == {}
@@ -76,4 +71,4 @@ class JudgeContract:
         assert (found, after) == (first, second)
         assert store.readings("triage", one, 10) == [(two, second)]
         assert store.readings("triage", 0, 1) == [(one, first)]
-        assert store.spend("triage", 0) == JudgeSpend(pairs=0, cost_nusd=5, unpriced=1)
+        assert paid(store.spend("triage", 0)) == (2, 1, 5)
