@@ -73,10 +73,10 @@ class Client:
         """The head of a stream; it leaves with the first bytes."""
         self._request.begin(status, headers)
 
-    def write(self, data: bytes) -> bool:
+    @property
+    def write(self) -> Take:
         """Send bytes; False where more should wait for `room`."""
-        self._request.write(data)
-        return not self._request.full
+        return self._request.write
 
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""
@@ -262,9 +262,11 @@ async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line]
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     scanner = held.scanner
 
+    write, keep, feed = client.write, keeper.keep, None if scanner is None else scanner.feed
+
     def take(chunk: bytes) -> bool:
-        keeper.keep(chunk)
-        return client.write(chunk if scanner is None else scanner.feed(chunk))
+        keep(chunk)
+        return write(chunk if feed is None else feed(chunk))
 
     if not client.write(b"".join(held.parts)):
         await client.room()

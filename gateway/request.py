@@ -132,15 +132,20 @@ class Request:
             self.keep_alive = self.keep_alive and self._connection.speaks_1_1
         self._head = self._lines(status, lines, b"transfer-encoding: chunked\r\n" if self._chunked else b"")
 
-    def write(self, data: bytes) -> None:
-        """Bytes of the body that `begin` has begun."""
+    def write(self, data: bytes) -> bool:
+        """Bytes of the body that `begin` has begun; False where more should wait for `room`."""
+        connection = self._connection
         if self._chunked:
-            if data:
-                head, self._head = self._head, b""
-                self._send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            if data and not self.gone and not self.ended:
+                if self._head:
+                    data, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(data), data), b""
+                else:
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                connection.send(data)
         elif not self._connection.speaks_1_1:  # its body ends with the connection
             self._send(self._head + data)
             self._head = b""
+        return not connection.full
 
     def end(self, data: bytes = b"") -> None:
         """The answer's end; `data` are its last bytes."""
@@ -152,11 +157,6 @@ class Request:
             self._send(self._head)
         self._head = b""
         self.ended = True
-
-    @property
-    def full(self) -> bool:
-        """So much is written that more should wait for `room`."""
-        return self._connection.full
 
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""
