@@ -118,7 +118,10 @@ async def test_what_is_pipelined_is_answered_in_order():
 
 
 async def test_nobody_may_pipeline_without_end():
-    async with served(lambda _: asyncio.Event().wait()) as connect:
+    async def never(request: Request) -> None:
+        await asyncio.Event().wait()
+
+    async with served(never) as connect:
         wire = await connect()
         wire.send(GET * 200)
         assert (await wire.answer())[0] == 400
