@@ -21,7 +21,7 @@ import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
 from gateway.capture import RawAttempt, RawExchange, RawShadow
-from gateway.errors import BadRequest, Draining, Refusal, UpstreamFailed
+from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
@@ -122,7 +122,7 @@ class Dispatcher:
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
-            wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+            wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
             if wait_s is None:
                 break
             serving.upstream_s += wait_s
@@ -142,11 +142,11 @@ class Dispatcher:
                 except CallRefused as refused:
                     raise BadRequest(refused.detail, code="unsupported_parameter") from refused
                 except UpstreamError as error:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
-                        raise UpstreamFailed(error.status, error.kind) from error
+                        raise _failed(error, serving) from error
                 else:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
                         await _answer_with(attempt, held, client)
                         return
@@ -154,12 +154,15 @@ class Dispatcher:
             await asyncio.sleep(wait_s)
             purpose = RETRY
 
-    def _wait_before_retry(self, incoming: Incoming, lane: Lane, failed: RawAttempt) -> float | None:
+    def _wait_before_retry(self, incoming: Incoming, serving: Serving, lane: Lane, failed: RawAttempt) -> float | None:
         """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
         if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
             return None
         wait_s = wait_before_retry(failed, self._means.draw())
-        if wait_s is None or not lane.may_retry():
+        if wait_s is None:
+            return None
+        if not lane.may_retry():
+            serving.out_of_retries = True  # nor should the client's SDK try what we must not
             return None
         self._means.metrics.retry(lane.name, failed.error)
         return wait_s
@@ -285,6 +288,13 @@ class Dispatcher:
             attempt=attempt,
             lost=lost,
         )
+
+
+def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
+    failed = UpstreamFailed(error.status, error.kind)
+    if serving.out_of_retries:
+        failed.headers = NO_RETRY
+    return failed
 
 
 async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:

@@ -162,7 +162,7 @@ class Worker:
         if claim.deliveries > MAX_DELIVERIES and route.scorer.method != JUDGE:
             return route.scorer.given_up(claim.pair, now, claim.deliveries)
         try:
-            draft = route.scorer.draft(claim.pair)
+            draft = route.scorer.draft(claim.pair, claim.correction)
             return draft if draft.needs_judge else route.scorer.finish(draft, now)
         except Exception:  # loop top: a pair that breaks its scorer must not end the worker
             log.exception("scoring a pair crashed", pair=claim.pair.id, route=claim.pair.route)

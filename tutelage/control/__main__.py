@@ -34,6 +34,7 @@ from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
+from tutelage.control.health import Health
 from tutelage.control.join import Tail
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
@@ -104,13 +105,17 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
     def seen(record: Spooled) -> None:
         metrics.saw_record(record)
         budget.saw(record)
+        health.saw(record)
 
+    tail = Tail(store, data_dir, seen)
+    health = Health(data_dir, tail.overdue)
     parts = Parts(
         store=store,
         settings=settings,
         publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
-        tail=Tail(store, data_dir, seen),
-        keeper=Gatekeeper(store, settings, metrics, made.new_id),
+        tail=tail,
+        keeper=Gatekeeper(store, settings, metrics, made.new_id, health),
+        health=health,
         metrics=metrics,
         chores=(
             TeacherRate(store, settings),

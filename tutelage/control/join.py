@@ -12,6 +12,7 @@ twice.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,8 +36,9 @@ from tutelage.contracts.records import (
     decode_spooled,
     encode,
 )
+from tutelage.control.feedback import Attacher, Said
 from tutelage.store.base import Exclusion, Joined, Store
-from tutelage.store.spool import SpooledRow, read_after, spools
+from tutelage.store.spool import SpooledRow, read_after, read_one, spools
 
 log = structlog.get_logger()
 
@@ -381,6 +383,7 @@ class Tail:
         self._data_dir = data_dir
         self._watch = watch
         self._joiner: Joiner | None = None
+        self._attacher = Attacher(self._exchange)
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
         self._unread: set[str] = set()
@@ -395,21 +398,24 @@ class Tail:
         try:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
-            joined = replace(joiner.join(records, routes, now), positions=positions, spent=spendings_of(records))
+            joined = _with_feedback(joiner.join(records, routes, now), self._attacher.take(records))
+            joined = replace(joined, positions=positions, spent=spendings_of(records))
             self._commit(joined)
             self._positions.update(positions)
             for record in records:
                 self._watch(record)
             if not (self.behind or self._unread) and now >= self._expired_at + _EXPIRE_EVERY_S:
                 self._expired_at = now
-                self._commit(joiner.expire(routes, now))
+                expired = _with_feedback(joiner.expire(routes, now), self._attacher.expire(now))
+                self._commit(expired)
+                joined = _both(joined, expired)
         except Exception:
             self.forget()
             raise
         return joined
 
     def _commit(self, joined: Joined) -> None:
-        if joined.pairs or joined.excluded or joined.waiting or joined.done or joined.positions:
+        if any((joined.pairs, joined.excluded, joined.feedback, joined.waiting, joined.done, joined.positions)):
             self._store.join(joined)
 
     def forget(self) -> None:
@@ -421,10 +427,22 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
+    def overdue(self, before: float) -> dict[str, int]:
+        """By route, the exchanges that ended before `before` and still wait for their other half."""
+        waiting: dict[str, int] = {}
+        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
+                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
+        return waiting
+
     def _recall(self, now: float) -> Joiner:
         halves = Halves()
+        self._attacher = Attacher(self._exchange)
         for body in self._store.waiting_halves():
             record = decode_spooled(body)
+            if isinstance(record, Feedback):
+                self._attacher.recall(record)
+                continue
             halves.take(record, now)
             halves.kept.add(record.id)
         self._positions = dict(self._store.positions())
@@ -450,6 +468,16 @@ class Tail:
                 records += filter(None, map(self._decoded, rows))
         return records, positions
 
+    def _exchange(self, name: str) -> Exchange | None:
+        """An exchange by its id, from whichever spool holds it."""
+        for path in spools(self._data_dir).values():
+            with suppress(StoreUnavailable, msgspec.DecodeError):
+                body = read_one(path, name)
+                record = None if body is None else decode_spooled(body)
+                if isinstance(record, Exchange):
+                    return record
+        return None
+
     def _decoded(self, row: SpooledRow) -> Spooled | None:
         try:
             return decode_spooled(row.body)
@@ -457,3 +485,24 @@ class Tail:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None
+
+
+def _with_feedback(joined: Joined, said: Said) -> Joined:
+    return replace(
+        joined,
+        feedback=said.attached,
+        unattached=said.dropped,
+        waiting={**joined.waiting, **said.waiting},
+        done=[*joined.done, *said.done],
+    )
+
+
+def _both(read: Joined, expired: Joined) -> Joined:
+    """For counting: what two commits came to."""
+    return replace(
+        read,
+        pairs=[*read.pairs, *expired.pairs],
+        excluded=[*read.excluded, *expired.excluded],
+        feedback=[*read.feedback, *expired.feedback],
+        unattached=[*read.unattached, *expired.unattached],
+    )

@@ -23,6 +23,7 @@ from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.settings import RouteSettings, Settings
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.health import Health
 from tutelage.control.join import JoinRoute, Tail
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
@@ -67,6 +68,7 @@ class Parts:
     publisher: Publisher
     tail: Tail
     keeper: Keeper
+    health: Health
     metrics: Metrics
     chores: tuple[Chore, ...] = ()
 
@@ -168,6 +170,7 @@ class Loop:
 
     def _slowly(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
         metrics, store = self._parts.metrics, self._parts.store
+        self._parts.health.look(now)
         metrics.halves.set(self._parts.tail.waiting)
         metrics.unreadable.set(self._parts.tail.unreadable)
         for name, rollout in snapshot.rollouts.items():

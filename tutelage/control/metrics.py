@@ -52,6 +52,12 @@ class Metrics:
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.feedback = Counter(
+            "tutelage_feedback", "Feedback attached to its exchange", ["route", "type"], registry=registry
+        )
+        self.unattached = Counter(
+            "tutelage_feedback_dropped", "Feedback dropped, by reason", ["reason"], registry=registry
+        )
         self.cost = Counter(
             "tutelage_cost_usd",
             "Dollars spent, where the price is known",
@@ -84,6 +90,10 @@ class Metrics:
                 self.excluded.labels(pair.route, pair.excluded).inc()
         for exclusion in joined.excluded:
             self.excluded.labels(exclusion.route, exclusion.reason).inc()
+        for attached in joined.feedback:
+            self.feedback.labels(attached.route, attached.feedback.type).inc()
+        for reason in joined.unattached:
+            self.unattached.labels(reason).inc()
 
     def saw_record(self, record: Spooled) -> None:
         if isinstance(record, Feedback):

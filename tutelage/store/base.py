@@ -15,7 +15,7 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import Decision, Epoch, Judgement, Key, Pair, Record, Spending
+from tutelage.contracts.records import Decision, Epoch, Feedback, Judgement, Key, Pair, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -59,11 +59,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A pair taken from the queue by one worker until `until` (UTC seconds), delivered `deliveries` times so far."""
+    """A pair taken from the queue by one worker until `until` (UTC seconds), delivered `deliveries` times so far.
+
+    `correction` is what a person said the right answer to this input is, the latest where there are several.
+    """
 
     pair: Pair
     until: float
     deliveries: int
+    correction: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +112,27 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """Feedback whose exchange was found and is its tenant's. A correction is the reference of its `input_hash` on its route."""
+
+    feedback: Feedback
+    route: str
+    input_hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """What one reading of the spools came to: committed in one transaction.
 
-    `waiting` are encoded records by (record id, exchange id) that lack their other half, `done` the record ids of halves
-    that were used, `positions` how far each spool is read, `spent` what the records cost.
+    `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
+    that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
+    what the records cost.
     """
 
     pairs: Sequence[Pair] = ()
     excluded: Sequence[Exclusion] = ()
+    feedback: Sequence[Attached] = ()
+    unattached: Sequence[str] = ()
     waiting: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
@@ -205,7 +221,7 @@ class PairStore(Protocol):
         """Commit one reading of the spools. Pairs are queued where not excluded; a pair that exists is left as it is."""
 
     def waiting_halves(self) -> Sequence[bytes]:
-        """The encoded exchanges and shadow attempts that still wait for their other half."""
+        """The encoded exchanges and shadow attempts that still wait for their other half, feedback for its exchange."""
 
     def claim(self, worker: str, limit: int, visible_after_s: float, now: float) -> Sequence[Claimed]:
         """Take up to `limit` pairs, oldest first; they return to the queue if no judgement comes in time."""
@@ -222,6 +238,9 @@ class PairStore(Protocol):
         """Newest first, admitted before `before`."""
 
     def judgements(self, pair_id: str) -> Sequence[Judgement]: ...
+
+    def feedback(self, exchange_id: str) -> Sequence[Feedback]:
+        """What was said of an exchange, in the order in which it came."""
 
     def depth(self, route: str) -> QueueDepth: ...
 

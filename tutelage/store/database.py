@@ -59,6 +59,13 @@ SCHEMA = (
         id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
     "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    """CREATE TABLE feedback (
+        id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX feedback_of_exchange ON feedback (exchange_id, at)",
+    """CREATE TABLE corrections (
+        route TEXT NOT NULL, input_hash TEXT NOT NULL, at REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (route, input_hash)
+    ) WITHOUT ROWID""",
     "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
     """CREATE TABLE spending (
