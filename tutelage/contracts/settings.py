@@ -241,6 +241,7 @@ class JudgeSettings(Section):
     upstream: str
     fallback: str | None = None
     both_orders: BasisPoints = 2000
+    anchors_every: Seconds = Field(86_400.0, ge=60)
     rate: BasisPoints | Literal["auto"] = "auto"
     max_usd_per_day: float | None = Field(None, ge=0)
 

@@ -36,6 +36,7 @@ from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
 from tutelage.control.health import Health
 from tutelage.control.join import Tail
+from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, digest
@@ -117,6 +118,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         keeper=Gatekeeper(store, settings, metrics, made.new_id, health),
         health=health,
         metrics=metrics,
+        judge_rates=JudgeRates(store, settings, metrics).now,
         chores=(
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),

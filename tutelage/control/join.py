@@ -251,6 +251,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         shadow_bp=exchange.plan.shadow_bp,
         floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
+        judge_bp=route.judge_bp,
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),
