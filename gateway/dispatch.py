@@ -316,8 +316,8 @@ def _unsampled(plan: RoutePlan) -> RoutePlan:
 
 
 def _clients_fault(status: int) -> bool:
-    """A 4xx that another arm would not cure: the request's own."""
-    return 400 <= status < 500 and status != 429
+    """A 4xx that another arm would not cure: the request's own. 401 is about our key, 429 about our rate."""
+    return 400 <= status < 500 and status not in (401, 429)
 
 
 def _outcome(serving: Serving) -> tuple[str, str | None]:
@@ -332,7 +332,7 @@ def _outcome(serving: Serving) -> tuple[str, str | None]:
         last = serving.attempts[-1].error if serving.attempts else None
         refused = serving.refusal is not None and serving.refusal.status < 500
         return "client_error" if refused else "upstream_error", last or "internal"
-    if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
+    if serving.status >= 500 or serving.status in (401, 429) or (serving.status < 400 and serving.cause is not None):
         return "upstream_error", serving.cause
     return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
 
