@@ -123,7 +123,7 @@ class CanSettings(Section):
     vision: bool = False
     audio: bool = False
     logprobs: bool = True
-    endpoints: tuple[str, ...] = ("chat.completions",)
+    endpoints: tuple[Literal["chat.completions", "completions", "embeddings", "responses"], ...] = ("chat.completions",)
 
 
 class CostSettings(Section):
