@@ -323,6 +323,10 @@ class GateStore(Protocol):
 
     def successor_state(self, route: str) -> bytes | None: ...
 
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        """Forward pairs that a person has scored: the label's own rising number above `after`, the pair with the judgement
+        that gates read, and the person's, oldest first."""
+
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
         that were admitted after `waiting_since`. What waits longer is waited for no more."""

@@ -37,6 +37,18 @@ class SqliteGates:
             found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None or found[0] is None else bytes(found[0])
 
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        with self._database.read() as connection:
+            rows = connection.execute(_LABELLED, (after, route, limit)).fetchall()
+        return [
+            (
+                number,
+                Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
+                _judgement.decode(said),
+            )
+            for number, said, rank, pair, judged in rows
+        ]
+
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
@@ -69,6 +81,11 @@ _KEEP = """
     INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
     ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
 """
+_LABELLED = f"""
+    SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
+    FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
+    WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
+"""  # noqa: S608 - made of constants
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """
