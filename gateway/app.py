@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from gateway.admission import Admission
-from gateway.api import chat, completions, embeddings, health, models, passthrough, responses
+from gateway.api import chat, completions, embeddings, feedback, health, models, passthrough, responses
 from gateway.api.health import Answer
 from gateway.attempt import Means
 from gateway.dispatch import Dispatcher
@@ -70,6 +70,8 @@ class DataPlane:
             endpoint = ENDPOINTS.get(request.path)
             if endpoint is not None and request.method == "POST":
                 await self._front.serve(endpoint, request_id, request)
+            elif request.path == feedback.PATH and request.method == "POST":
+                _answer(request, await feedback.taken(self._front, request_id, request))
             elif (answer := self._small(request)) is not None:
                 _answer(request, answer)
             else:
@@ -96,7 +98,7 @@ class DataPlane:
         path, routing = request.path, self._front.routing
         if path.startswith(passthrough.PREFIX):
             self._front.key_of(request.headers, routing)
-        allowed = "POST" if path in ENDPOINTS else "GET" if models.is_ours(path) else None
+        allowed = "POST" if path in ENDPOINTS or path == feedback.PATH else "GET" if models.is_ours(path) else None
         await self._front.serve(passthrough.endpoint_of(request, routing, allowed), request_id, request)
 
     def _refused(self, refusal: Refusal, request_id: str, request: Request) -> None:
@@ -235,6 +237,7 @@ class Gateway:
             admission=admission,
             quotas=quotas,
             dispatcher=Dispatcher(means),
+            keep=spool.offer,
             metrics=metrics,
             utc=wiring.utc,
             monotonic=wiring.monotonic,

@@ -11,6 +11,7 @@ Must not know of the event loop, files or the network. What bytes say is `gatewa
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from gateway.answers import Malformed, Reading, read_answer, read_json
 from gateway.redact import RedactionFailed
 from gateway.upstreams.base import Headers
+from gateway.wire import header
 from router.types import Arm, RoutePlan
 from tutelage.contracts.prices import Price
 from tutelage.contracts.pseudonyms import Pseudonyms
@@ -96,6 +98,7 @@ class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
     served_arm: Arm | None
     outcome: str
     cause: str | None
+    successor: str | None
     client_gone: bool
     truncated: bool
     ended_ms: float
@@ -128,8 +131,8 @@ Redact = Callable[[Json, frozenset[str]], Json]
 PriceOf = Callable[[str, Usage | None, float], Price | None]
 """What a call to an upstream cost: by its name, tokens and milliseconds."""
 
-_KEPT_HEADERS = frozenset({"content-type", "x-request-id", "retry-after", "retry-after-ms"})
-_KEPT_PREFIXES = ("openai-", "x-ratelimit-", "anthropic-ratelimit-")
+_KEPT_HEADERS = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
+_KEPT_PREFIXES = (b"openai-", b"x-ratelimit-", b"anthropic-ratelimit-")
 _MAX_HEADER_CHARS = 512
 _NOT_PARAMETERS = frozenset({"model", "user", "metadata", "stream_options", "stream", "store"})
 _PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
@@ -195,6 +198,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         outcome=raw.outcome,
         policy=_policy(raw.policy),
         cause=raw.cause,
+        successor=raw.successor,
         client_gone=raw.client_gone,
         truncated=raw.truncated,
         ended_ms=raw.ended_ms,
@@ -361,7 +365,7 @@ def _attempt(
         status=raw.status,
         error=raw.error or _status_error(raw.status) or reading.error or lost,
         broke=raw.broke or reading.broke,
-        upstream_request_id=_header(raw, "x-request-id") or _header(raw, "request-id"),
+        upstream_request_id=_header(raw, b"x-request-id") or _header(raw, b"request-id"),
         fingerprint=reading.fingerprint,
         usage=reading.usage,
         cost_nusd=None if price is None else price.nusd,
@@ -374,7 +378,7 @@ def _attempt(
 def _reading(raw: RawAttempt, endpoint: str, *, cut: bool) -> Reading:
     if raw.status is None or raw.status >= 400 or raw.overflow or (raw.error is not None and not raw.chunks):
         return Reading()
-    reading = read_answer(b"".join(raw.chunks), endpoint=endpoint, content_type=_header(raw, "content-type"))
+    reading = read_answer(b"".join(raw.chunks), endpoint=endpoint, content_type=_header(raw, b"content-type"))
     return replace(reading, error=None, broke=False) if cut else reading
 
 
@@ -409,9 +413,8 @@ def _status_error(status: int | None) -> str | None:
     return f"status_{status}" if status is not None and status >= 400 else None
 
 
-def _header(raw: RawAttempt, name: str) -> str | None:
-    wanted = name.encode("ascii")
-    value = next((value for line, value in raw.headers if line == wanted), None)
+def _header(raw: RawAttempt, name: bytes) -> str | None:
+    value = header(raw.headers, name)
     return None if value is None else value.decode("latin-1")[:_MAX_HEADER_CHARS]
 
 
@@ -419,5 +422,11 @@ def _kept_headers(raw: RawExchange) -> dict[str, str]:
     """Of the attempt that served: what tells how the provider saw this call."""
     served = next((attempt for attempt in reversed(raw.attempts) if attempt.arm is raw.served_arm), None)
     lines = () if served is None else served.headers
-    named = ((name.decode("latin-1"), value.decode("latin-1")[:_MAX_HEADER_CHARS]) for name, value in lines)
-    return {name: value for name, value in named if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)}
+    return {
+        name.decode("latin-1"): value.decode("latin-1")[:_MAX_HEADER_CHARS] for name, value in lines if _is_kept(name)
+    }
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(name: bytes) -> bool:
+    return name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)

@@ -21,12 +21,13 @@ import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
 from gateway.capture import RawAttempt, RawExchange, RawShadow
-from gateway.errors import BadRequest, Draining, Refusal, UpstreamFailed
+from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
 from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
 from gateway.retry import wait_before_retry
+from gateway.routing import Target
 from gateway.shadow import ShadowCall, ShadowJob, Slot
 from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
@@ -122,7 +123,7 @@ class Dispatcher:
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
-            wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+            wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
             if wait_s is None:
                 break
             serving.upstream_s += wait_s
@@ -142,11 +143,11 @@ class Dispatcher:
                 except CallRefused as refused:
                     raise BadRequest(refused.detail, code="unsupported_parameter") from refused
                 except UpstreamError as error:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
-                        raise UpstreamFailed(error.status, error.kind) from error
+                        raise _failed(error, serving) from error
                 else:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
                         await _answer_with(attempt, held, client)
                         return
@@ -154,12 +155,15 @@ class Dispatcher:
             await asyncio.sleep(wait_s)
             purpose = RETRY
 
-    def _wait_before_retry(self, incoming: Incoming, lane: Lane, failed: RawAttempt) -> float | None:
+    def _wait_before_retry(self, incoming: Incoming, serving: Serving, lane: Lane, failed: RawAttempt) -> float | None:
         """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
         if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
             return None
         wait_s = wait_before_retry(failed, self._means.draw())
-        if wait_s is None or not lane.may_retry():
+        if wait_s is None:
+            return None
+        if not lane.may_retry():
+            serving.out_of_retries = True  # nor should the client's SDK try what we must not
             return None
         self._means.metrics.retry(lane.name, failed.error)
         return wait_s
@@ -213,6 +217,7 @@ class Dispatcher:
             served_arm=serving.served,
             outcome=outcome,
             cause=cause,
+            successor=self._beside(incoming, serving),
             client_gone=serving.client_gone,
             truncated=serving.truncated,
             ended_ms=total_ms,
@@ -227,10 +232,12 @@ class Dispatcher:
             if not serving.client_gone and any(attempt.arm is arm for attempt in serving.attempts):
                 self._means.spool.offer(self._without_call(incoming, attempt=None, lost=ANSWERED))
             else:
-                calls += self._shadow_call(incoming, arm, SHADOW)
+                calls += self._shadow_call(incoming, arm, incoming.route.target(arm), SHADOW)
+        if incoming.route.successor is not None and self._beside(incoming, serving) is not None:
+            calls += self._shadow_call(incoming, Arm.STUDENT, incoming.route.successor, SHADOW)
         if serving.client_gone:
             asked = serving.served or serving.asked or serving.plan.serve
-            calls += self._shadow_call(incoming, asked, RESCORE)
+            calls += self._shadow_call(incoming, asked, incoming.route.target(asked), RESCORE)
         slot.start(
             ShadowJob(
                 exchange_id=incoming.id,
@@ -242,9 +249,16 @@ class Dispatcher:
             )
         )
 
-    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> tuple[ShadowCall, ...]:
-        """The call; none, and a record that says so, where the arm's field policy refuses the request."""
-        target = incoming.route.target(arm)
+    @staticmethod
+    def _beside(incoming: Incoming, serving: Serving) -> str | None:
+        """The successor that is asked as well: wherever the student is sampled beside the teacher."""
+        plan, heir = serving.plan, incoming.route.successor
+        if heir is None or plan.shadow is not Arm.STUDENT or plan.assigned is not Arm.TEACHER:
+            return None
+        return f"{heir.upstream}@{heir.version}"
+
+    def _shadow_call(self, incoming: Incoming, arm: Arm, target: Target, purpose: str) -> tuple[ShadowCall, ...]:
+        """The call; none, and a record that says so, where the target's field policy refuses the request."""
         lane = self._means.lanes[target.upstream]
         try:
             made = call_to(self._means, incoming, target, purpose)
@@ -287,6 +301,13 @@ class Dispatcher:
         )
 
 
+def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
+    failed = UpstreamFailed(error.status, error.kind)
+    if serving.out_of_retries:
+        failed.headers = NO_RETRY
+    return failed
+
+
 async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
     if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
@@ -306,8 +327,8 @@ def _unsampled(plan: RoutePlan) -> RoutePlan:
 
 
 def _clients_fault(status: int) -> bool:
-    """A 4xx that another arm would not cure: the request's own."""
-    return 400 <= status < 500 and status != 429
+    """A 4xx that another arm would not cure: the request's own. 401 is about our key, 429 about our rate."""
+    return 400 <= status < 500 and status not in (401, 429)
 
 
 def _outcome(serving: Serving) -> tuple[str, str | None]:
@@ -322,7 +343,7 @@ def _outcome(serving: Serving) -> tuple[str, str | None]:
         last = serving.attempts[-1].error if serving.attempts else None
         refused = serving.refusal is not None and serving.refusal.status < 500
         return "client_error" if refused else "upstream_error", last or "internal"
-    if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
+    if serving.status >= 500 or serving.status in (401, 429) or (serving.status < 400 and serving.cause is not None):
         return "upstream_error", serving.cause
     return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
 

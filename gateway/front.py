@@ -24,7 +24,7 @@ from gateway.upstreams.base import Headers
 from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
 from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
-from tutelage.contracts.records import Key
+from tutelage.contracts.records import Feedback, Key
 
 MAX_SLICE_CHARS = 64
 _LEVELS = ("off", "metadata", "full")
@@ -35,13 +35,14 @@ Named = Mapping[bytes, bytes]
 
 @dataclass(slots=True, kw_only=True)
 class Front:
-    """One process. `routing` is replaced, whole, when there is a new snapshot."""
+    """One process. `routing` is replaced, whole, when there is a new snapshot. `keep` is the spool's: it never waits."""
 
     routing: Routing
     admission: Admission
     quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
+    keep: Callable[[Feedback], None]
     utc: Callable[[], float]
     monotonic: Callable[[], float]
 

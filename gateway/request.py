@@ -132,15 +132,20 @@ class Request:
             self.keep_alive = self.keep_alive and self._connection.speaks_1_1
         self._head = self._lines(status, lines, b"transfer-encoding: chunked\r\n" if self._chunked else b"")
 
-    def write(self, data: bytes) -> None:
-        """Bytes of the body that `begin` has begun."""
+    def write(self, data: bytes) -> bool:
+        """Bytes of the body that `begin` has begun; False where more should wait for `room`."""
+        connection = self._connection
         if self._chunked:
-            if data:
-                head, self._head = self._head, b""
-                self._send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            if data and not self.gone and not self.ended:
+                if self._head:
+                    data, self._head = b"%b%x\r\n%b\r\n" % (self._head, len(data), data), b""
+                else:
+                    data = b"%x\r\n%b\r\n" % (len(data), data)
+                connection.send(data)
         elif not self._connection.speaks_1_1:  # its body ends with the connection
             self._send(self._head + data)
             self._head = b""
+        return not connection.full
 
     def end(self, data: bytes = b"") -> None:
         """The answer's end; `data` are its last bytes."""
@@ -153,11 +158,6 @@ class Request:
         self._head = b""
         self.ended = True
 
-    @property
-    def full(self) -> bool:
-        """So much is written that more should wait for `room`."""
-        return self._connection.full
-
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""
         await self._connection.room()
@@ -168,17 +168,18 @@ class Request:
 
     def _lines(self, status: int, lines: Headers, framing: bytes) -> bytes:
         """The answer's head. Raises ValueError where a line would be two."""
+        closing = (b"connection", b"close")
+        if closing in lines:
+            self.keep_alive = False
+        elif self._connection.is_last(self):
+            lines = [*lines, closing]
         parts = [status_line(status), date_line(int(time.time())), framing]
         for name, value in lines:
             parts += (name, b": ", value, b"\r\n")
-        if self._connection.is_last(self) and (b"connection", b"close") not in lines:
-            parts.append(b"connection: close\r\n")
-        elif (b"connection", b"close") in lines:
-            self.keep_alive = False
         parts.append(b"\r\n")
         head = b"".join(parts)
-        breaks = head.count(b"\n")
-        if head.count(b"\r\n") != breaks or head.count(b"\r") != breaks or head.count(b"\r\n\r\n") != 1:
+        breaks = 3 + bool(framing) + len(lines)
+        if head.count(b"\r\n") != breaks or head.count(b"\n") != breaks or head.count(b"\r") != breaks:
             raise ValueError("a header of this answer holds a line break")
         return head
 

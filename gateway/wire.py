@@ -59,6 +59,11 @@ def read_body(raw: bytes) -> Body:
     return Body(raw=raw, fields=fields, model=model, stream=bool(stream))
 
 
+def require_object(raw: bytes) -> dict[str, Any]:
+    """A small JSON object, read whole. Raises BadRequest."""
+    return {name: value_of(value) for name, value in _top_level(raw).items()}
+
+
 def opaque(raw: bytes) -> Body:
     """A body of any kind, not looked into."""
     return Body(raw=raw, fields={}, model="", stream=False)

@@ -191,8 +191,12 @@ class HttpReply:
 
     def wake(self) -> None:
         """There is news: a head, a piece, the end or a fault."""
-        if self._take_piece is not None and self._pieces and not self._full:
-            self._full = not self._take_piece(self._take())
+        pieces = self._pieces
+        if self._take_piece is not None and pieces and not self._full:
+            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            self.unread_bytes = 0
+            self._full = not self._take_piece(piece)
             if not (self._full or self.complete or self._fault is not None):
                 return
         if self._waiter is not None and not self._waiter.done():

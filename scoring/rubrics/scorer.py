@@ -105,9 +105,10 @@ class Scorer:
     def method(self) -> str:
         return JUDGE if self.rubric.needs_judge else CHECK
 
-    def draft(self, pair: Pair) -> Draft:
-        """What the checks and the arms' failures say. Deterministic."""
-        reference = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
+    def draft(self, pair: Pair, correction: str | None = None) -> Draft:
+        """What the checks and the arms' failures say. Deterministic. A person's `correction` goes over the label."""
+        label = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
+        reference = label if correction is None else correction
         failure = self._failure(pair, reference)
         scored = () if failure in (NO_REFERENCE, STUDENT_LOST) else self.rubric.criteria
         return Draft(

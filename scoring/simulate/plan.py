@@ -29,12 +29,14 @@ LAWS: Mapping[str, Callable[[float], Law]] = {
 class Plan:
     """One simulated rollout. The clock ticks once per request; a request is a pair where it is sampled.
 
-    `after` replaces `law` from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
+    `law` is of pairs that the teacher serves, `reverse` of those that the student serves where it is another. `after`
+    replaces both from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
     fresh key and detectors, so requests are pairs. DIRECTED: the share decides who serves; every request is sampled.
     """
 
     law: Law
     horizon: int = 6_000
+    reverse: Law | None = None
     after: Law | None = None
     change_at: int = 0
     wiring: Wiring = Wiring.UNDIRECTED

@@ -91,7 +91,21 @@ class Plan(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, plan: RoutePlan) -> "Plan":
-        return cls(**{name: getattr(plan, name) for name in cls.__struct_fields__})
+        return cls(
+            serve=plan.serve,
+            assigned=plan.assigned,
+            fallback=plan.fallback,
+            shadow=plan.shadow,
+            holdout=plan.holdout,
+            in_population=plan.in_population,
+            reasons=plan.reasons,
+            bucket=plan.bucket,
+            share_bp=plan.share_bp,
+            arm_bp=plan.arm_bp,
+            shadow_bp=plan.shadow_bp,
+            floor_bp=plan.floor_bp,
+            policy_version=plan.policy_version,
+        )
 
 
 class CapturePolicy(Record, frozen=True, kw_only=True):
@@ -139,6 +153,7 @@ class Exchange(Record, frozen=True, kw_only=True, tag="exchange", tag_field="kin
     outcome: str
     policy: CapturePolicy
     cause: str | None = None
+    successor: str | None = None
     client_gone: bool = False
     truncated: bool = False
     ended_ms: float = 0.0
@@ -205,6 +220,7 @@ class Pair(Record, frozen=True, kw_only=True):
     shadow_bp: int
     floor_bp: int
     policy_version: int
+    judge_bp: int = 10_000
     holdout: bool = False
     parity: tuple[str, ...] = ()
     excluded: str | None = None

@@ -11,7 +11,8 @@ twice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,8 +36,9 @@ from tutelage.contracts.records import (
     decode_spooled,
     encode,
 )
+from tutelage.control.feedback import Attacher, Said
 from tutelage.store.base import Exclusion, Joined, Store
-from tutelage.store.spool import SpooledRow, read_after, spools
+from tutelage.store.spool import SpooledRow, read_after, read_one, spools
 
 log = structlog.get_logger()
 
@@ -64,6 +66,8 @@ NOT_DRAWN = "not_drawn"
 """Left out by the judge's rate: drawn by hash, before content is seen."""
 
 RESCORE = "rescore"
+SUCCESSOR = "-successor"
+"""What a pair's id ends with whose student is a successor."""
 BREAKER_OPEN = "breaker_open"
 EMBEDDINGS = "embeddings"
 _SETTLED_KEPT = 20_000
@@ -73,13 +77,19 @@ _EXPIRE_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRoute:
-    """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come."""
+    """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come.
+    `successor` is the same of a student that is measured beside the serving one."""
 
     rollout: Rollout
     epoch: Epoch
     unit: UnitOf = UnitOf.REQUEST
     judge_bp: int = FULL_BP
     patience_s: float = 660.0
+    successor: "JoinRoute | None" = None
+
+
+Conclusions = tuple[Pair | Exclusion, ...]
+"""What an exchange comes to."""
 
 
 @dataclass(slots=True)
@@ -140,7 +150,7 @@ class Joiner:
         """What the batch came to, with the halves before it: every exchange all of whose records are there."""
         touched = list(dict.fromkeys(name for record in records if (name := self.halves.take(record, now)) is not None))
         concluded = [(name, self._complete(name, routes)) for name in touched]
-        joined = self._settle([(name, come_to) for name, come_to in concluded if come_to is not None])
+        joined = self._settle([(name, come_to) for name, come_to in concluded if come_to])
         return replace(joined, waiting=self._newly_waiting(touched))
 
     def expire(self, routes: Mapping[str, JoinRoute], now: float) -> Joined:
@@ -150,39 +160,38 @@ class Joiner:
         overdue = [name for name in self.halves.arrived if now >= self._deadline(name, routes)]
         return self._settle([(name, self._overdue(name, routes)) for name in overdue])
 
-    def _settle(self, concluded: "list[tuple[str, Pair | Exclusion | _Nothing]]") -> Joined:
+    def _settle(self, concluded: list[tuple[str, Conclusions]]) -> Joined:
         done = [record for name, _ in concluded for record in self.halves.drop(name)]
-        come_to = [conclusion for _, conclusion in concluded]
+        come_to = [conclusion for _, conclusions in concluded for conclusion in conclusions]
         return Joined(
             pairs=[pair for pair in come_to if isinstance(pair, Pair)],
             excluded=[exclusion for exclusion in come_to if isinstance(exclusion, Exclusion)],
             done=done,
         )
 
-    def _complete(self, name: str, routes: Mapping[str, JoinRoute]) -> Pair | Exclusion | None:
+    def _complete(self, name: str, routes: Mapping[str, JoinRoute]) -> Conclusions:
+        """What a whole exchange comes to; nothing while a half is waited for."""
         exchange = self.halves.exchanges.get(name)
         shadows = self.halves.shadows.get(name, [])
         if exchange is None or len(shadows) < expected_shadows(exchange):
-            return None
-        route = routes.get(exchange.route)
-        return _exclusion(exchange, NO_STUDENT) if route is None else conclude(exchange, shadows, route)
+            return ()
+        return conclusions(exchange, shadows, routes.get(exchange.route))
 
-    def _overdue(self, name: str, routes: Mapping[str, JoinRoute]) -> "Pair | Exclusion | _Nothing":
+    def _overdue(self, name: str, routes: Mapping[str, JoinRoute]) -> Conclusions:
         exchange = self.halves.exchanges.get(name)
         shadows = self.halves.shadows.get(name, [])
         route = routes.get(exchange.route if exchange is not None else shadows[0].route)
-        if exchange is None:
-            return self._orphan(name, shadows[0], route)
-        return _exclusion(exchange, NO_STUDENT) if route is None else conclude(exchange, shadows, route)
+        return self._orphan(name, shadows[0], route) if exchange is None else conclusions(exchange, shadows, route)
 
-    def _orphan(self, name: str, shadow: ShadowAttempt, route: JoinRoute | None) -> "Exclusion | _Nothing":
+    def _orphan(self, name: str, shadow: ShadowAttempt, route: JoinRoute | None) -> Conclusions:
         """Shadow attempts without their exchange: the spool lost it, or the pair was made before they came."""
         if self._paired(name):
-            return NOTHING
+            return ()
         epoch, revision = ("", 0) if route is None else (route.epoch.id, route.rollout.revision)
-        return Exclusion(
+        lost = Exclusion(
             id=name, route=shadow.route, epoch=epoch, reason=EXCHANGE_LOST, at=shadow.ended_at, revision=revision
         )
+        return (lost,)
 
     def _deadline(self, name: str, routes: Mapping[str, JoinRoute]) -> float:
         """Until when the other half may come: from the end of serving, or from the shadow's own end."""
@@ -204,19 +213,41 @@ class Joiner:
         return waiting
 
 
-class _Nothing:
-    """The conclusion that nothing is to be written."""
-
-
-NOTHING = _Nothing()
-
-
 # --- what one exchange comes to ---------------------------------------------------------------------------------------
 
 
 def expected_shadows(exchange: Exchange) -> int:
-    """How many shadow records a sampled exchange comes with: a client that hung up has its served arm asked again."""
-    return 2 if exchange.client_gone else 1
+    """How many shadow records a sampled exchange comes with: one more where a client hung up, whose served arm is asked
+    again, and one more where a successor is asked as well."""
+    return 1 + exchange.client_gone + (exchange.successor is not None)
+
+
+def conclusions(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute | None) -> Conclusions:
+    """What one sampled exchange comes to, all of whose records are there or late; with a successor, a pair of its own."""
+    if route is None:
+        return (_exclusion(exchange, NO_STUDENT),)
+    if exchange.successor is None:
+        return (conclude(exchange, shadows, route),)
+    own = [shadow for shadow in shadows if _version(shadow.attempt) != exchange.successor]
+    serving = conclude(msgspec.structs.replace(exchange, successor=None), own, route)
+    beside = _beside(exchange, shadows, route)
+    return (serving,) if beside is None else (serving, beside)
+
+
+def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | None:
+    """The successor's pair. What is none is counted once, as the serving student's."""
+    heir = route if route.epoch.student == exchange.successor else route.successor
+    if heir is None or heir.epoch.student != exchange.successor:
+        return None
+    names = (exchange.successor, *(_version(attempt) for attempt in exchange.attempts))
+    own = [shadow for shadow in shadows if shadow.attempt is None or _version(shadow.attempt) in names]
+    alone = msgspec.structs.replace(exchange, successor=None, epoch=heir.epoch.id)
+    pair = conclude(alone, own, heir)
+    return msgspec.structs.replace(pair, id=pair.id + SUCCESSOR) if isinstance(pair, Pair) else None
+
+
+def _version(attempt: Attempt | None) -> str | None:
+    return None if attempt is None else f"{attempt.upstream}@{attempt.version}"
 
 
 def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRoute) -> Pair | Exclusion:
@@ -249,6 +280,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         shadow_bp=exchange.plan.shadow_bp,
         floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
+        judge_bp=route.judge_bp,
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),
@@ -351,7 +383,7 @@ def _differences(exchange: Exchange, shadows: tuple[ShadowAttempt, ...]) -> tupl
 
 
 def _other_version(attempt: Attempt | None, declared: str) -> bool:
-    return attempt is not None and f"{attempt.upstream}@{attempt.version}" != declared
+    return attempt is not None and _version(attempt) != declared
 
 
 def _attempt_number(exchange: Exchange, rollout: Rollout) -> int:
@@ -381,6 +413,7 @@ class Tail:
         self._data_dir = data_dir
         self._watch = watch
         self._joiner: Joiner | None = None
+        self._attacher = Attacher(self._exchange)
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
         self._unread: set[str] = set()
@@ -395,21 +428,24 @@ class Tail:
         try:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
-            joined = replace(joiner.join(records, routes, now), positions=positions, spent=spendings_of(records))
+            joined = _with_feedback(joiner.join(records, routes, now), self._attacher.take(records))
+            joined = replace(joined, positions=positions, spent=spendings_of(records))
             self._commit(joined)
             self._positions.update(positions)
             for record in records:
                 self._watch(record)
             if not (self.behind or self._unread) and now >= self._expired_at + _EXPIRE_EVERY_S:
                 self._expired_at = now
-                self._commit(joiner.expire(routes, now))
+                expired = _with_feedback(joiner.expire(routes, now), self._attacher.expire(now))
+                self._commit(expired)
+                joined = _both(joined, expired)
         except Exception:
             self.forget()
             raise
         return joined
 
     def _commit(self, joined: Joined) -> None:
-        if joined.pairs or joined.excluded or joined.waiting or joined.done or joined.positions:
+        if any((joined.pairs, joined.excluded, joined.feedback, joined.waiting, joined.done, joined.positions)):
             self._store.join(joined)
 
     def forget(self) -> None:
@@ -421,10 +457,22 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
+    def overdue(self, before: float) -> dict[str, int]:
+        """By route, the exchanges that ended before `before` and still wait for their other half."""
+        waiting: dict[str, int] = {}
+        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
+                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
+        return waiting
+
     def _recall(self, now: float) -> Joiner:
         halves = Halves()
+        self._attacher = Attacher(self._exchange)
         for body in self._store.waiting_halves():
             record = decode_spooled(body)
+            if isinstance(record, Feedback):
+                self._attacher.recall(record)
+                continue
             halves.take(record, now)
             halves.kept.add(record.id)
         self._positions = dict(self._store.positions())
@@ -450,6 +498,16 @@ class Tail:
                 records += filter(None, map(self._decoded, rows))
         return records, positions
 
+    def _exchange(self, name: str) -> Exchange | None:
+        """An exchange by its id, from whichever spool holds it."""
+        for path in spools(self._data_dir).values():
+            with suppress(StoreUnavailable, msgspec.DecodeError):
+                body = read_one(path, name)
+                record = None if body is None else decode_spooled(body)
+                if isinstance(record, Exchange):
+                    return record
+        return None
+
     def _decoded(self, row: SpooledRow) -> Spooled | None:
         try:
             return decode_spooled(row.body)
@@ -457,3 +515,24 @@ class Tail:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None
+
+
+def _with_feedback(joined: Joined, said: Said) -> Joined:
+    return replace(
+        joined,
+        feedback=said.attached,
+        unattached=said.dropped,
+        waiting={**joined.waiting, **said.waiting},
+        done=[*joined.done, *said.done],
+    )
+
+
+def _both(read: Joined, expired: Joined) -> Joined:
+    """For counting: what two commits came to."""
+    return replace(
+        read,
+        pairs=[*read.pairs, *expired.pairs],
+        excluded=[*read.excluded, *expired.excluded],
+        feedback=[*read.feedback, *expired.feedback],
+        unattached=[*read.unattached, *expired.unattached],
+    )

@@ -52,6 +52,12 @@ class Metrics:
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.feedback = Counter(
+            "tutelage_feedback", "Feedback attached to its exchange", ["route", "type"], registry=registry
+        )
+        self.unattached = Counter(
+            "tutelage_feedback_dropped", "Feedback dropped, by reason", ["reason"], registry=registry
+        )
         self.cost = Counter(
             "tutelage_cost_usd",
             "Dollars spent, where the price is known",
@@ -64,6 +70,7 @@ class Metrics:
         self.folded = Counter("tutelage_units_folded", "Units folded into evidence", ["route"], registry=registry)
         self.waiting = self._gauge("tutelage_pairs_waiting", "Pairs waiting for judgement", "route")
         self.oldest = self._gauge("tutelage_pairs_oldest_seconds", "Age of the oldest pair waiting", "route")
+        self.judge_rate = self._gauge("tutelage_judge_rate_bp", "Part of the pairs that is judged", "route")
         self.halves = Gauge("tutelage_join_halves", "Exchanges that wait for their other half", registry=registry)
         self.unreadable = Gauge(
             "tutelage_spool_unreadable", "Spooled records that could not be read", registry=registry
@@ -84,6 +91,10 @@ class Metrics:
                 self.excluded.labels(pair.route, pair.excluded).inc()
         for exclusion in joined.excluded:
             self.excluded.labels(exclusion.route, exclusion.reason).inc()
+        for attached in joined.feedback:
+            self.feedback.labels(attached.route, attached.feedback.type).inc()
+        for reason in joined.unattached:
+            self.unattached.labels(reason).inc()
 
     def saw_record(self, record: Spooled) -> None:
         if isinstance(record, Feedback):

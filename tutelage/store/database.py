@@ -55,10 +55,23 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
+    """CREATE TABLE anchor_readings (
+        rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
+        at REAL NOT NULL, d REAL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
+    "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
     """CREATE TABLE exclusions (
         id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
     "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    """CREATE TABLE feedback (
+        id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX feedback_of_exchange ON feedback (exchange_id, at)",
+    """CREATE TABLE corrections (
+        route TEXT NOT NULL, input_hash TEXT NOT NULL, at REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (route, input_hash)
+    ) WITHOUT ROWID""",
     "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
     """CREATE TABLE spending (
@@ -66,7 +79,7 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
 )
 
 

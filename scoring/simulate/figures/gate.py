@@ -1,4 +1,4 @@
-"""Whole rollouts through the default gate: one undirected stream, rubric scores, margin .05, 6,000 pairs."""
+"""Whole rollouts through the default gate, sigma0 included: one undirected stream, rubric scores, margin .05, 6,000 pairs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from scoring.simulate.rows import Figure, rate_row
 from scoring.simulate.runs import run_all
 from scoring.stats.laws import rubric5
 
-SIGMA0 = 0.273
-"""Standard deviation of the rubric law: a calibrated plan."""
-
 CHANGE_AT = 2_000
 DELAYS = {"step-down": (160.0, 290.0), "back in shadow": (335.0, 560.0)}
 STALE_GOAL = 0.01
@@ -23,13 +20,13 @@ STALE_LEFT = 100
 
 def student(mean: float, scale: Scale) -> tuple[Figure, ...]:
     """A student of true mean `mean`: how often it reaches each rung, after how many pairs, whether it stays."""
-    plan = Plan(law=rubric5(mean), sigma0=SIGMA0)
+    plan = Plan(law=rubric5(mean))
     return summarise(run_all(plan, runs=scale.rollouts, seed=scale.seed), plan).rows
 
 
 def turns_bad(scale: Scale) -> tuple[Figure, ...]:
     """An equal student that falls to −.10 while it serves: how soon it is taken down and back."""
-    plan = Plan(law=rubric5(0.0), after=rubric5(-0.10), change_at=CHANGE_AT, horizon=CHANGE_AT + 2_500, sigma0=SIGMA0)
+    plan = Plan(law=rubric5(0.0), after=rubric5(-0.10), change_at=CHANGE_AT, horizon=CHANGE_AT + 2_500)
     return delays(run_all(plan, runs=scale.rollouts, seed=scale.seed), CHANGE_AT, DELAYS)
 
 
@@ -42,7 +39,6 @@ def stale_evidence(scale: Scale) -> tuple[Figure, ...]:
         change_at=fall,
         dwell=float(STALE_DWELL),
         horizon=fall + 1_500,
-        sigma0=SIGMA0,
     )
     hits = sum(bool(story.reached) for story in run_all(plan, runs=scale.rollouts, seed=scale.seed))
     return (rate_row("promoted on stale evidence", hits, scale.rollouts, STALE_GOAL),)

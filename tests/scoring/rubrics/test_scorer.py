@@ -117,6 +117,14 @@ def test_repeated_lines_that_agree_are_one_answer(tmp_path: Path):
     assert load_labels(folder / "labels.jsonl") == {KEY: "net"}
 
 
+def test_a_correction_goes_over_the_label_and_stands_where_there_is_none(tmp_path: Path):
+    labelled = [{"input_sha256": pair(0).input_hash, "value": "net"}]
+    for labels in (labelled, [{"input_sha256": "0" * 64, "value": "net"}]):
+        scorer = compile_rubric(written(tmp_path, criterion("label", reference="label"), labels=labels), "r@1")
+        corrected = scorer.finish(scorer.draft(pair(0, teacher="net", student="mail"), correction="mail"), 1.0)
+        assert (corrected.d, corrected.failure) == (1.0, None)
+
+
 def test_agreement_with_the_teacher_is_scored_and_never_enters_d(tmp_path: Path):
     agreement = criterion("label", name="agrees", reference="teacher")
     scorer = compile_rubric(written(tmp_path, criterion("refusal"), agreement), "r@1")

@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Query
 
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Attempt, Json, Judgement, Pair
+from tutelage.contracts.records import Attempt, Feedback, Json, Judgement, Pair
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.api.routes import known_route
 from tutelage.store.base import Audit, Store
@@ -33,20 +33,24 @@ async def list_pairs(
 
 @router.get("/{pair_id}")
 async def read_pair(pair_id: str, admin: Admin, desk: AtDesk) -> Json:
-    """One pair with its content and judgements. The reading is audited before anything is shown."""
+    """One pair with its content, its judgements and what people said of it. The reading is audited before anything is shown."""
     now = desk.clock()
 
-    def read(store: Store) -> tuple[Pair, list[Judgement]]:
+    def read(store: Store) -> tuple[Pair, list[Judgement], list[Feedback]]:
         pair = store.pair(pair_id)
         if pair is None:
             raise UnknownName(f"no pair {pair_id[:128]!r}; GET /admin/pairs?route=NAME lists them")
         store.audit(
             Audit(at=now, actor=admin.id, action="read content", subject=pair.id, reason=f"pair of {pair.route}")
         )
-        return pair, list(store.judgements(pair_id))
+        return pair, list(store.judgements(pair_id)), list(store.feedback(pair_id))
 
-    pair, judgements = await desk.ask(read)
-    return {"pair": msgspec.to_builtins(pair), "judgements": msgspec.to_builtins(judgements)}
+    pair, judgements, feedback = await desk.ask(read)
+    return {
+        "pair": msgspec.to_builtins(pair),
+        "judgements": msgspec.to_builtins(judgements),
+        "feedback": msgspec.to_builtins(feedback),
+    }
 
 
 def _headline(pair: Pair) -> dict[str, Json]:
