@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.capture import RawAttempt
-from gateway.errors import in_band, in_band_typed
+from gateway.errors import SERVER_ERROR, envelope, in_band, in_band_typed
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
@@ -126,6 +126,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending = Ending.DONE
 
 
+OPAQUE_BYTES = 2**20
+"""Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
+
 CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
@@ -190,6 +193,8 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
+    if held.form.field is None and held.status < 400:
+        bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)
@@ -201,8 +206,22 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.complete = True
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
-    if held.echo is not None and held.complete and held.scanner is None and plain:
+    if not held.complete or held.scanner is not None or not plain:
+        return
+    if held.status >= 400:
+        held.parts = [_told(held, b"".join(held.parts))]
+    elif held.echo is not None:
         held.parts = [with_model_named(b"".join(held.parts), held.echo)]
+
+
+def _told(held: Held, body: bytes) -> bytes:
+    """An upstream's error as clients may read it: as it came, but for our own credentials and the upstream's address."""
+    if held.status == 401:
+        return envelope(
+            "The model's server refused the gateway's credentials.", SERVER_ERROR, code="upstream_status_401"
+        )
+    host = held.reply.replica.partition("/")[0].encode("latin-1", "replace")
+    return body.replace(host, b"upstream") if host else body
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
