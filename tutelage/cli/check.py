@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 def check_config(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
     """Check the configuration, its rubrics and its secrets without starting anything. Exit code 2 where it cannot run."""
     settings = load(config)
-    faults = [*_rubric_faults(settings, rubrics_folder(config, settings.rubrics)), *_secret_faults(settings)]
+    folder = rubrics_folder(config, settings.rubrics)
+    faults = [*_rubric_faults(settings, folder), *_budget_faults(settings), *_secret_faults(settings)]
     if faults:
         raise ConfigurationError(f"{config}: " + "\n".join(faults))
     document = {"routes": sorted(settings.routes), "upstreams": sorted(settings.upstreams), "faults": []}
@@ -31,15 +32,24 @@ def check_config(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> No
 
 
 def _rubric_faults(settings: Settings, folder: Path) -> list[str]:
-    prices = PriceList(settings.upstreams)
     faults = []
     for name, route in settings.routes.items():
+        if route.rubric is not None:
+            try:
+                anchors_of(folder, compile_rubric(folder, route.rubric).rubric)
+            except ConfigurationError as fault:
+                faults.append(f"routes.{name}.rubric: {fault}")
+    return faults
+
+
+def _budget_faults(settings: Settings) -> list[str]:
+    prices = PriceList(settings.upstreams)
+    faults = []
+    for name in settings.routes:
         try:
             budget_of(settings, name, prices)
-            if route.rubric is not None:
-                anchors_of(folder, compile_rubric(folder, route.rubric).rubric)
         except ConfigurationError as fault:
-            faults.append(f"routes.{name}: {fault}")
+            faults.append(str(fault))
     return faults
 
 
