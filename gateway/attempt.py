@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gateway.capture import RawAttempt, RawExchange, RawShadow
+from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.metrics import Metrics
@@ -201,6 +202,8 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
     ]
     if not incoming.route.blind:
         lines.append((b"x-tutelage-arm", arm.value.encode()))
+    if serving.out_of_retries and serving.status >= 400:
+        lines += NO_RETRY
     return lines
 
 

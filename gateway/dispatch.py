@@ -21,7 +21,7 @@ import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
 from gateway.capture import RawAttempt, RawExchange, RawShadow
-from gateway.errors import BadRequest, Draining, Refusal, UpstreamFailed
+from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
@@ -122,7 +122,7 @@ class Dispatcher:
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
-            wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+            wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
             if wait_s is None:
                 break
             serving.upstream_s += wait_s
@@ -142,11 +142,11 @@ class Dispatcher:
                 except CallRefused as refused:
                     raise BadRequest(refused.detail, code="unsupported_parameter") from refused
                 except UpstreamError as error:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
-                        raise UpstreamFailed(error.status, error.kind) from error
+                        raise _failed(error, serving) from error
                 else:
-                    wait_s = self._wait_before_retry(incoming, lane, attempt.raw)
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
                     if wait_s is None:
                         await _answer_with(attempt, held, client)
                         return
@@ -154,12 +154,15 @@ class Dispatcher:
             await asyncio.sleep(wait_s)
             purpose = RETRY
 
-    def _wait_before_retry(self, incoming: Incoming, lane: Lane, failed: RawAttempt) -> float | None:
+    def _wait_before_retry(self, incoming: Incoming, serving: Serving, lane: Lane, failed: RawAttempt) -> float | None:
         """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
         if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
             return None
         wait_s = wait_before_retry(failed, self._means.draw())
-        if wait_s is None or not lane.may_retry():
+        if wait_s is None:
+            return None
+        if not lane.may_retry():
+            serving.out_of_retries = True  # nor should the client's SDK try what we must not
             return None
         self._means.metrics.retry(lane.name, failed.error)
         return wait_s
@@ -287,6 +290,13 @@ class Dispatcher:
         )
 
 
+def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
+    failed = UpstreamFailed(error.status, error.kind)
+    if serving.out_of_retries:
+        failed.headers = NO_RETRY
+    return failed
+
+
 async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
     if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
@@ -306,8 +316,8 @@ def _unsampled(plan: RoutePlan) -> RoutePlan:
 
 
 def _clients_fault(status: int) -> bool:
-    """A 4xx that another arm would not cure: the request's own."""
-    return 400 <= status < 500 and status != 429
+    """A 4xx that another arm would not cure: the request's own. 401 is about our key, 429 about our rate."""
+    return 400 <= status < 500 and status not in (401, 429)
 
 
 def _outcome(serving: Serving) -> tuple[str, str | None]:
@@ -322,7 +332,7 @@ def _outcome(serving: Serving) -> tuple[str, str | None]:
         last = serving.attempts[-1].error if serving.attempts else None
         refused = serving.refusal is not None and serving.refusal.status < 500
         return "client_error" if refused else "upstream_error", last or "internal"
-    if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
+    if serving.status >= 500 or serving.status in (401, 429) or (serving.status < 400 and serving.cause is not None):
         return "upstream_error", serving.cause
     return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
 

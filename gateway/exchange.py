@@ -64,6 +64,7 @@ class Serving(msgspec.Struct, kw_only=True):
     served: Arm | None = None
     asked: Arm | None = None
     failed_replica: str | None = None
+    out_of_retries: bool = False
     overhead_ms: float | None = None
     cause: str | None = None
     client_gone: bool = False

@@ -18,8 +18,8 @@ from typing import Protocol
 BEAT_S = 0.05
 LATE_S = 0.03
 SHED_BEATS = 2
-RATE_AFTER_S = 0.3
-"""So long the beat must have been late without a break: a burst of long answers passes by itself."""
+RATE_AFTER_S = 0.4
+"""So late the beats must have been together, without one on time between them: a burst of long answers passes by itself."""
 CALM_BEATS = 20
 """On-time beats after which the optional comes back, and as many without a refusal after which the rate is forgotten."""
 LESS, MORE = 0.9, 1.01
@@ -32,12 +32,12 @@ MIN_RATE = 20.0
 class Pressure:
     """One process. `beat` and `admit` are called on its event loop."""
 
-    __slots__ = ("_admitted", "_calm", "_late", "_late_since_s", "_left", "_rate", "_recent", "late_s")
+    __slots__ = ("_admitted", "_calm", "_late", "_late_sum_s", "_left", "_rate", "_recent", "late_s")
 
     def __init__(self) -> None:
         self.late_s = 0.0
         self._late = 0
-        self._late_since_s = 0.0
+        self._late_sum_s = 0.0
         self._calm = CALM_BEATS
         self._rate = inf
         self._left = inf
@@ -71,18 +71,18 @@ class Pressure:
         self._recent += 0.3 * (admitted_per_s - self._recent)
         if late_s >= LATE_S:
             self._late += 1
-            self._late_since_s += took_s
+            self._late_sum_s += late_s
             if self._late >= SHED_BEATS:
                 self._calm = 0
         else:
-            self._late, self._late_since_s = 0, 0.0
+            self._late, self._late_sum_s = 0, 0.0
             self._calm += 1
         self._set_rate()
         self._left = self._rate * BEAT_S
 
     def _set_rate(self) -> None:
         if self._rate == inf:
-            if self._late > SHED_BEATS and self._late_since_s >= RATE_AFTER_S:
+            if self._late > SHED_BEATS and self._late_sum_s >= RATE_AFTER_S:
                 self._rate = max(MIN_RATE, self._recent)
         elif self._calm >= CALM_BEATS:
             self._rate = inf

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.capture import RawAttempt
-from gateway.errors import in_band, in_band_typed
+from gateway.errors import SERVER_ERROR, envelope, in_band, in_band_typed
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
@@ -201,8 +201,22 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.complete = True
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
-    if held.echo is not None and held.complete and held.scanner is None and plain:
+    if not held.complete or held.scanner is not None or not plain:
+        return
+    if held.status >= 400:
+        held.parts = [_told(held, b"".join(held.parts))]
+    elif held.echo is not None:
         held.parts = [with_model_named(b"".join(held.parts), held.echo)]
+
+
+def _told(held: Held, body: bytes) -> bytes:
+    """An upstream's error as clients may read it: as it came, but for our own credentials and the upstream's address."""
+    if held.status == 401:
+        return envelope(
+            "The model's server refused the gateway's credentials.", SERVER_ERROR, code="upstream_status_401"
+        )
+    host = held.reply.replica.partition("/")[0].encode("latin-1", "replace")
+    return body.replace(host, b"upstream") if host else body
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact

@@ -7,7 +7,7 @@ what comes on open connections is still served, then idle connections end and th
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from gateway.connection import Connection
 from gateway.request import Request
@@ -17,6 +17,8 @@ TICK_S = 0.25
 """Deadlines of connections are met this much late at most."""
 UNSENT_BYTES = 64 * 1024
 """What the system may hold of an answer beyond what is on its way to the client; accepted connections inherit it."""
+FIRST_WORD_S = 0.05
+"""How long the last connections may take to say what they want, before the drain looks at who is still served."""
 ABANDON_S = 2.0
 """How long connections that neither end nor were cut are waited for at the very end."""
 
@@ -34,6 +36,7 @@ class Server:
         self._none_left = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
         self._listener: asyncio.AbstractServer | None = None
+        self._sock: socket.socket | None = None
         self.closing = False
 
     @property
@@ -43,13 +46,13 @@ class Server:
 
     async def start(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        self._sock = sock
         self._listener = await loop.create_server(lambda: Connection(self, loop), sock=sock, backlog=BACKLOG)
         self._ticker = loop.call_later(TICK_S, self._tick, loop)
 
     async def stop(self) -> None:
         self.closing = True
-        if self._listener is not None:
-            self._listener.close()
+        await self._close_listener()
         if self._drain is not None:
             await self._drain()
         for connection in tuple(self._connections):
@@ -61,6 +64,20 @@ class Server:
         await self._emptied(ABANDON_S)
         if self._ticker is not None:
             self._ticker.cancel()
+
+    async def _close_listener(self) -> None:
+        """No new connections. Those that the system has accepted for us are ours: closing the listener would reset them."""
+        if self._listener is None or self._sock is None:
+            return
+        loop, waiting = asyncio.get_running_loop(), list[socket.socket]()
+        with suppress(BlockingIOError, ConnectionError):
+            while len(waiting) < BACKLOG:
+                waiting.append(self._sock.accept()[0])
+        self._listener.close()
+        for sock in waiting:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(lambda: Connection(self, loop), sock)
+        await asyncio.sleep(FIRST_WORD_S)
 
     # --- for connections
 
@@ -100,6 +117,7 @@ def listen(bind: str) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

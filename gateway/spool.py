@@ -14,6 +14,7 @@ Must not know of requests, routes or the event loop (but for `drain`). The file 
 """
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -45,7 +46,7 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
-from tutelage.store.spool import SCHEMA_VERSION, create, insert_of, last_sequence, spool_path
+from tutelage.store.spool import KEEP_ACCOUNT, SCHEMA_VERSION, create, insert_of, last_sequence, spool_path
 
 log = structlog.get_logger()
 
@@ -253,6 +254,8 @@ class Writer:
             for begin in range(0, len(rows), STATEMENT_RECORDS):
                 some = rows[begin : begin + STATEMENT_RECORDS]
                 transaction.execute(insert_of(len(some)), list(chain.from_iterable(some)))
+            counts = self._queue.counts()
+            transaction.execute(KEEP_ACCOUNT, (counts.eligible, json.dumps(counts.dropped)))
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from scoring.judges import JUDGES, Asker, GatewayClient, Judge, JudgeSettled, Observe
+from scoring.judges.budget import Budget, budget_of
+from scoring.rubrics.anchors import Anchor, anchors_of
 from scoring.rubrics.scorer import Scorer, compile_rubric
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
@@ -18,10 +20,13 @@ from tutelage.contracts.settings import JudgeSettings, RouteSettings, Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteScoring:
-    """How pairs of one route are scored. `judge` is there where the rubric needs one."""
+    """How pairs of one route are scored. `judge` is there where the rubric needs one, with its budget where it has one."""
 
     scorer: Scorer
     judge: Judge | None = None
+    budget: Budget | None = None
+    anchors: tuple[Anchor, ...] = ()
+    anchors_every_s: float = 86_400.0
 
 
 def scorings(settings: Settings, folder: Path, client: GatewayClient, observe: Observe) -> Mapping[str, RouteScoring]:
@@ -43,7 +48,13 @@ def scorings(settings: Settings, folder: Path, client: GatewayClient, observe: O
             )
         else:
             judge = _judge(settings, route.judge, prices, client, observe)
-            routes[name] = RouteScoring(scorer=_with_floor(name, route, scorer), judge=judge)
+            routes[name] = RouteScoring(
+                scorer=_with_floor(name, route, scorer),
+                judge=judge,
+                budget=budget_of(settings, name, prices),
+                anchors=anchors_of(folder, scorer.rubric),
+                anchors_every_s=route.judge.anchors_every,
+            )
     return routes
 
 

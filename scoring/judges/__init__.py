@@ -9,11 +9,21 @@ Add a form: a file with a class that keeps to `base.Form`, one line here, its na
 """
 
 from scoring.judges.asking import Asker, Observe
-from scoring.judges.base import Form, Judge, JudgeSettled, JudgeUnavailable
+from scoring.judges.base import Form, Identity, Judge, JudgeSettled, JudgeUnavailable
 from scoring.judges.client import GatewayClient
 from scoring.judges.pairwise import Pairwise
 from scoring.judges.pointwise import Pointwise
 
 JUDGES: dict[str, Form] = {"pointwise": Pointwise(), "pairwise": Pairwise()}
 
-__all__ = ["JUDGES", "Asker", "Form", "GatewayClient", "Judge", "JudgeSettled", "JudgeUnavailable", "Observe"]
+__all__ = [
+    "JUDGES",
+    "Asker",
+    "Form",
+    "GatewayClient",
+    "Identity",
+    "Judge",
+    "JudgeSettled",
+    "JudgeUnavailable",
+    "Observe",
+]

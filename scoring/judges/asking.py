@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.split import sampled
-from scoring.judges.base import Form, JudgeSettled, JudgeUnavailable, Unscorable
+from scoring.judges.base import Form, Identity, JudgeSettled, JudgeUnavailable, Unscorable
 from scoring.judges.client import GatewayClient, Reply
 from scoring.judges.prompt import Question, judged_criteria, messages, prompt_hash
 from scoring.rubrics.answers import answer_of
@@ -61,6 +61,11 @@ class Asker:
         self._both_bp = both_bp
         self._observe = observe
         self._timer = timer
+
+    def identity(self, rubric: Rubric) -> Identity:
+        """The judge itself, without the fallback."""
+        words = prompt_hash(rubric, self._forms[rubric.judging])
+        return Identity(upstream=self._judges[0].upstream, version=self._judges[0].version, prompt_hash=words)
 
     async def judge(self, rubric: Rubric, draft: Draft) -> Verdict:
         """Either a verdict on each judged criterion, or one with `failure`. Raises JudgeUnavailable."""

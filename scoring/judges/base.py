@@ -55,8 +55,20 @@ class Form(Protocol):
         """What was said on each criterion, and the rationale. Raises Unscorable."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who judges by which words: what an epoch declares and anchors are compared inside."""
+
+    upstream: str
+    version: str
+    prompt_hash: str
+
+
 class Judge(Protocol):
     """Judges pairs."""
+
+    def identity(self, rubric: Rubric) -> Identity:
+        """The judge itself, whoever stands in for it."""
 
     async def judge(self, rubric: Rubric, draft: Draft) -> Verdict:
         """Either a verdict on each judged criterion, or one with `failure` "judge_unscorable". Raises

@@ -177,7 +177,7 @@ class Running:
         return await self.task
 
     def records(self) -> list[Exchange | ShadowAttempt]:
-        rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 10_000)]
+        rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 1_000_000)]
         return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange | ShadowAttempt)]
 
     def exchanges(self) -> list[Exchange]:

@@ -40,7 +40,7 @@ def test_the_optional_goes_first_and_comes_back_last():
     beats(pressure, *[LATE_S] * SHED_BEATS)
     assert pressure.shedding
     assert pressure.rate == inf
-    beats(pressure, *[LATE_S] * ceil(RATE_AFTER_S / (BEAT_S + LATE_S)))
+    beats(pressure, *[LATE_S] * ceil(RATE_AFTER_S / LATE_S))
     assert pressure.rate < inf
     beats(pressure, *[0.0] * (CALM_BEATS - 1), admitted=1)
     assert pressure.shedding
@@ -167,7 +167,7 @@ async def test_when_the_loop_is_behind_judges_and_shadows_are_turned_away_and_cl
         refused = await judge.post(PATH, json={**ASK, "model": "judge:big"})
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         for _ in range(SHED_BEATS):
-            pressure.beat(LATE_S, RATE_AFTER_S)
+            pressure.beat(RATE_AFTER_S, BEAT_S + RATE_AFTER_S)
         answers = [await client.post(PATH, json=ASK) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 503, 503]
         assert answers[-1].json()["error"]["code"] == "overloaded"

@@ -110,3 +110,19 @@ async def test_a_client_that_leaves_while_a_retry_waits_ends_it(
         exchange = await at.exchange()
         assert (exchange.outcome, len(exchange.attempts)) == ("client_cancelled", 1)
         assert at.gateway._lanes["big"].calls == 0
+
+
+@pytest.mark.parametrize("fault", [failing(503), hanging_up])
+async def test_when_the_budget_is_spent_the_clients_sdk_is_told_not_to_try_either(
+    fault: Script, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = fault
+    async with running(teacher, student, tmp_path) as at:
+        client, lane = at.http(), at.gateway._lanes["big"]
+        answer = await client.post(PATH, json=ASK)
+        assert "x-should-retry" not in answer.headers
+        while lane.may_retry():
+            pass
+        answer = await client.post(PATH, json=ASK)
+        assert answer.status_code in (502, 503)
+        assert answer.headers["x-should-retry"] == "false"

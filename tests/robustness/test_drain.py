@@ -3,17 +3,25 @@
 import asyncio
 import json
 import random
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.gateway.harness import KEY, running
+from tests.gateway.model_server import ModelServer
 from tests.gateway.upstreams.contract import EVENTS, event
 from tests.gateway.upstreams.server import Exchange, scripted
 from tests.robustness.conftest import Figure
-from tests.robustness.driving import DONE, Answer, ask, asking, client_of, exchanges, gateway_process
+from tests.robustness.driving import DONE, Answer, ask, asking, client_of, exchanges, gateway_process, model
 
 EVENTS_EACH, GAP_S = 20, 0.02
+BODY = b'{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
+REQUEST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+) % (KEY.encode(), len(BODY), BODY)
 
 
 async def talking(exchange: Exchange) -> None:
@@ -37,11 +45,11 @@ def told(answer: Answer) -> bool:
 async def test_no_stream_ends_without_a_word(rounds: int, streams: int, tmp_path: Path, figure: Figure):
     draw = random.Random(rounds)
     untold = failed = cut = late = 0
-    async with scripted(talking) as model:
+    async with scripted(talking) as server:
         for round_ in range(rounds):
             data_dir = tmp_path / str(round_)
             data_dir.mkdir()
-            answers, durable, code = await _round(model.url, data_dir, streams, draw, hasty=round_ % 2 == 0)
+            answers, durable, code = await _round(server.url, data_dir, streams, draw, hasty=round_ % 2 == 0)
             accepted = [answer for answer in answers if answer.status == 200]
             untold += sum(not told(answer) for answer in accepted)
             cut += sum(not answer.body.endswith(DONE) for answer in accepted)
@@ -83,3 +91,22 @@ async def _round(
     assert ended is not None
     assert (ended["in_queue"], ended["durable"]) == (0, len(records)), "what was eligible is on disk"
     return answers, {record.id for record in records}, code
+
+
+async def test_who_waits_to_be_accepted_when_the_drain_begins_is_served(tmp_path: Path):
+    """The system has taken these connections, the process has not yet looked: none of this lets the event loop turn."""
+    async with scripted(model("teacher")) as server:
+        teacher = ModelServer(name="t", script=lambda _: pytest.fail("not asked"), url=server.url)
+        async with running(teacher, teacher, tmp_path) as at:
+            clients = [socket.create_connection(("127.0.0.1", at.gateway.port)) for _ in range(20)]
+            for client in clients:
+                client.sendall(REQUEST)
+                client.setblocking(False)
+            at.gateway.stop()
+            loop = asyncio.get_running_loop()
+            answers = await asyncio.gather(*(loop.sock_recv(client, 65536) for client in clients))
+            assert await at.task == 0
+        for client in clients:
+            client.close()
+    assert {answer.partition(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+    assert all(b"connection: close" in answer for answer in answers)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -111,6 +111,14 @@ async def slow_clients(port: int, heads: int, readers: int) -> AsyncIterator[Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _settled(sent: Callable[[], int]) -> None:
+    """Wait until every buffer on the way to the slow readers is full: before that they are readers like others."""
+    before, now = -1, sent()
+    while now != before:
+        await asyncio.sleep(0.3)
+        before, now = now, sent()
+
+
 async def _healthy(pool: HttpPool, count: int) -> list[float]:
     answers = [await ask(pool, asking("solo", str(number))) for number in range(count)]
     assert {answer.status for answer in answers} == {200}, next(answer for answer in answers if answer.status != 200)
@@ -124,15 +132,17 @@ async def test_slow_clients_are_bounded_and_harm_nobody(
     heads: int, readers: int, rounds: int, tmp_path: Path, figure: Figure
 ):
     """Pairs in one run: healthy clients without and with the slow ones beside them."""
-    big = event("x" * 8_000)
+    big, sent = event("x" * 8_000), 0
 
     async def script(exchange: Exchange) -> None:
+        nonlocal sent
         if not json.loads(exchange.body).get("stream"):
             await model("teacher", wait_s=0.005)(exchange)
             return
         await exchange.begin_chunked(EVENTS)
         for _ in range(1_000):
             await exchange.chunk(big)
+            sent += 1
         await exchange.until_closed()
 
     without, beside, weights = list[float](), list[float](), list[float]()
@@ -147,6 +157,7 @@ async def test_slow_clients_are_bounded_and_harm_nobody(
             without += await _healthy(pool, 150)
             before = memory_bytes(process.child.pid)
             async with slow_clients(port, heads, readers):
+                await _settled(lambda: sent)
                 beside += await _healthy(pool, 150)
                 weights.append((memory_bytes(process.child.pid) - before) / readers)
         await pool.aclose()

@@ -219,6 +219,7 @@ class Pair(Record, frozen=True, kw_only=True):
     shadow_bp: int
     floor_bp: int
     policy_version: int
+    judge_bp: int = 10_000
     holdout: bool = False
     parity: tuple[str, ...] = ()
     excluded: str | None = None

@@ -123,7 +123,7 @@ class CanSettings(Section):
     vision: bool = False
     audio: bool = False
     logprobs: bool = True
-    endpoints: tuple[str, ...] = ("chat.completions",)
+    endpoints: tuple[Literal["chat.completions", "completions", "embeddings", "responses"], ...] = ("chat.completions",)
 
 
 class CostSettings(Section):
@@ -241,6 +241,7 @@ class JudgeSettings(Section):
     upstream: str
     fallback: str | None = None
     both_orders: BasisPoints = 2000
+    anchors_every: Seconds = Field(86_400.0, ge=60)
     rate: BasisPoints | Literal["auto"] = "auto"
     max_usd_per_day: float | None = Field(None, ge=0)
 

@@ -34,7 +34,9 @@ from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
+from tutelage.control.health import Health
 from tutelage.control.join import Tail
+from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, digest
@@ -104,14 +106,19 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
     def seen(record: Spooled) -> None:
         metrics.saw_record(record)
         budget.saw(record)
+        health.saw(record)
 
+    tail = Tail(store, data_dir, seen)
+    health = Health(data_dir, tail.overdue)
     parts = Parts(
         store=store,
         settings=settings,
         publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
-        tail=Tail(store, data_dir, seen),
-        keeper=Gatekeeper(store, settings, metrics, made.new_id),
+        tail=tail,
+        keeper=Gatekeeper(store, settings, metrics, made.new_id, health),
+        health=health,
         metrics=metrics,
+        judge_rates=JudgeRates(store, settings, metrics).now,
         chores=(
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),

@@ -25,6 +25,7 @@ from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of
+from tutelage.control.health import Health
 from tutelage.control.metrics import Metrics
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
@@ -59,8 +60,11 @@ class _Memory:
 class Gatekeeper:
     """`new_id` names decisions by their time."""
 
-    def __init__(self, store: Store, settings: Settings, metrics: Metrics, new_id: Callable[[float], str]) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, metrics: Metrics, new_id: Callable[[float], str], health: Health
+    ) -> None:
         self._store = store
+        self._health = health
         self._settings = settings
         self._metrics = metrics
         self._new_id = new_id
@@ -185,7 +189,8 @@ class Gatekeeper:
         if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        memory.facts = facts_of(depth, self._store.losses(rollout.route, rollout.since.evidence), now)
+        lost = self._store.losses(rollout.route, rollout.since.evidence)
+        memory.facts = facts_of(depth, lost, now, self._health.of(rollout.route, now))
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 

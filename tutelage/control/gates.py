@@ -24,6 +24,7 @@ from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Json
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.health import QUIET, Signals
 from tutelage.store.base import QueueDepth, Store
 
 JUDGE_DEADLINE_S = 900.0
@@ -40,6 +41,8 @@ LOSSES = (
     "truncated",
 )
 """Reasons of the join that could hide bad answers. The others say nothing of the student."""
+OVERDUE = "overdue"
+"""Counted as missing until it comes: the other half of an exchange that has been waited for too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +54,18 @@ class Look:
     proven: bool
 
 
-def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float) -> Facts:
-    """What the queue says of the machinery. `lost` is what no pair could be made of since this evidence began."""
+def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float, signals: Signals = QUIET) -> Facts:
+    """What the queue and the machinery say. `lost` is what no pair could be made of since this evidence began."""
     oldest = depth.oldest_admitted_at
     late_s = 0.0 if oldest is None else max(0.0, now - oldest - JUDGE_DEADLINE_S)
-    return Facts(judge_late_s=late_s, missing={name: lost[name] for name in LOSSES if name in lost})
+    overdue = {OVERDUE: signals.overdue} if signals.overdue else {}
+    return Facts(
+        teacher_open=signals.teacher_open,
+        judge_late_s=late_s,
+        capture_lossy=signals.capture_lossy,
+        sample_ratio=signals.sample_ratio,
+        missing={name: lost[name] for name in LOSSES if name in lost} | overdue,
+    )
 
 
 def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:

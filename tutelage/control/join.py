@@ -251,6 +251,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         shadow_bp=exchange.plan.shadow_bp,
         floor_bp=exchange.plan.floor_bp,
         policy_version=exchange.plan.policy_version,
+        judge_bp=route.judge_bp,
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),
@@ -426,6 +427,14 @@ class Tail:
     def waiting(self) -> int:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
+
+    def overdue(self, before: float) -> dict[str, int]:
+        """By route, the exchanges that ended before `before` and still wait for their other half."""
+        waiting: dict[str, int] = {}
+        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
+                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
+        return waiting
 
     def _recall(self, now: float) -> Joiner:
         halves = Halves()

@@ -23,6 +23,7 @@ from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.settings import RouteSettings, Settings
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.health import Health
 from tutelage.control.join import JoinRoute, Tail
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
@@ -60,14 +61,16 @@ class Chore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a loop is built of."""
+    """What a loop is built of. `judge_rates(now)`: the part of each route's pairs that is judged, in basis points."""
 
     store: Store
     settings: Settings
     publisher: Publisher
     tail: Tail
     keeper: Keeper
+    health: Health
     metrics: Metrics
+    judge_rates: Callable[[float], Mapping[str, int]] = lambda now: {}
     chores: tuple[Chore, ...] = ()
 
 
@@ -158,7 +161,7 @@ class Loop:
         return self._snapshot
 
     def _join(self, snapshot: Snapshot, now: float) -> bool:
-        routes = join_routes(self._parts.settings, snapshot)
+        routes = join_routes(self._parts.settings, snapshot, self._parts.judge_rates(now))
         for _ in range(_BATCHES_AT_MOST):
             joined = self._parts.tail.read(routes, now)
             self._parts.metrics.saw_joined(joined)
@@ -168,6 +171,7 @@ class Loop:
 
     def _slowly(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
         metrics, store = self._parts.metrics, self._parts.store
+        self._parts.health.look(now)
         metrics.halves.set(self._parts.tail.waiting)
         metrics.unreadable.set(self._parts.tail.unreadable)
         for name, rollout in snapshot.rollouts.items():
@@ -179,24 +183,19 @@ class Loop:
             chore.do(snapshot, lease, now)
 
 
-def join_routes(settings: Settings, snapshot: Snapshot) -> Mapping[str, JoinRoute]:
-    """What the join must know of each route with a rollout."""
+def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int]) -> Mapping[str, JoinRoute]:
+    """What the join must know of each route with a rollout. `judge_rates` in basis points, by route; else all pairs."""
     return {
         name: JoinRoute(
             rollout=rollout,
             epoch=snapshot.epochs[name],
             unit=UnitOf(route.unit),
-            judge_bp=judge_bp(route),
+            judge_bp=judge_rates.get(name, FULL_BP),
             patience_s=patience_s(settings, route),
         )
         for name, route in settings.routes.items()
         if (rollout := snapshot.rollouts.get(name)) is not None and name in snapshot.epochs
     }
-
-
-def judge_bp(route: RouteSettings) -> int:
-    """The part of the pairs that is judged: all of them where no rate is set."""
-    return FULL_BP if route.judge is None or route.judge.rate == "auto" else route.judge.rate
 
 
 def patience_s(settings: Settings, route: RouteSettings) -> float:

@@ -70,6 +70,7 @@ class Metrics:
         self.folded = Counter("tutelage_units_folded", "Units folded into evidence", ["route"], registry=registry)
         self.waiting = self._gauge("tutelage_pairs_waiting", "Pairs waiting for judgement", "route")
         self.oldest = self._gauge("tutelage_pairs_oldest_seconds", "Age of the oldest pair waiting", "route")
+        self.judge_rate = self._gauge("tutelage_judge_rate_bp", "Part of the pairs that is judged", "route")
         self.halves = Gauge("tutelage_join_halves", "Exchanges that wait for their other half", registry=registry)
         self.unreadable = Gauge(
             "tutelage_spool_unreadable", "Spooled records that could not be read", registry=registry

@@ -15,7 +15,17 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import Decision, Epoch, Feedback, Judgement, Key, Pair, Record, Spending
+from tutelage.contracts.records import (
+    AnchorReading,
+    Decision,
+    Epoch,
+    Feedback,
+    Judgement,
+    Key,
+    Pair,
+    Record,
+    Spending,
+)
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -152,6 +162,25 @@ class QueueDepth:
     by_exclusion: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """By whom and how a route is judged: readings of anchors are compared inside one of these only."""
+
+    route: str
+    rubric: str
+    judge: str
+    judge_version: str
+    prompt_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorState:
+    """Where a labelled pair stands under one judging: when it was last read, its first plain d."""
+
+    last_at: float
+    reference_d: float | None
+
+
 class SnapshotStore(Protocol):
     """What gateways read, and what control publishes."""
 
@@ -258,6 +287,31 @@ class PairStore(Protocol):
         stays."""
 
 
+class JudgeStore(Protocol):
+    """What judging costs, and what judges make of labelled pairs."""
+
+    def spend(self, route: str, day: int) -> Spending:
+        """The account `judge` of UTC day `day` (days since 1970). `judged` adds to it what its judgements cost."""
+
+    def charge(self, spending: Spending) -> None:
+        """Add to an account what calls cost that came to no judgement."""
+
+    def drawable(self, route: str, admitted_after: float) -> int:
+        """Pairs admitted after a time from which the judge's rate draws: drawn or not, no other reason against them."""
+
+    def scored(self, route: str, admitted_after: float) -> int:
+        """Pairs admitted after a time that have a judgement."""
+
+    def put_readings(self, readings: Sequence[AnchorReading]) -> None:
+        """Store readings of anchors and charge what they cost to the judge. A reading that exists is left as it is."""
+
+    def readings(self, route: str, after: int, limit: int) -> Sequence[tuple[int, AnchorReading]]:
+        """Readings of a route with the store's own rising number above `after`, oldest first."""
+
+    def anchors(self, judging: Judging) -> Mapping[str, AnchorState]:
+        """The anchors read so far under `judging`, by name."""
+
+
 class GateStore(Protocol):
     """Evidence and detectors of each route: opaque bytes to the store, folded exactly once."""
 
@@ -276,7 +330,7 @@ class GateStore(Protocol):
         somebody else's or one of the pairs was folded before: read the state again."""
 
 
-class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, GateStore, Protocol):
+class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, JudgeStore, GateStore, Protocol):
     """All roles in one object."""
 
     def close(self) -> None: ...

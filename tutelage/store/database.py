@@ -55,6 +55,12 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
+    """CREATE TABLE anchor_readings (
+        rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
+        at REAL NOT NULL, d REAL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
+    "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
     """CREATE TABLE exclusions (
         id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
     )""",

@@ -48,7 +48,7 @@ class SqlitePairs:
                 "INSERT OR REPLACE INTO positions (spool, position) VALUES (?, ?)", list(joined.positions.items())
             )
             connection.executemany(
-                _SPEND, [(row.route, row.day, row.account, row.calls, row.unpriced, row.nusd) for row in joined.spent]
+                SPEND, [(row.route, row.day, row.account, row.calls, row.unpriced, row.nusd) for row in joined.spent]
             )
 
     def waiting_halves(self) -> Sequence[bytes]:
@@ -230,7 +230,7 @@ def _correction(connection: sqlite3.Connection, pair: Pair) -> str | None:
     return None if found is None else str(found[0])
 
 
-_SPEND = """
+SPEND = """
     INSERT INTO spending (route, day, account, calls, unpriced, nusd) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (route, day, account) DO UPDATE SET
         calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd

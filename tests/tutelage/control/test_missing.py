@@ -138,7 +138,7 @@ def test_what_is_no_pair_is_counted_and_holds_where_it_could_hide_bad_answers(
 
 
 @pytest.mark.parametrize(
-    ("lost", "of", "held"), [(0, 1_000, False), (5, 1_000, False), (9, 1_000, False), (10, 1_000, True), (1, 10, True)]
+    ("lost", "of", "held"), [(0, 1_000, False), (5, 1_000, False), (10, 1_000, False), (15, 1_000, True), (3, 10, True)]
 )
 def test_the_rollout_holds_when_the_lower_limit_of_the_missing_rate_passes_half_a_percent(
     lost: int, of: int, held: bool

@@ -12,6 +12,7 @@ import pytest
 from router.rollout import Phase
 from router.types import Direction, Sampling
 from tests.tutelage.store.contract_gates import GateContract
+from tests.tutelage.store.contract_judges import JudgeContract
 from tests.tutelage.store.made import (
     audit,
     change,
@@ -29,7 +30,7 @@ from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 
 
-class StoreContract(GateContract):
+class StoreContract(GateContract, JudgeContract):
     """The contract, role by role."""
 
     @pytest.fixture
