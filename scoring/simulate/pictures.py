@@ -101,10 +101,12 @@ def _rollback(left: Any, right: Any, scale: Scale) -> None:
         times = _delays(delta_r, 500, scale)
         for name, column in zip(("step-down", "back in shadow"), times.T, strict=True):
             _curve(left, column, f"{name}, delta_r {delta_r:g}", 800)
-    left.set(xlabel="pairs after the fall", ylabel="alarmed", title="equal to its teacher, then -0.10")
+    left.set(xlabel="pairs after the fall", ylabel="alarmed", title="equal to its teacher, then -0.10", xlim=(0, 800))
     for good in (500, 10_000):
         _curve(right, _delays(MARGIN, good, scale)[:, 1], f"after {good:,} good pairs", 800)
-    right.set(xlabel="pairs after the fall", ylabel="back in shadow", title="the delay does not grow with age")
+    right.set(
+        xlabel="pairs after the fall", ylabel="back in shadow", title="the delay does not grow with age", xlim=(0, 800)
+    )
 
 
 def _delays(delta_r: float, good_pairs: int, scale: Scale) -> IntArray:
@@ -131,7 +133,7 @@ def _curves(axes: Any, passed: dict[str, IntArray], title: str) -> None:
 def _curve(axes: Any, times: IntArray, label: str, end: int, **style: Any) -> None:
     """The part of the runs that had passed, over pairs. 0 is never."""
     passed = np.sort(times[times > 0])
-    steps = np.append(passed, end)
+    steps = np.append(passed, max([end, *passed[-1:]]))
     axes.step(
         steps, np.append(np.arange(1, len(passed) + 1), len(passed)) / len(times), where="post", label=label, **style
     )
