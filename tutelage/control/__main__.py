@@ -36,11 +36,11 @@ from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
 from tutelage.control.drift import JudgeDrift
 from tutelage.control.health import Health
-from tutelage.control.join import Tail
 from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, digest
+from tutelage.control.tail import Tail
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 

@@ -21,7 +21,7 @@ from router.types import FULL_BP, Direction, UnitOf
 from scoring.stats.lattice import weight_milli
 from tutelage.contracts.records import Unit
 from tutelage.control.analysis import slices_of
-from tutelage.control.join import CONTENT_LOST
+from tutelage.control.conclude import CONTENT_LOST
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 

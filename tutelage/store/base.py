@@ -82,11 +82,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
+    the answer that was served."""
 
     order: int
     pair: Pair
     judgement: Judgement
+    feedback: tuple[Feedback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+from typing import Any
+
 import msgspec
 import pytest
 
 from router.types import Direction
 from tests.tutelage.control.test_units import scored
-from tutelage.contracts.records import Outcome
+from tutelage.contracts.records import Feedback, Outcome
 from tutelage.control.analysis import slices_of
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.control.units import of_conversations, of_requests
@@ -82,3 +85,22 @@ def test_the_length_of_an_input_is_a_slice(request_body, expected):
     assert slices_of(pair) == expected | {"slice": "gold"}
     (unit,) = of_requests([Scored(order=1, pair=pair, judgement=scored(1).judgement)]).units
     assert unit.slices == slices_of(pair)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], 1.0),
+        ([("thumb", "down")], 0.5),
+        ([("thumb", "up"), ("score", 0.5)], 0.875),
+        ([("correction", "rather this")], 0.5),
+        ([("comment", "hm")], 1.0),
+    ],
+)
+def test_what_people_said_of_the_answer_is_part_of_its_outcome(said: list[tuple[str, Any]], expected: float):
+    faultless = turn(1, method="judge", outcomes={"error": outcome(0, 0)})
+    feedback = tuple(
+        Feedback(id=f"f{n}", exchange_id="x1", tenant="t", type=kind, value=value, at=1.0)
+        for n, (kind, value) in enumerate(said)
+    )
+    assert metrics_of([replace(faultless, feedback=feedback)])["served"] == expected
