@@ -100,7 +100,7 @@ class Gatekeeper:
             memory = self._remembered(rollout, epoch)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
-            cut = self._cutter.cut(route, unit, now)
+            cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease)
             if not self._succeeds(memory, rollout, beside, lease, now):
