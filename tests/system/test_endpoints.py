@@ -90,6 +90,28 @@ async def test_a_pair_of_texts_is_joined_and_scored(endpoint: str, *, stream: bo
     assert (judgement.d, judgement.failure) == (-1.0, None)
 
 
+async def test_feedback_reaches_its_exchange_and_corrects_what_is_scored_next(tmp_path: Path, store: Store):
+    async with (
+        model_server("teacher", answering("right")) as teacher,
+        model_server("student", answering("wrong")) as student,
+        running(teacher, student, tmp_path, sampling=BOTH, change=able) as at,
+    ):
+        path, fields = ASKED["chat.completions"]
+        answer = await at.http().post(path, json={"model": "chat", **fields})
+        await until(lambda: bool(at.shadows()))
+        await at.exchange()
+        said = {"request_id": answer.headers["x-tutelage-request-id"], "kind": "correction", "value": "wrong "}
+        accepted = await at.http().post("/v1/feedback", json=said)
+        assert accepted.status_code == 202
+        assert await at.stopped() == 0
+    joined = await asyncio.to_thread(Tail(store, tmp_path).read, HERE, 2e9)
+    assert [attached.feedback.id for attached in joined.feedback] == [accepted.json()["id"]]
+    (claim,) = store.claim("worker", 10, 60.0, 2e9)
+    scorer = compile_rubric(rubric(tmp_path), "r@1")
+    assert scorer.finish(scorer.draft(claim.pair, claim.correction), 1.0).d == 1.0
+    assert scorer.finish(scorer.draft(claim.pair), 1.0).d == -1.0
+
+
 async def test_a_pair_of_vectors_is_kept_and_not_judged(tmp_path: Path, store: Store):
     async with (
         model_server("teacher", embedding(0.5)) as teacher,
