@@ -98,6 +98,7 @@ class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
     served_arm: Arm | None
     outcome: str
     cause: str | None
+    successor: str | None
     client_gone: bool
     truncated: bool
     ended_ms: float
@@ -197,6 +198,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         outcome=raw.outcome,
         policy=_policy(raw.policy),
         cause=raw.cause,
+        successor=raw.successor,
         client_gone=raw.client_gone,
         truncated=raw.truncated,
         ended_ms=raw.ended_ms,

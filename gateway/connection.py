@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
         request.parsed(method, headers)
         request.keep_alive = parser.should_keep_alive()
         if not request.keep_alive or b"connection" in request.named:
-            self.speaks_1_1 = parser.get_http_version() != "1.0"
+            self.speaks_1_1 = parser.get_http_version() not in ("0.9", "1.0")
             request.keep_alive = request.keep_alive and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
@@ -236,6 +236,8 @@ class Connection(asyncio.Protocol):
             self._incoming.add(body)
 
     def on_message_complete(self) -> None:
+        if self._headers and _size(b"", self._headers) > MAX_HEAD_BYTES:
+            raise BadHead  # trailers
         request, self._incoming = self._incoming, None
         self._barren_bytes = 0
         self._headers = []

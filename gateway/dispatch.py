@@ -27,6 +27,7 @@ from gateway.lanes import Lane
 from gateway.metrics import NONE
 from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
 from gateway.retry import wait_before_retry
+from gateway.routing import Target
 from gateway.shadow import ShadowCall, ShadowJob, Slot
 from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
@@ -216,6 +217,7 @@ class Dispatcher:
             served_arm=serving.served,
             outcome=outcome,
             cause=cause,
+            successor=self._beside(incoming, serving),
             client_gone=serving.client_gone,
             truncated=serving.truncated,
             ended_ms=total_ms,
@@ -230,10 +232,12 @@ class Dispatcher:
             if not serving.client_gone and any(attempt.arm is arm for attempt in serving.attempts):
                 self._means.spool.offer(self._without_call(incoming, attempt=None, lost=ANSWERED))
             else:
-                calls += self._shadow_call(incoming, arm, SHADOW)
+                calls += self._shadow_call(incoming, arm, incoming.route.target(arm), SHADOW)
+        if incoming.route.successor is not None and self._beside(incoming, serving) is not None:
+            calls += self._shadow_call(incoming, Arm.STUDENT, incoming.route.successor, SHADOW)
         if serving.client_gone:
             asked = serving.served or serving.asked or serving.plan.serve
-            calls += self._shadow_call(incoming, asked, RESCORE)
+            calls += self._shadow_call(incoming, asked, incoming.route.target(asked), RESCORE)
         slot.start(
             ShadowJob(
                 exchange_id=incoming.id,
@@ -245,9 +249,16 @@ class Dispatcher:
             )
         )
 
-    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> tuple[ShadowCall, ...]:
-        """The call; none, and a record that says so, where the arm's field policy refuses the request."""
-        target = incoming.route.target(arm)
+    @staticmethod
+    def _beside(incoming: Incoming, serving: Serving) -> str | None:
+        """The successor that is asked as well: wherever the student is sampled beside the teacher."""
+        plan, heir = serving.plan, incoming.route.successor
+        if heir is None or plan.shadow is not Arm.STUDENT or plan.assigned is not Arm.TEACHER:
+            return None
+        return f"{heir.upstream}@{heir.version}"
+
+    def _shadow_call(self, incoming: Incoming, arm: Arm, target: Target, purpose: str) -> tuple[ShadowCall, ...]:
+        """The call; none, and a record that says so, where the target's field policy refuses the request."""
         lane = self._means.lanes[target.upstream]
         try:
             made = call_to(self._means, incoming, target, purpose)

@@ -40,7 +40,7 @@ class FieldPolicy:
 
     def concerns(self, fields: Fields) -> bool:
         """Whether any of `fields` does not simply pass."""
-        return not self.rules.keys().isdisjoint(fields)
+        return bool(self.rules) and not self.rules.keys().isdisjoint(fields)
 
     def apply(self, fields: Fields) -> tuple[tuple[str, Rule], ...]:
         """Edit `fields`; what was done, in the order of the request. Raises CallRefused naming the field and the fix."""

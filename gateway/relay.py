@@ -126,6 +126,9 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending = Ending.DONE
 
 
+OPAQUE_BYTES = 2**20
+"""Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
+
 CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
@@ -190,6 +193,8 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
+    if held.form.field is None and held.status < 400:
+        bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)

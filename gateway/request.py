@@ -168,17 +168,18 @@ class Request:
 
     def _lines(self, status: int, lines: Headers, framing: bytes) -> bytes:
         """The answer's head. Raises ValueError where a line would be two."""
+        closing = (b"connection", b"close")
+        if closing in lines:
+            self.keep_alive = False
+        elif self._connection.is_last(self):
+            lines = [*lines, closing]
         parts = [status_line(status), date_line(int(time.time())), framing]
         for name, value in lines:
             parts += (name, b": ", value, b"\r\n")
-        if self._connection.is_last(self) and (b"connection", b"close") not in lines:
-            parts.append(b"connection: close\r\n")
-        elif (b"connection", b"close") in lines:
-            self.keep_alive = False
         parts.append(b"\r\n")
         head = b"".join(parts)
-        breaks = head.count(b"\n")
-        if head.count(b"\r\n") != breaks or head.count(b"\r") != breaks or head.count(b"\r\n\r\n") != 1:
+        breaks = 3 + bool(framing) + len(lines)
+        if head.count(b"\r\n") != breaks or head.count(b"\n") != breaks or head.count(b"\r") != breaks:
             raise ValueError("a header of this answer holds a line break")
         return head
 

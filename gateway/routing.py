@@ -16,6 +16,7 @@ from types import MappingProxyType
 from gateway.auth import by_digest
 from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
+from router.rollout import Rollout
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.records import Key
 from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
@@ -49,7 +50,8 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header)."""
+    """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header).
+    `successor` is a student that is asked beside the serving one."""
 
     state: RouteState
     teacher: Target
@@ -62,6 +64,7 @@ class Route:
     slices: tuple[tuple[str, str], ...] = ()
     blind: bool = False
     epoch: str = ""
+    successor: Target | None = None
 
     @property
     def name(self) -> str:
@@ -140,12 +143,13 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
 def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
     rollout = snapshot.rollouts.get(name)
     killed = rollout is None or name in kills
-    student = None if route.student is None else settings.upstreams[route.student]
+    serving = _serving(route, rollout, settings)
+    student = None if serving is None else settings.upstreams[serving]
     return Route(
         state=RouteState(
             name=name,
             teacher=route.teacher,
-            student=route.student,
+            student=serving,
             share_bp=0 if killed or rollout is None else rollout.share_in_force_bp,
             revision=0 if rollout is None else rollout.revision,
             salt=name if rollout is None else rollout.salt,
@@ -155,7 +159,7 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
             sampling=snapshot.samplings.get(name, Sampling()),
         ),
         teacher=_target(route.teacher, settings.upstreams[route.teacher]),
-        student=None if route.student is None or student is None else _target(route.student, student),
+        student=None if serving is None or student is None else _target(serving, student),
         capture=Capture(
             log=route.capture.content, purpose=route.capture.purpose, redact=frozenset(route.capture.redact)
         ),
@@ -165,7 +169,24 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
         slices=tuple(route.slices.headers.items()),
         blind=route.blind,
         epoch="" if rollout is None else rollout.epoch,
+        successor=_successor(rollout, settings),
     )
+
+
+def _serving(route: RouteSettings, rollout: Rollout | None, settings: Settings) -> str | None:
+    """The upstream of the student that the rollout knows: while a successor is measured, not the one that is declared."""
+    if route.student is None or rollout is None:
+        return route.student
+    name, _, version = rollout.student.partition("@")
+    found = settings.upstreams.get(name)
+    return name if found is not None and found.version == version else route.student
+
+
+def _successor(rollout: Rollout | None, settings: Settings) -> Target | None:
+    if rollout is None or rollout.successor is None:
+        return None
+    name = rollout.successor.student.partition("@")[0]
+    return _target(name, settings.upstreams[name]) if name in settings.upstreams else None
 
 
 def _judge(upstream: str, settings: Settings) -> Route:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loadtests.bench import report
 from loadtests.bench.goals import GOALS, NOT_MEASURED, row
-from loadtests.bench.install import debian
+from loadtests.bench.install import NotInstalled, debian
 from loadtests.bench.processes import end
 from loadtests.bench.rounds import Rig
 from loadtests.bench.sections import SECTIONS, Findings, quick
@@ -62,8 +62,12 @@ def main() -> None:
     began, beginning = time.monotonic(), machine()
     findings = Findings()
     chosen = (quick,) if given.quick else tuple(SECTIONS[name] for name in given.only or SECTIONS)
+    try:
+        wrk = debian("wrk", WRK_PACKAGES).argv
+    except NotInstalled as fault:
+        sys.exit(f"wrk drives everything and cannot be had: {fault}")
     with model_server() as upstream:
-        rig = Rig(wrk=debian("wrk", WRK_PACKAGES).argv, upstream=upstream, say=say)
+        rig = Rig(wrk=wrk, upstream=upstream, say=say)
         for section in chosen:
             section(rig, findings)
     rows = [row(goal, findings.tables) for goal in GOALS]

@@ -27,7 +27,7 @@ class Spread:
     def __str__(self) -> str:
         if self.low == self.high:
             return shown(self.median)
-        return f"{shown(self.median)} ({shown(self.low)}-{shown(self.high)})"
+        return f"{shown(self.median)} ({shown(self.low)} to {shown(self.high)})"
 
 
 def series(tables: Tables, table: str, system: str) -> Sequence[float]:

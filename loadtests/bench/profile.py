@@ -27,7 +27,7 @@ from loadtests.bench.wrk import Measured, drive
 
 PY_SPY = "py-spy==0.4.2"
 WARM_S, SAMPLED_S = 2, 8
-SAMPLES_PER_S = 400
+SAMPLES_PER_S = 200
 SHOWN = 30
 _THREAD = re.compile(r"thread \((\d+)\): (.*)")
 _LINE = re.compile(r":\d+\)$")
@@ -103,7 +103,7 @@ def main() -> None:
             before = _cpu_s(target.pid or 0)
             raw = folder / "raw.txt"
             command = [str(py_spy), "record", "--pid", str(target.pid), "--duration", str(SAMPLED_S), "--threads"]
-            options = ["--rate", str(SAMPLES_PER_S), "--format", "raw", "--nonblocking", "--output", str(raw)]
+            options = ["--rate", str(SAMPLES_PER_S), "--format", "raw", "--output", str(raw)]
             sampled = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
             after = _cpu_s(target.pid or 0)
             pressing.join()

@@ -21,7 +21,7 @@ def goals(rows: Sequence[Row]) -> str:
 def _table(name: str, by_system: Mapping[str, Sequence[float]]) -> str:
     direct = by_system.get(DIRECT)
     nginx = by_system.get(NGINX) if name.startswith("cpu_us") else None
-    head = [name, "median (low-high)", *(["added"] if direct else []), *(["× nginx"] if nginx else [])]
+    head = [name, "median (low to high)", *(["added"] if direct else []), *(["× nginx"] if nginx else [])]
     lines = [head]
     for system, values in by_system.items():
         line = [system, str(spread(values))]

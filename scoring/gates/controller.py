@@ -74,7 +74,7 @@ class Ruling:
 def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Ruling:
     """What should happen to `rollout` now. One event at most; after it, look again."""
     view = look(state, rollout, epoch, facts, now)
-    if (why := _at_rest(rollout)) is not None:
+    if (why := at_rest(rollout)) is not None:
         return _stay(view, (why,))
 
     if _fails(back := roll_back(view)) and not facts.teacher_open:
@@ -133,7 +133,7 @@ def _passes(finding: Finding) -> bool:
 # --- what keeps the share where it is ---------------------------------------------------------------------------------
 
 
-def _at_rest(rollout: Rollout) -> str | None:
+def at_rest(rollout: Rollout) -> str | None:
     """Why evidence decides nothing here, or None where it does."""
     if rollout.mode is not Mode.GATED:
         return f"the route is {rollout.mode}: evidence moves nothing"

@@ -158,9 +158,8 @@ def _rung(stories: Sequence[Story], plan: Plan, rung: int) -> Rung:
 
 
 def _high_row(name: str, rate: float, trials: int, goal: float) -> Row:
-    # The goals themselves were measured on 300 runs: a rate of 1 there still carries an error of 1/300.
-    error = max(rate_error(rate, trials), rate_error(goal, 300), 1 / 300)
-    return row(name, rate, goal, error=error, sense=Sense.AT_LEAST)
+    # A rate of 1 in n runs still carries an error of 1/n.
+    return row(name, rate, goal, error=max(rate_error(rate, trials), 1 / trials), sense=Sense.AT_LEAST)
 
 
 def _none(name: str, goal: float) -> Row:

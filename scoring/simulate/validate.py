@@ -35,8 +35,8 @@ def names() -> tuple[str, ...]:
 
 def validation(
     scale: Scale, *, only: Sequence[str] = (), progress: Callable[[int], None] = lambda done: None
-) -> tuple[Figure, ...]:
-    """All figures, or those named, in the order of the table. `progress` hears how many are done."""
+) -> dict[str, tuple[Figure, ...]]:
+    """The figures of each part, all or those named, in the order of the table. `progress` hears how many are done."""
     chosen = [name for name in names() if not only or name in only]
     found: dict[str, tuple[Figure, ...]] = {}
     # Spawned: the caller may have threads (a progress bar), which a fork would not carry over.
@@ -45,7 +45,12 @@ def validation(
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
             progress(len(found))
-    return tuple(replace(figure, name=f"{name}: {figure.name}") for name in chosen for figure in found[name])
+    parts = {part: [name for name in figures if name in found] for part, figures in PARTS}
+    return {
+        part: tuple(replace(figure, name=f"{name}: {figure.name}") for name in present for figure in found[name])
+        for part, present in parts.items()
+        if present
+    }
 
 
 def measured(name: str, scale: Scale) -> tuple[Figure, ...]:

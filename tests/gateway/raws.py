@@ -66,7 +66,8 @@ def exchange(*attempts: RawAttempt, **changes: Any) -> RawExchange:
         id=new_id(), generation=1, snapshot=7, digest="d" * 8, route="chat", tenant="acme", key_id="key-1",
         endpoint="chat.completions", stream=False, body=CHAT, sticky_source="body", sticky_key="sticky", salt="salt", revision=3,
         epoch="epoch", plan=PLAN, slices={}, policy=FULL, admitted_at=AT, attempts=attempts or (attempt(),),
-        served_arm=Arm.TEACHER, outcome="ok", cause=None, client_gone=False, truncated=False, ended_ms=101.0, overhead_ms=0.4,
+        served_arm=Arm.TEACHER, outcome="ok", cause=None, successor=None, client_gone=False,
+        truncated=False, ended_ms=101.0, overhead_ms=0.4,
     )  # fmt: skip
     return replace(made, **changes)
 

@@ -10,8 +10,9 @@ import httpx
 import openai
 import pytest
 
+from router.rollout import Successor
 from router.types import Sampling
-from tests.gateway.harness import PINNER, Running, running, until
+from tests.gateway.harness import PINNER, Running, rollout, running, until
 from tests.gateway.model_server import (
     DONE,
     Asked,
@@ -365,3 +366,22 @@ async def test_an_unknown_host_is_a_connect_failure(teacher: ModelServer, studen
         answer: httpx.Response = await at.http().post(PATH, json=ASK)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_connect")
     assert "no-such-host" not in answer.text
+
+
+@pytest.mark.parametrize(("share_bp", "asked"), [(0, 2), (10_000, 1)])
+async def test_a_successor_is_asked_wherever_the_student_is_shadowed(
+    share_bp: int, asked: int, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def change(document: dict[str, Any]) -> None:
+        document["upstreams"]["next"] = {**document["upstreams"]["small"], "version": "s2", "base_url": student.url}
+        document["routes"]["chat"]["student"] = "next"
+
+    async with running(teacher, student, tmp_path, sampling=EVERYTHING, share_bp=share_bp, change=change) as at:
+        heir = Successor(student="next@s2", epoch="e2", since=1)
+        await at.publish(rollouts={"chat": rollout(share_bp, successor=heir)})
+        await at.openai().chat.completions.create(**ASK)
+        await until(lambda: len(at.shadows()) == asked)
+        exchange = await at.exchange()
+        assert exchange.successor == ("next@s2" if asked == 2 else None)
+        versions = {shadow.attempt.version for shadow in at.shadows() if shadow.attempt is not None}
+        assert versions == ({"s1", "s2"} if asked == 2 else {"t1"})

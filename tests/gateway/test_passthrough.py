@@ -153,6 +153,52 @@ async def test_a_stream_passes_and_one_that_breaks_off_says_so(
     assert answer.headers["x-accel-buffering"] == "no"
 
 
+async def test_speech_is_heard_while_it_is_made(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    """A stream that is no server-sent events; the second piece is made only when the first has arrived."""
+    arrived = asyncio.Event()
+
+    async def script(asked: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "audio/mpeg"})
+        response.enable_chunked_encoding()
+        await response.prepare(asked.request)
+        await response.write(b"one")
+        await asyncio.wait_for(arrived.wait(), 5)
+        await response.write(b"two")
+        await response.write_eof()
+        return response
+
+    teacher.script = script
+    async with (
+        running(teacher, student, tmp_path, change=default) as at,
+        at.http().stream("POST", "/v1/audio/speech", json={"input": "hi"}) as answer,
+    ):
+        pieces = answer.aiter_raw()
+        assert await anext(pieces) == b"one"
+        arrived.set()
+        assert b"".join([piece async for piece in pieces]) == b"two"
+
+
+async def test_a_long_body_passes_whole(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    body = bytes(range(256)) * 20_000
+    teacher.script = lambda asked: _json(body)
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().get("/v1/files/1/content")
+    assert answer.content == body
+
+
+async def test_an_upstream_that_translates_says_that_it_cannot(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def change(content: dict[str, Any]) -> None:
+        content["upstreams"]["claude"] = {"kind": "litellm", "model": "anthropic/claude"}
+        content["default_upstream"] = "claude"
+
+    async with running(teacher, student, tmp_path, change=change) as at:
+        answer = await at.http().get("/v1/files")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_parameter")
+    assert "GET /files" in answer.json()["error"]["message"]
+
+
 async def test_a_client_that_leaves_closes_its_call(teacher: ModelServer, student: ModelServer, tmp_path: Path):
     async def script(asked: Asked) -> web.StreamResponse:
         await asyncio.Event().wait()

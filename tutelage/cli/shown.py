@@ -71,6 +71,8 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
         for name, value in gate["detectors"].items()
     ]
+    if gate["successor"] is not None:
+        lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
     lines.append(f"  pairs to the next rung: {_band(left['low'])} to {_band(left['high'])}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines

@@ -68,11 +68,15 @@ def simulate(
         bool, typer.Option("--full", help="With --validate: the long form (an hour on two cores).")
     ] = False,
     only: Annotated[str, typer.Option(help="With --validate: only figures whose name holds this.")] = "",
+    publish: Annotated[
+        Path | None,
+        typer.Option(help="With --validate: put table and pictures into FOLDER/STATISTICS.md.", metavar="FOLDER"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Simulate whole rollouts and compare rates with their guarantees. Exit code 1 when a figure is missed."""
     if validate:
-        _validate(only, full=full, seed=seed, as_json=as_json)
+        _validate(only, publish, full=full, seed=seed, as_json=as_json)
         return
     from scoring.gates.streams import Wiring
     from scoring.simulate.report import summarise
@@ -164,7 +168,7 @@ def _shares(stages: str | None) -> tuple[int, ...] | None:
         raise typer.BadParameter(f"stages {stages!r}: {fault}") from fault
 
 
-def _validate(only: str, *, full: bool, seed: int, as_json: bool) -> None:
+def _validate(only: str, folder: Path | None, *, full: bool, seed: int, as_json: bool) -> None:
     from scoring.simulate.figures.scale import FULL, SHORT
     from scoring.simulate.rows import Row, in_words, missed
     from scoring.simulate.validate import names, validation
@@ -174,7 +178,14 @@ def _validate(only: str, *, full: bool, seed: int, as_json: bool) -> None:
     if not chosen:
         raise typer.BadParameter(f"no figure's name holds {only!r}; there are: {'; '.join(names())}")
     with bar(len(chosen), "figures", as_json=as_json) as told:
-        found = validation(scale, only=chosen, progress=told)
+        parts = validation(scale, only=chosen, progress=told)
+    if folder is not None:
+        from scoring.simulate.pictures import draw
+        from scoring.simulate.publish import publish, table
+
+        publish(folder / "STATISTICS.md", table(parts, scale))
+        draw(folder, scale)
+    found = [figure for figures in parts.values() for figure in figures]
     rows = [figure for figure in found if isinstance(figure, Row)]
     document = {
         "rows": [asdict(row) for row in rows],

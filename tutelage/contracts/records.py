@@ -153,6 +153,7 @@ class Exchange(Record, frozen=True, kw_only=True, tag="exchange", tag_field="kin
     outcome: str
     policy: CapturePolicy
     cause: str | None = None
+    successor: str | None = None
     client_gone: bool = False
     truncated: bool = False
     ended_ms: float = 0.0

@@ -123,7 +123,7 @@ class CanSettings(Section):
     vision: bool = False
     audio: bool = False
     logprobs: bool = True
-    endpoints: tuple[str, ...] = ("chat.completions",)
+    endpoints: tuple[Literal["chat.completions", "completions", "embeddings", "responses"], ...] = ("chat.completions",)
 
 
 class CostSettings(Section):
@@ -159,6 +159,7 @@ class UpstreamSettings(Section):
     api_key: Secret | None = None
     training_use: Literal["allowed", "denied", "unknown"] = "unknown"
     trained_until: Instant | None = None
+    successor: bool = False
     can: CanSettings = CanSettings()
     cost: CostSettings | None = None
     deadlines: DeadlineSettings = DeadlineSettings()

@@ -9,11 +9,24 @@ fold and its state are one transaction; an event names the revision that it was 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from router.rollout import Effect, IllegalTransition, Rollout
+from router.rollout import (
+    FUTILITY,
+    Advance,
+    Dismiss,
+    Effect,
+    Event,
+    Hold,
+    IllegalTransition,
+    RollBack,
+    Rollout,
+    StepDown,
+    Succeed,
+    candidate,
+)
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -24,7 +37,7 @@ from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of
+from tutelage.control.gates import facts_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.metrics import Metrics
 from tutelage.control.units import Cut, Cutter
@@ -48,6 +61,7 @@ class _Memory:
     """What is remembered of a route between two looks."""
 
     state: controller.State
+    beside: controller.State | None = None
     facts: Facts = ALL_WELL
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
@@ -83,9 +97,12 @@ class Gatekeeper:
             if rollout is None or epoch is None or rollout.epoch != epoch.id:
                 return False
             memory = self._remembered(rollout, epoch)
+            heir, its = candidate(rollout), snapshot.successors.get(route)
+            beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             cut = self._cutter.cut(route, unit, now)
-            self._fold(memory, cut, rollout, epoch, lease)
-            self._look(memory, rollout, epoch, lease, now)
+            self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
+            if not self._succeeds(memory, rollout, beside, lease, now):
+                self._look(memory, rollout, epoch, lease, now)
             if len(cut.orders) < UNITS_PER_LOOK:
                 return False
         return True
@@ -93,8 +110,7 @@ class Gatekeeper:
     def _remembered(self, rollout: Rollout, epoch: Epoch) -> _Memory:
         memory = self._routes.get(rollout.route)
         if memory is None:
-            body = self._store.gate_state(rollout.route)
-            state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
+            state = state_of(self._store, rollout, epoch)
             memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
             self._routes[rollout.route] = memory
         return memory
@@ -104,19 +120,48 @@ class Gatekeeper:
         decisions = self._store.history(rollout.route, REFUSALS_READ)
         return {kind_of(d.reason) for d in decisions if d.event == REFUSAL and d.revision_to == rollout.revision}
 
-    def _fold(self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
-        """State and marks in one transaction; the state in memory follows only where the store took it."""
+    def _fold(
+        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: "Beside | None"
+    ) -> None:
+        """States and marks in one transaction; the states in memory follow only where the store took them."""
         if not cut.orders:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch)
-        body = controller.encode(state)
-        if not self._store.fold(Fold(route=rollout.route, folded=cut.orders, gate_state=body, lease=lease)):
+        heir = None
+        if beside is not None:
+            begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
+            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=cut.orders,
+            gate_state=controller.encode(state),
+            lease=lease,
+            successor_state=None if heir is None else controller.encode(heir),
+        )
+        if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state = state
+        memory.state, memory.beside = state, heir
         memory.looked_at = float("-inf")
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
+
+    # --- a successor ---------------------------------------------------------------------------------------------------
+
+    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: "Beside | None", lease: Lease, now: float) -> bool:
+        """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
+        if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
+            return False
+        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, memory.facts, now)
+        event = succession(ruling.event, now)
+        if event is None:
+            return False
+        moved = self._apply(rollout, replace(ruling, event=event), lease)
+        if moved is not None and isinstance(event, Succeed):
+            memory.state = memory.beside
+        if moved is not None:
+            memory.beside = None
+        return moved is not None
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -199,6 +244,27 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A successor as its own statistics see it."""
+
+    rollout: Rollout
+    epoch: Epoch
+
+
+def succession(event: Event | None, now: float) -> Event | None:
+    """What a move of the candidate means for the rollout: up is taking over; harm, or no hope, is being sent away."""
+    match event:
+        case Advance():
+            return Succeed(at=now, actor=controller.ACTOR, reason=event.reason)
+        case RollBack() | StepDown():
+            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
+        case Hold() if event.hold == FUTILITY:
+            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
+        case _:
+            return None
 
 
 def refusal(

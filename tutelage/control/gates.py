@@ -5,10 +5,11 @@ Computed from what the store holds, by the functions that decide: a standby show
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
+from router.rollout import Rollout, candidate
 from scoring.gates import controller
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import MIN_KEYS, fresh
@@ -22,7 +23,7 @@ from scoring.gates.view import View
 from scoring.gates.view import look as view_of
 from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Json
+from tutelage.contracts.records import Epoch, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
 from tutelage.store.base import QueueDepth, Store
@@ -47,11 +48,12 @@ OVERDUE = "overdue"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a gate: what it reads, and what follows."""
+    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor."""
 
     view: View
     ruling: controller.Ruling
     proven: bool
+    beside: "Look | None" = None
 
 
 def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float, signals: Signals = QUIET) -> Facts:
@@ -74,14 +76,26 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     epoch = snapshot.epochs.get(name)
     if rollout is None or epoch is None:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
-    body = store.gate_state(name)
-    state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
     facts = facts_of(store.depth(name), store.losses(name, rollout.since.evidence), now)
+    heir, its = candidate(rollout), snapshot.successors.get(name)
+    beside = None if heir is None or its is None else _look(store, heir, its, facts, now)
+    return replace(_look(store, rollout, epoch, facts, now), beside=beside)
+
+
+def _look(store: Store, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Look:
+    state = state_of(store, rollout, epoch)
     return Look(
         view=view_of(state, rollout, epoch, facts, now),
         ruling=controller.decide(state, rollout, epoch, facts, now),
         proven=controller.proven(state, rollout, epoch),
     )
+
+
+def state_of(store: Store, rollout: Rollout, epoch: Epoch) -> controller.State:
+    """What the store holds of this student: under its own name, or still under that of a successor that it was."""
+    bodies = (store.gate_state(rollout.route), store.successor_state(rollout.route))
+    kept = [controller.decode(body) for body in bodies if body is not None]
+    return next((state for state in kept if state.epoch == epoch.id), None) or controller.initial(rollout, epoch)
 
 
 def document(seen: Look) -> Json:
@@ -118,6 +132,18 @@ def document(seen: Look) -> Json:
         "proven": seen.proven,
         "blockers": list(ruling.blockers),
         "reason": ruling.reason,
+        "successor": None if seen.beside is None else _successor(seen.beside),
+    }
+
+
+def _successor(seen: Look) -> Json:
+    """A student that is measured beside the serving one: how far it is from taking over."""
+    return {
+        "student": seen.view.rollout.student,
+        "epoch": seen.view.rollout.epoch,
+        "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in with_bounds(seen.view)],
+        "pairs_left": _pairs_left(seen.view),
+        "reason": seen.ruling.reason,
     }
 
 

@@ -11,7 +11,7 @@ twice.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,6 +66,8 @@ NOT_DRAWN = "not_drawn"
 """Left out by the judge's rate: drawn by hash, before content is seen."""
 
 RESCORE = "rescore"
+SUCCESSOR = "-successor"
+"""What a pair's id ends with whose student is a successor."""
 BREAKER_OPEN = "breaker_open"
 EMBEDDINGS = "embeddings"
 _SETTLED_KEPT = 20_000
@@ -75,13 +77,19 @@ _EXPIRE_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRoute:
-    """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come."""
+    """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come.
+    `successor` is the same of a student that is measured beside the serving one."""
 
     rollout: Rollout
     epoch: Epoch
     unit: UnitOf = UnitOf.REQUEST
     judge_bp: int = FULL_BP
     patience_s: float = 660.0
+    successor: "JoinRoute | None" = None
+
+
+Conclusions = tuple[Pair | Exclusion, ...]
+"""What an exchange comes to."""
 
 
 @dataclass(slots=True)
@@ -142,7 +150,7 @@ class Joiner:
         """What the batch came to, with the halves before it: every exchange all of whose records are there."""
         touched = list(dict.fromkeys(name for record in records if (name := self.halves.take(record, now)) is not None))
         concluded = [(name, self._complete(name, routes)) for name in touched]
-        joined = self._settle([(name, come_to) for name, come_to in concluded if come_to is not None])
+        joined = self._settle([(name, come_to) for name, come_to in concluded if come_to])
         return replace(joined, waiting=self._newly_waiting(touched))
 
     def expire(self, routes: Mapping[str, JoinRoute], now: float) -> Joined:
@@ -152,39 +160,38 @@ class Joiner:
         overdue = [name for name in self.halves.arrived if now >= self._deadline(name, routes)]
         return self._settle([(name, self._overdue(name, routes)) for name in overdue])
 
-    def _settle(self, concluded: "list[tuple[str, Pair | Exclusion | _Nothing]]") -> Joined:
+    def _settle(self, concluded: list[tuple[str, Conclusions]]) -> Joined:
         done = [record for name, _ in concluded for record in self.halves.drop(name)]
-        come_to = [conclusion for _, conclusion in concluded]
+        come_to = [conclusion for _, conclusions in concluded for conclusion in conclusions]
         return Joined(
             pairs=[pair for pair in come_to if isinstance(pair, Pair)],
             excluded=[exclusion for exclusion in come_to if isinstance(exclusion, Exclusion)],
             done=done,
         )
 
-    def _complete(self, name: str, routes: Mapping[str, JoinRoute]) -> Pair | Exclusion | None:
+    def _complete(self, name: str, routes: Mapping[str, JoinRoute]) -> Conclusions:
+        """What a whole exchange comes to; nothing while a half is waited for."""
         exchange = self.halves.exchanges.get(name)
         shadows = self.halves.shadows.get(name, [])
         if exchange is None or len(shadows) < expected_shadows(exchange):
-            return None
-        route = routes.get(exchange.route)
-        return _exclusion(exchange, NO_STUDENT) if route is None else conclude(exchange, shadows, route)
+            return ()
+        return conclusions(exchange, shadows, routes.get(exchange.route))
 
-    def _overdue(self, name: str, routes: Mapping[str, JoinRoute]) -> "Pair | Exclusion | _Nothing":
+    def _overdue(self, name: str, routes: Mapping[str, JoinRoute]) -> Conclusions:
         exchange = self.halves.exchanges.get(name)
         shadows = self.halves.shadows.get(name, [])
         route = routes.get(exchange.route if exchange is not None else shadows[0].route)
-        if exchange is None:
-            return self._orphan(name, shadows[0], route)
-        return _exclusion(exchange, NO_STUDENT) if route is None else conclude(exchange, shadows, route)
+        return self._orphan(name, shadows[0], route) if exchange is None else conclusions(exchange, shadows, route)
 
-    def _orphan(self, name: str, shadow: ShadowAttempt, route: JoinRoute | None) -> "Exclusion | _Nothing":
+    def _orphan(self, name: str, shadow: ShadowAttempt, route: JoinRoute | None) -> Conclusions:
         """Shadow attempts without their exchange: the spool lost it, or the pair was made before they came."""
         if self._paired(name):
-            return NOTHING
+            return ()
         epoch, revision = ("", 0) if route is None else (route.epoch.id, route.rollout.revision)
-        return Exclusion(
+        lost = Exclusion(
             id=name, route=shadow.route, epoch=epoch, reason=EXCHANGE_LOST, at=shadow.ended_at, revision=revision
         )
+        return (lost,)
 
     def _deadline(self, name: str, routes: Mapping[str, JoinRoute]) -> float:
         """Until when the other half may come: from the end of serving, or from the shadow's own end."""
@@ -206,19 +213,41 @@ class Joiner:
         return waiting
 
 
-class _Nothing:
-    """The conclusion that nothing is to be written."""
-
-
-NOTHING = _Nothing()
-
-
 # --- what one exchange comes to ---------------------------------------------------------------------------------------
 
 
 def expected_shadows(exchange: Exchange) -> int:
-    """How many shadow records a sampled exchange comes with: a client that hung up has its served arm asked again."""
-    return 2 if exchange.client_gone else 1
+    """How many shadow records a sampled exchange comes with: one more where a client hung up, whose served arm is asked
+    again, and one more where a successor is asked as well."""
+    return 1 + exchange.client_gone + (exchange.successor is not None)
+
+
+def conclusions(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute | None) -> Conclusions:
+    """What one sampled exchange comes to, all of whose records are there or late; with a successor, a pair of its own."""
+    if route is None:
+        return (_exclusion(exchange, NO_STUDENT),)
+    if exchange.successor is None:
+        return (conclude(exchange, shadows, route),)
+    own = [shadow for shadow in shadows if _version(shadow.attempt) != exchange.successor]
+    serving = conclude(msgspec.structs.replace(exchange, successor=None), own, route)
+    beside = _beside(exchange, shadows, route)
+    return (serving,) if beside is None else (serving, beside)
+
+
+def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | None:
+    """The successor's pair. What is none is counted once, as the serving student's."""
+    heir = route if route.epoch.student == exchange.successor else route.successor
+    if heir is None or heir.epoch.student != exchange.successor:
+        return None
+    names = (exchange.successor, *(_version(attempt) for attempt in exchange.attempts))
+    own = [shadow for shadow in shadows if shadow.attempt is None or _version(shadow.attempt) in names]
+    alone = msgspec.structs.replace(exchange, successor=None, epoch=heir.epoch.id)
+    pair = conclude(alone, own, heir)
+    return msgspec.structs.replace(pair, id=pair.id + SUCCESSOR) if isinstance(pair, Pair) else None
+
+
+def _version(attempt: Attempt | None) -> str | None:
+    return None if attempt is None else f"{attempt.upstream}@{attempt.version}"
 
 
 def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRoute) -> Pair | Exclusion:
@@ -354,7 +383,7 @@ def _differences(exchange: Exchange, shadows: tuple[ShadowAttempt, ...]) -> tupl
 
 
 def _other_version(attempt: Attempt | None, declared: str) -> bool:
-    return attempt is not None and f"{attempt.upstream}@{attempt.version}" != declared
+    return attempt is not None and _version(attempt) != declared
 
 
 def _attempt_number(exchange: Exchange, rollout: Rollout) -> int:

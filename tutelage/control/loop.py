@@ -12,12 +12,12 @@ again.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from router.rollout import Phase
+from router.rollout import candidate
 from router.types import FULL_BP, UnitOf
 from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
@@ -177,7 +177,7 @@ class Loop:
         for name, rollout in snapshot.rollouts.items():
             metrics.saw_rollout(rollout)
             metrics.saw_spending(name, statement_of(store.spending(name)))
-            if rollout.phase is Phase.PENDING and name in self._parts.settings.routes:
+            if name in self._parts.settings.routes and self._parts.publisher.behind(rollout):
                 self._parts.publisher.settle(store, lease, name, now)
         for chore in self._parts.chores:
             chore.do(snapshot, lease, now)
@@ -185,17 +185,21 @@ class Loop:
 
 def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int]) -> Mapping[str, JoinRoute]:
     """What the join must know of each route with a rollout. `judge_rates` in basis points, by route; else all pairs."""
-    return {
-        name: JoinRoute(
-            rollout=rollout,
-            epoch=snapshot.epochs[name],
-            unit=UnitOf(route.unit),
-            judge_bp=judge_rates.get(name, FULL_BP),
-            patience_s=patience_s(settings, route),
-        )
-        for name, route in settings.routes.items()
-        if (rollout := snapshot.rollouts.get(name)) is not None and name in snapshot.epochs
-    }
+    routes = {}
+    for name, route in settings.routes.items():
+        rollout, epoch = snapshot.rollouts.get(name), snapshot.epochs.get(name)
+        if rollout is not None and epoch is not None:
+            serving = JoinRoute(
+                rollout=rollout,
+                epoch=epoch,
+                unit=UnitOf(route.unit),
+                judge_bp=judge_rates.get(name, FULL_BP),
+                patience_s=patience_s(settings, route),
+            )
+            heir, its = candidate(rollout), snapshot.successors.get(name)
+            beside = None if heir is None or its is None else replace(serving, rollout=heir, epoch=its)
+            routes[name] = replace(serving, successor=beside)
+    return routes
 
 
 def patience_s(settings: Settings, route: RouteSettings) -> float:

@@ -17,7 +17,19 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from router.rollout import Begin, ChangeMode, Event, Mode, NewEpoch, NewStudent, Phase, Rollout
+from router.rollout import (
+    MEASURABLE,
+    Begin,
+    ChangeMode,
+    Dismiss,
+    Event,
+    Mode,
+    NewEpoch,
+    NewStudent,
+    NewSuccessor,
+    Phase,
+    Rollout,
+)
 from router.stages import Ladder
 from router.types import FULL_BP, Sampling
 from tutelage.contracts.errors import ConfigurationError, StaleRevision
@@ -36,13 +48,15 @@ _MOVES_AT_MOST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What the configuration says of one route with a student."""
+    """What the configuration says of one route with a student. `heir` is the epoch of a declared student that is to be
+    measured beside the one that serves; `epoch` is then that one's."""
 
     mode: Mode
     share_bp: int
     ladder: Ladder
     epoch: Epoch
     shadow: ShadowSettings
+    heir: Epoch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +79,11 @@ def digest(document: Json) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def declared(settings: Settings, name: str, rubrics: Mapping[str, str], at: float) -> Declared | None:
-    """What `settings` declare of route `name`; None where it has no student. `rubrics` are digests of the rubrics'
-    content.
+def declared(
+    settings: Settings, name: str, rubrics: Mapping[str, str], at: float, standing: Rollout | None = None
+) -> Declared | None:
+    """What `settings` declare of route `name`, whose rollout is `standing`; None where it has no student. `rubrics` are
+    digests of the rubrics' content.
 
     Raises ConfigurationError for stages that are no ladder.
     """
@@ -79,13 +95,29 @@ def declared(settings: Settings, name: str, rubrics: Mapping[str, str], at: floa
         ladder = Ladder(shares_bp=tuple(rollout.stages))
     except ValueError as fault:
         raise ConfigurationError(f"routes.{name}.rollout.stages: {fault}") from None
+    serving = _serving(settings, route, standing)
+    epoch = _epoch(settings, name, rollout, rubrics, at, student_name=serving or route.student)
     return Declared(
         mode=Mode.FIXED if route.rollout is None else Mode(rollout.mode),
         share_bp=route.share or 0,
         ladder=ladder,
-        epoch=_epoch(settings, name, rollout, rubrics, at),
+        epoch=epoch,
         shadow=route.shadow,
+        heir=None if serving is None else _epoch(settings, name, rollout, rubrics, at, student_name=route.student),
     )
+
+
+def _serving(settings: Settings, route: RouteSettings, standing: Rollout | None) -> str | None:
+    """The upstream of the student that goes on serving while the declared one is measured; None where there is none."""
+    if route.student is None or not settings.upstreams[route.student].successor:
+        return None
+    if standing is None or standing.rung == 0 or standing.mode is not Mode.GATED:
+        return None
+    if standing.student == version_of(route.student, settings.upstreams[route.student]):
+        return None
+    name = standing.student.partition("@")[0]
+    found = settings.upstreams.get(name)
+    return name if found is not None and version_of(name, found) == standing.student else None
 
 
 def version_of(name: str, upstream: UpstreamSettings) -> str:
@@ -93,12 +125,19 @@ def version_of(name: str, upstream: UpstreamSettings) -> str:
     return f"{name}@{upstream.version}"
 
 
-def _epoch(settings: Settings, name: str, rollout: RolloutSettings, rubrics: Mapping[str, str], at: float) -> Epoch:
-    """The epoch that the route declares. Its id is a digest of the declaration alone: the same words, the same
+def _epoch(
+    settings: Settings,
+    name: str,
+    rollout: RolloutSettings,
+    rubrics: Mapping[str, str],
+    at: float,
+    *,
+    student_name: str,
+) -> Epoch:
+    """The epoch of one student of the route. Its id is a digest of the declaration alone: the same words, the same
     epoch.
     """
     route = settings.routes[name]
-    student_name = route.student or ""
     student, teacher = settings.upstreams[student_name], settings.upstreams[route.teacher]
     judge = None if route.judge is None else route.judge.upstream
     fallback = None if route.judge is None else route.judge.fallback
@@ -187,7 +226,18 @@ def next_event(rollout: Rollout, wanted: Declared, new_salt: Callable[[], str], 
         return ChangeMode(at=at, actor=ACTOR, reason=reason, mode=wanted.mode, share_bp=wanted.share_bp)
     if rollout.phase is Phase.PENDING and at >= (epoch.trained_until or 0.0):
         return Begin(at=at, actor=ACTOR, reason="the student's training time is over")
-    return None
+    return _succession(rollout, wanted.heir, at)
+
+
+def _succession(rollout: Rollout, heir: Epoch | None, at: float) -> Event | None:
+    """A successor comes with its declaration and goes with it; one that was dismissed does not come again."""
+    beside = None if rollout.successor is None else rollout.successor.student
+    if beside is not None and (heir is None or beside != heir.student):
+        return Dismiss(at=at, actor=ACTOR, reason="it is declared no longer")
+    if heir is None or beside is not None or heir.student == rollout.dismissed or rollout.phase not in MEASURABLE:
+        return None
+    reason = f"the student is {heir.student}: measured beside {rollout.student}"
+    return NewSuccessor(at=at, actor=ACTOR, reason=reason, student=heir.student, epoch=heir.id)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -220,6 +270,13 @@ def sampling(
     )
 
 
+def _entered(event: Event, wanted: Declared) -> Epoch | None:
+    """The epoch that an event enters."""
+    if isinstance(event, NewSuccessor):
+        return wanted.heir
+    return wanted.epoch if isinstance(event, NewStudent | NewEpoch) else None
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -244,20 +301,27 @@ class Publisher:
 
     def settle(self, store: Store, lease: Lease, name: str, at: float) -> None:
         """Apply what is left between the route's rollout and its declaration. A stale read is read again."""
-        wanted = declared(self._settings, name, self._rubrics, at)
-        if wanted is None:
-            return
         for _ in range(_MOVES_AT_MOST):
             try:
-                if not self._step(store, lease, wanted, at):
+                if not self._step(store, lease, name, at):
                     return
             except StaleRevision:
                 continue
         log.error("configuration and rollout do not come together", route=name)
 
-    def _step(self, store: Store, lease: Lease, wanted: Declared, at: float) -> bool:
-        name = wanted.epoch.route
+    def behind(self, rollout: Rollout) -> bool:
+        """Whether the rollout knows another student than the configuration, or waits for its student's training."""
+        student = self._settings.routes[rollout.route].student
+        if student is None:
+            return False
+        known = (rollout.student, None if rollout.successor is None else rollout.successor.student, rollout.dismissed)
+        return rollout.phase is Phase.PENDING or version_of(student, self._settings.upstreams[student]) not in known
+
+    def _step(self, store: Store, lease: Lease, name: str, at: float) -> bool:
         rollout = store.rollout(name)
+        wanted = declared(self._settings, name, self._rubrics, at, rollout)
+        if wanted is None:
+            return False
         if rollout is None:
             writes.create(
                 store,
@@ -280,7 +344,7 @@ class Publisher:
             expected_revision=rollout.revision,
             new_id=self._sources.new_id,
             lease=lease,
-            epoch=wanted.epoch if isinstance(event, NewStudent | NewEpoch) else None,
+            epoch=_entered(event, wanted),
         )
         log.info("configuration changed the rollout", route=name, event_name=type(event).__name__, reason=event.reason)
         return True

@@ -100,12 +100,16 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """What one tick concluded for a route: orders of folded pairs, and the state after them, in one transaction."""
+    """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
+
+    `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
+    """
 
     route: str
     folded: tuple[int, ...]
     gate_state: bytes
     lease: Lease
+    successor_state: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +320,8 @@ class GateStore(Protocol):
     """Evidence and detectors of each route: opaque bytes to the store, folded exactly once."""
 
     def gate_state(self, route: str) -> bytes | None: ...
+
+    def successor_state(self, route: str) -> bytes | None: ...
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those

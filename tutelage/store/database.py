@@ -79,7 +79,7 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
 )
 
 

@@ -32,6 +32,11 @@ class SqliteGates:
             found = connection.execute("SELECT state FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None else bytes(found[0])
 
+    def successor_state(self, route: str) -> bytes | None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
+        return None if found is None or found[0] is None else bytes(found[0])
+
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
@@ -49,9 +54,7 @@ class SqliteGates:
             if not holds(connection, fold.lease) or any(_is_folded(connection, order) for (order,) in orders):
                 return False
             connection.executemany("UPDATE pairs SET state = 'folded' WHERE rank = ?", orders)
-            connection.execute(
-                "INSERT OR REPLACE INTO gates (route, state) VALUES (?, ?)", (fold.route, fold.gate_state)
-            )
+            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state))
             return True
 
 
@@ -62,6 +65,10 @@ _UNFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_judged JOIN pair_bodies USING (rank)
     WHERE route = ? AND state = 'judged' AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
+_KEEP = """
+    INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
+    ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
+"""
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """

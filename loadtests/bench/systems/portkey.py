@@ -28,7 +28,7 @@ class Portkey:
         url = f"http://127.0.0.1:{port}"
         headers = (("x-portkey-provider", "openai"), ("x-portkey-custom-host", f"{place.upstream}/v1"))
         with running(argv, log=place.folder / "portkey.log", ready_url=f"{url}/") as pid:
-            yield Target(name=self.name, url=url, pid=pid, version=VERSION, headers=headers, patience=2)
+            yield Target(name=self.name, url=url, pid=pid, version=VERSION, headers=headers)
 
     def _modules(self) -> Path:
         return node(self.name, f"@portkey-ai/gateway@{VERSION}")

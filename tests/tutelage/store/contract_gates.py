@@ -61,6 +61,15 @@ class GateContract:
         assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
 
+    def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        assert store.successor_state("triage") is None
+        both = Fold(route="triage", folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
+        assert store.fold(both) is True
+        assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
+        assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
+
     def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
         self.judge_all(store, "p1")
