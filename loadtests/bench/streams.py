@@ -15,6 +15,7 @@ EVENTS = 50
 OPENING = 32
 """Streams that are being opened at once."""
 OPEN_S = 60.0
+_ANSWERED = b"HTTP/1.1 200"
 _HELD = Load(name="held streams", connections=1, events=EVENTS, gap_ms=2)
 
 
@@ -58,9 +59,9 @@ async def _held(target: Target, pid: int, count: int) -> Held:
             seen = b""
             while seen.count(b"data:") < EVENTS:
                 more = await reader.read(65_536)
-                if not more:
-                    return
                 seen += more
+                if not more or not seen.startswith(_ANSWERED[: len(seen)]):
+                    return
             begun.append(turn)
 
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 LONG_S = 20 * 60
 SLOPE_PERCENT_PER_HOUR = 1.0
-GROWTH_MB = 8.0
+GROWTH_MB = 16.0
 WARM_UP = 1 / 3
 
 Sample = tuple[float, float]

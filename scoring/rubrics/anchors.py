@@ -88,6 +88,7 @@ def _enter(anchors: dict[str, Anchor], anchor: Anchor, rubric: Rubric) -> None:
         raise ValueError(f"both answers of {anchor.id!r} are the same: the judge would not be asked")
     if anchor.reference is None and any(criterion.reference == "label" for criterion in rubric.criteria):
         raise ValueError(f"{anchor.id!r} needs a reference: the rubric has label criteria")
+    anchors[anchor.id] = anchor
 
 
 def _said(arm: Arm, text: str) -> Attempt:

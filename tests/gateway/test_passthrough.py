@@ -132,12 +132,12 @@ async def test_its_errors_pass_unchanged_and_nothing_is_sent_twice(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
     body = b'{"error":{"message":"m","type":"t","param":null,"code":"c"}}'
-    teacher.script = lambda asked: _json(body, 500, retry_after="3")
+    teacher.script = lambda asked: _json(body, 503, retry_after="0")
     async with running(teacher, student, tmp_path, change=default) as at:
         answer = await at.http().post("/v1/batches", json={"x": 1})
         teacher.script = lambda asked: _json(b"", 307, location="http://elsewhere/")
         moved = await at.http().get("/v1/batches")
-    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (500, body, "3")
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (503, body, "0")
     assert (moved.status_code, moved.json()["error"]["code"]) == (502, "upstream_status_307")
     assert "location" not in moved.headers
     assert len(teacher.asked) == 2

@@ -174,6 +174,14 @@ def test_every_line_of_an_anchor_set_is_checked(tmp_path: Path, scorer: Scorer, 
         anchors_of(tmp_path, scorer.rubric.model_copy(update={"anchor_set": "anchors.jsonl"}))
 
 
+def test_an_anchor_set_is_read_in_its_order(tmp_path: Path, scorer: Scorer):
+    lines = [json.dumps({"id": name, "request": "?", "teacher": "x", "student": "y", "d": -1}) for name in "ba"]
+    (tmp_path / "anchors.jsonl").write_text("\n\n".join(lines))
+    found = anchors_of(tmp_path, scorer.rubric.model_copy(update={"anchor_set": "anchors.jsonl"}))
+    assert [(anchor.id, anchor.d) for anchor in found] == [("b", -1.0), ("a", -1.0)]
+    assert anchors_of(tmp_path, scorer.rubric) == ()
+
+
 def test_an_anchor_set_that_is_empty_or_gone_is_refused(tmp_path: Path, scorer: Scorer):
     rubric = scorer.rubric.model_copy(update={"anchor_set": "anchors.jsonl"})
     with pytest.raises(ConfigurationError, match="cannot read anchor set"):

@@ -4,10 +4,6 @@ Owns the command: settings, a key for the time of the experiment, the report. Th
 """
 
 import asyncio
-import hashlib
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from router.types import Arm
+from tutelage.cli.lent import lent_key
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer, bar
 from tutelage.cli.shown import dollars
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, TutelageError, UnknownName
-from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Json, Key
+from tutelage.contracts.records import Json
 from tutelage.contracts.settings import RouteSettings, Settings
-from tutelage.store.base import Store
 
 if TYPE_CHECKING:
     from scoring.evaluation import ArmSummary, Compared, Summary
@@ -52,7 +47,10 @@ def evaluate(
     requests = read_inputs(file, limit)
     with opened(config) as (settings, store):
         name = _route(settings, route)
-        with _key(store) as key, bar(len(requests), f"{len(requests)} inputs", as_json=as_json) as told:
+        with (
+            lent_key(store, "evaluate", role="internal", may_pin=True, may_log=False) as key,
+            bar(len(requests), f"{len(requests)} inputs", as_json=as_json) as told,
+        ):
             compared = asyncio.run(_compared(settings, config, name, key, requests, told))
     summary = summarise(compared)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,30 +83,6 @@ async def _compared(
     finally:
         await arms.close()
         await judge_client.close()
-
-
-@contextmanager
-def _key(store: Store) -> Iterator[str]:
-    """A key that may choose arms and ask judges, for the time of the experiment; what it asks is kept nowhere."""
-    from tutelage.serve import new_secret
-
-    plain, now = new_secret(), time.time()
-    key = Key(
-        id=uuid7(now),
-        digest=hashlib.sha256(plain.encode()).hexdigest(),
-        tenant="tutelage",
-        label="evaluate",
-        created_at=now,
-        role="internal",
-        may_pin=True,
-        may_log=False,
-        may_train=False,
-    )
-    store.put_key(key)
-    try:
-        yield plain
-    finally:
-        store.revoke_key(key.id, time.time())
 
 
 def _route(settings: Settings, asked: str | None) -> str:

@@ -59,7 +59,7 @@ def test_lost_records_fail(books: Books):
 
 def test_a_short_test_is_held_to_absolute_growth():
     assert failed(memory=climbing(60, mb_per_hour=100)) == []  # 1.7 MB a minute: noise of a minute
-    assert failed(memory=climbing(60, mb_per_hour=1_000)) == ["gateway's memory"]
+    assert failed(memory=climbing(60, mb_per_hour=2_000)) == ["gateway's memory"]
 
 
 def test_a_long_test_is_held_to_a_percent_an_hour():
