@@ -20,7 +20,7 @@ from gateway.capture import RawAttempt
 from gateway.errors import SERVER_ERROR, envelope, in_band, in_band_typed
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
-from gateway.upstreams.base import Pouring, Reply, Room, Take, TimedOut, UpstreamError
+from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
 TRUNCATED = "truncated"
@@ -304,8 +304,9 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
 
 
 async def _pour(chunks: AsyncIterator[bytes], take: Take, room: Room) -> None:
-    if isinstance(chunks, Pouring):
-        await chunks.pour(take, room)
+    pour: Pour | None = getattr(chunks, "pour", None)
+    if pour is not None:
+        await pour(take, room)
         return
     async for chunk in chunks:
         if not take(chunk):

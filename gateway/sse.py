@@ -20,6 +20,8 @@ MAX_EVENT_BYTES = 4 * 2**20
 """A longer event is no longer looked at: it passes as it comes."""
 
 _END_OF_EVENT = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_TWO_LINE_FEEDS = re.compile(rb"\n\n")
+"""The same where there is no CR: found many times faster."""
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _NULL_USAGE = re.compile(
     rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,|(?<=\{)"usage"\s*:\s*null(?=\})'
@@ -105,7 +107,8 @@ class Scanner:
         data = self._pending
         searched = max(0, len(data) - 3)
         data += chunk
-        ends = [match.end() for match in _END_OF_EVENT.finditer(data, searched)]
+        end_of_event = _END_OF_EVENT if b"\r" in data else _TWO_LINE_FEEDS
+        ends = [match.end() for match in end_of_event.finditer(data, searched)]
         if ends and ends[-1] == len(data) and data.endswith(b"\r\n\r"):
             ends.pop()  # the LF of this CRLF is still to come
         if not ends:

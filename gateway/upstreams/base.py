@@ -14,7 +14,7 @@ To add a provider with a dialect of its own: one file beside this one, one line 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import msgspec
 
@@ -71,12 +71,9 @@ Room = Callable[[], Awaitable[None]]
 """Returns when there is room again."""
 
 
-@runtime_checkable
-class Pouring(Protocol):
-    """What `Reply.chunks` gives may hand its pieces over where they arrive: a long stream then wakes no task for each of them."""
-
-    async def pour(self, take: Take, room: Room) -> None:
-        """Give every piece that is left to `take`; returns at the end of the body. Raises as `chunks` does."""
+Pour = Callable[[Take, Room], Awaitable[None]]
+"""What `Reply.chunks` gives may have a method `pour` of this kind: it hands over every piece that is left where it arrives, so
+that a long stream wakes no task for each of them, and returns at the end of the body. Raises as `chunks` does."""
 
 
 class Upstream(Protocol):

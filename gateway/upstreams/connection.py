@@ -118,7 +118,7 @@ class HttpReply:
         return self._take()
 
     async def pour(self, take: Take, room: Room) -> None:
-        """See `base.Pouring`. This task is woken at the end, and where the taker is full."""
+        """See `base.Pour`. This task is woken at the end, and where the taker is full."""
         self._take_piece = take
         try:
             while True:

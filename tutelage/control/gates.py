@@ -26,10 +26,9 @@ from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Epoch, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
+from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store.base import QueueDepth, Store
 
-JUDGE_DEADLINE_S = 900.0
-"""A pair that waits longer for its score holds the rollout."""
 LOSSES = (
     "gateway_died",
     "shutdown",

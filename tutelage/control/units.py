@@ -1,7 +1,8 @@
 """Units: what a gate counts as one observation, cut from judged pairs. Pure but for `Cutter`, which asks the store.
 
-A unit is folded in the order of admission: what is judged waits for what was admitted before it, but no longer than
-`WATERMARK_S`. So neither evidence nor detectors see first what is quick to be judged.
+A unit is folded in the order of admission: what is judged waits for what was admitted before it, until that is judged or
+past `JUDGE_DEADLINE_S`, when the rollout is held. So neither evidence nor detectors see first what is quick to be judged:
+while the judge is away, ties, which need no judge, would else speak for the student alone.
 
 A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its judged
 turns, one unit per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer
@@ -25,8 +26,8 @@ from tutelage.control.join import CONTENT_LOST
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
-WATERMARK_S = 120.0
-"""How long a judged pair waits for the judgements of those that were admitted before it."""
+JUDGE_DEADLINE_S = 900.0
+"""A pair that waits longer for its score holds the rollout; until then those admitted after it wait with it."""
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
 OVERDUE_S = 7200.0
@@ -56,7 +57,7 @@ class Cutter:
     def cut(self, route: str, unit: UnitOf, now: float) -> Cut:
         """The next units of `route`; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
-            return of_requests(self._store.unfolded(route, self._limit, now - WATERMARK_S))
+            return of_requests(self._store.unfolded(route, self._limit, now - JUDGE_DEADLINE_S))
         return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit))
 
 
