@@ -128,7 +128,8 @@ class _Capture:
     def alarm(self) -> str | None:
         eligible = sum(taken for _, taken, _ in self._window)
         lost = sum(gone for _, _, gone in self._window)
-        if lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) <= LOSS_RATE:
+        few = lost <= LOSS_RATE * eligible
+        if few or lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) <= LOSS_RATE:
             return None
         return f"gateways lost {lost:,} of the last {eligible:,} records: queue or disk was full"
 
@@ -153,6 +154,7 @@ class Health:
         self._breakers: dict[str, _Breaker] = {}
         self._splits: dict[str, _Split] = {}
         self._capture = _Capture()
+        self._lossy: str | None = None
         self._waiting: Mapping[str, int] = {}
 
     def saw(self, record: Spooled) -> None:
@@ -181,6 +183,7 @@ class Health:
             if account is not None:
                 accounts[gateway] = account
         self._capture.look(accounts, now)
+        self._lossy = self._capture.alarm()
         self._waiting = self._overdue(now - OVERDUE_S)
 
     def of(self, route: str, now: float) -> Signals:
@@ -189,7 +192,7 @@ class Health:
         return Signals(
             judge_drift=self._drift(route),
             teacher_open=breaker is not None and breaker.is_open(now),
-            capture_lossy=self._capture.alarm(),
+            capture_lossy=self._lossy,
             sample_ratio=None if split is None else split.alarm(),
             overdue=self._waiting.get(route, 0),
         )
