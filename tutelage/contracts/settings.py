@@ -266,7 +266,7 @@ class GateSettings(Section):
     Every slice of `slices.routing` is made of cells; those of `slices.analysis` that are `required` are as well.
     """
 
-    severe: float | Literal["margin", "off"] = "margin"
+    severe: Annotated[float, Field(gt=0, lt=1)] | Literal["margin", "off"] = "margin"
     required: tuple[Literal["language", "length"], ...] = ()
     slice_margin: float | None = Field(None, gt=0, lt=1)
     slice_share: BasisPoints = 500

@@ -13,20 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from router.rollout import (
-    FUTILITY,
-    Advance,
-    Dismiss,
-    Effect,
-    Event,
-    Hold,
-    IllegalTransition,
-    RollBack,
-    Rollout,
-    StepDown,
-    Succeed,
-    candidate,
-)
+from router.rollout import Effect, IllegalTransition, Rollout, Succeed, candidate
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -41,6 +28,7 @@ from tutelage.control.gates import facts_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.succession import Beside, succession
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
@@ -123,7 +111,7 @@ class Gatekeeper:
         return {kind_of(d.reason) for d in decisions if d.event == REFUSAL and d.revision_to == rollout.revision}
 
     def _fold(
-        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: "Beside | None"
+        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction; the states in memory follow only where the store took them."""
         if not cut.orders:
@@ -164,7 +152,7 @@ class Gatekeeper:
 
     # --- a successor ---------------------------------------------------------------------------------------------------
 
-    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: "Beside | None", lease: Lease, now: float) -> bool:
+    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: Beside | None, lease: Lease, now: float) -> bool:
         """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
         if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
             return False
@@ -260,27 +248,6 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """A successor as its own statistics see it."""
-
-    rollout: Rollout
-    epoch: Epoch
-
-
-def succession(event: Event | None, now: float) -> Event | None:
-    """What a move of the candidate means for the rollout: up is taking over; harm, or no hope, is being sent away."""
-    match event:
-        case Advance():
-            return Succeed(at=now, actor=controller.ACTOR, reason=event.reason)
-        case RollBack() | StepDown():
-            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
-        case Hold() if event.hold == FUTILITY:
-            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
-        case _:
-            return None
 
 
 def refusal(
