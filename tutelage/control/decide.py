@@ -39,6 +39,7 @@ from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, state_of
 from tutelage.control.health import Health
+from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
@@ -99,8 +100,9 @@ class Gatekeeper:
             memory = self._remembered(rollout, epoch)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
-            cut = self._cutter.cut(route, unit, now)
+            cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
+            self._fold_labels(memory, rollout, epoch, lease)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
             if len(cut.orders) < UNITS_PER_LOOK:
@@ -145,6 +147,20 @@ class Gatekeeper:
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
+
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
+        """What people have said since; the state remembers up to where."""
+        if epoch.gates.label_bp is None:
+            return
+        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
+        fold = Fold(route=rollout.route, folded=(), gate_state=controller.encode(state), lease=lease)
+        if not self._store.fold(fold):
+            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+        memory.state = state
+        memory.looked_at = float("-inf")
 
     # --- a successor ---------------------------------------------------------------------------------------------------
 

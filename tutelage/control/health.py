@@ -47,6 +47,7 @@ class Signals:
     """What is known of one route; alarms are words, None where all is well."""
 
     teacher_open: bool = False
+    judge_drift: str | None = None
     capture_lossy: str | None = None
     sample_ratio: str | None = None
     overdue: int = 0
@@ -137,9 +138,16 @@ def _lost(account: Account) -> int:
 
 
 class Health:
-    """`overdue` gives, by route, the exchanges that wait for their other half since before a time."""
+    """`overdue` gives, by route, the exchanges that wait for their other half since before a time; `drift` what there is to
+    say of a route's judge."""
 
-    def __init__(self, data_dir: Path, overdue: Callable[[float], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        overdue: Callable[[float], Mapping[str, int]],
+        drift: Callable[[str], str | None] = lambda route: None,
+    ) -> None:
+        self._drift = drift
         self._data_dir = data_dir
         self._overdue = overdue
         self._breakers: dict[str, _Breaker] = {}
@@ -179,6 +187,7 @@ class Health:
         """What is known of `route`."""
         split, breaker = self._splits.get(route), self._breakers.get(route)
         return Signals(
+            judge_drift=self._drift(route),
             teacher_open=breaker is not None and breaker.is_open(now),
             capture_lossy=self._capture.alarm(),
             sample_ratio=None if split is None else split.alarm(),

@@ -17,12 +17,13 @@ from tutelage.contracts.load import validated
 from tutelage.contracts.records import Exchange, Judgement, Pair, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.control import gates
+from tutelage.control.conclude import JoinRoute, conclusions, expected_shadows
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.health import Health
-from tutelage.control.join import JoinRoute, Tail, conclusions, expected_shadows
 from tutelage.control.loop import Loop, Parts, join_routes
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
+from tutelage.control.tail import Tail
 from tutelage.store.registry import open_store
 
 NEXT = "next@v2"
