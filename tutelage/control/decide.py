@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from router.rollout import Effect, IllegalTransition, Rollout, Succeed, candidate
+from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -103,6 +103,8 @@ class Gatekeeper:
             state = state_of(self._store, rollout, epoch)
             memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
             self._routes[rollout.route] = memory
+        if memory.beside is not None and memory.beside.epoch == rollout.epoch:
+            memory.state, memory.beside = memory.beside, None  # it has taken over
         return memory
 
     def _refusals(self, rollout: Rollout) -> set[str]:
@@ -161,10 +163,8 @@ class Gatekeeper:
         if event is None:
             return False
         moved = self._apply(rollout, replace(ruling, event=event), lease)
-        if moved is not None and isinstance(event, Succeed):
-            memory.state = memory.beside
-        if moved is not None:
-            memory.beside = None
+        if moved is not None and moved.epoch == rollout.epoch:
+            memory.beside = None  # it was sent away
         return moved is not None
 
     # --- looking ------------------------------------------------------------------------------------------------------
