@@ -40,7 +40,12 @@ class LanguageCheck:
         text = text_of(answer)[:MAX_CHARACTERS].strip()
         if len(text) < self._options.minimum:
             return 1.0
-        return passed(str(_identifier().classify(text)[0]) in self._options.languages)
+        return passed(language_of(text) in self._options.languages)
+
+
+def language_of(text: str) -> str:
+    """The language that a text reads as: an ISO 639-1 code."""
+    return str(_identifier().classify(text[:MAX_CHARACTERS])[0])
 
 
 @lru_cache(maxsize=1)

@@ -5,11 +5,12 @@ Map    `controller`  `decide`: the order in which gates are asked, and what foll
        `accounts`    one cell's evidence with its log-capital
        `metrics`     what is tested in each cell; its prior
        `slices`      which slices are cells
+       `labels`      what people said of drawn pairs
        `caps`        how much one user may weigh
        `streams`     the detectors and their one false-alarm budget
        `latency` `fastlane`   what the detectors read beside scores: slowness, outcomes between users
        `view`        what a gate reads; thresholds per rung
-       `required` `fresh` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`
+       `required` `fresh` `anchored` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`
        `facts`       what only the shell knows
        `numbers`     a decision in numbers, for records and for people
 """

@@ -15,6 +15,7 @@ from scoring.evidence import Evidence
 from scoring.gates.accounts import Account, reopened
 from scoring.gates.caps import Block
 from scoring.gates.fastlane import Comparison
+from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
@@ -34,6 +35,7 @@ def encode(state: State) -> bytes:
             "baselines": _sorted(state.baselines),
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
+            "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
     )
@@ -58,6 +60,7 @@ def decode(body: bytes) -> State:
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
+        labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
     )
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from router.rollout import FUTILITY, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
+from scoring.gates.anchored import anchored
 from scoring.gates.codec import decode, encode
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import fresh
@@ -27,15 +28,15 @@ from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
-from scoring.gates.state import State, fold, fold_all, initial
+from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
 from tutelage.contracts.records import CellNumbers, Epoch
 
 __all__ = [
-    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "initial",
-    "proven",
+    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",
+    "initial", "proven",
 ]  # fmt: skip
 
 ACTOR = "controller"
@@ -47,7 +48,7 @@ GATES: dict[str, Callable[[View], Finding]] = {
     "missing": holds.missing,
     "hold": warm,
 }
-PROMOTION: tuple[Callable[[View], tuple[Finding, ...]], ...] = (required, lambda view: (fresh(view),))
+PROMOTION: tuple[Callable[[View], tuple[Finding, ...]], ...] = (required, lambda view: (fresh(view),), anchored)
 """What must have passed, beside dwell and approval, before a rung is left upwards."""
 
 LAGGING_SHOWN = 3

@@ -12,6 +12,7 @@ import msgspec
 
 from scoring.evidence import Evidence
 from scoring.gates.accounts import Account, mean_d
+from scoring.gates.anchored import is_asked, log_e_of
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.required import required_cells
@@ -23,24 +24,31 @@ from tutelage.contracts.records import CellNumbers
 
 
 def cells(view: View) -> tuple[CellNumbers, ...]:
-    """Every required cell, overall quality first; the fresh key; the futility reading: in this order, without bounds."""
+    """Every required cell, overall quality first; the fresh key; futility; labels where they are asked for; no bounds."""
     read = [_read(name, account, prior, need) for name, account, prior, need in _tested(view)]
     overall = view.state.overall
     against = overall.canonical_against(futility_prior(view.epoch))
     name = f"futility:{overall.evidence.cell}"
-    return (*read, _numbers(name, overall.evidence, against, FUTILITY_NEED))
+    return (*read, _numbers(name, overall.evidence, against, FUTILITY_NEED), *_labelled(view))
 
 
 def with_bounds(view: View) -> tuple[CellNumbers, ...]:
     """The same, with the lower confidence bounds that belong to the thresholds: "not worse than this" right now."""
-    *read, against = cells(view)
+    read, tested = cells(view), _tested(view)
     bounded = [
         msgspec.structs.replace(
             numbers, lower_bound=lower_confidence(account.evidence.promotion(), prior, alpha=math.exp(-need))
         )
-        for numbers, (_, account, prior, need) in zip(read, _tested(view), strict=True)
+        for numbers, (_, account, prior, need) in zip(read, tested, strict=False)
     ]
-    return (*bounded, against)
+    return (*bounded, *read[len(tested) :])
+
+
+def _labelled(view: View) -> tuple[CellNumbers, ...]:
+    if not is_asked(view):
+        return ()
+    counted, name = view.state.labels, f"labels:{view.state.overall.evidence.cell}"
+    return (CellNumbers(cell=name, n=counted.n, mean_d=counted.mean, log_e=log_e_of(view), threshold=view.next_need),)
 
 
 def _tested(view: View) -> list[tuple[str, Account, Prior, float]]:

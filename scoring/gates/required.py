@@ -18,8 +18,12 @@ from tutelage.contracts.records import Epoch
 
 
 def required_cells(state: State, epoch: Epoch) -> dict[Place, Account]:
-    """The cells that must pass, overall quality first, then the other metrics, then slices."""
+    """The cells that must pass, overall quality first, then the other metrics, then slices.
+
+    Where scores are pass or fail, severe regressions are quality itself: a cell with the same counts says nothing more.
+    """
     places = [(POOLED, metric) for metric in pooled_metrics(epoch)]
+    places = [place for place in places if place == OVERALL or not _same(state.cells[place], state.overall)]
     if state.named:
         places += [(where, QUALITY) for where in required_labels(state.traffic, epoch.gates)]
     return {place: state.cells[place] for place in places}
@@ -39,6 +43,11 @@ def earns_its_rung(view: View) -> bool:
     need = view.needs[view.rollout.rung]
     cells = required_cells(view.state, view.epoch)
     return all(account.reaches(need, promotion_prior(view.epoch, place)) for place, account in cells.items())
+
+
+def _same(account: Account, overall: Account) -> bool:
+    cell, pooled = account.evidence, overall.evidence
+    return account.null_mean == overall.null_mean and (cell.counts, cell.missing) == (pooled.counts, pooled.missing)
 
 
 def _finding(view: View, place: Place, account: Account) -> Finding:

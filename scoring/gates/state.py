@@ -26,6 +26,7 @@ from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
 from scoring.gates.caps import Block, Blocks
 from scoring.gates.fastlane import Comparisons, compared
+from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
@@ -61,6 +62,7 @@ class State:
     comparisons: Comparisons
     blocks: Blocks
     traffic: Traffic
+    labels: Labels
 
     @property
     def overall(self) -> Account:
@@ -87,6 +89,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         comparisons={},
         blocks={},
         traffic={},
+        labels=Labels(),
     )
 
 
@@ -105,10 +108,16 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     return state
 
 
+def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch) -> State:
+    """The state after people's labels, read in the store's order. Those of other evidence are read and not counted."""
+    state = caught_up(state, rollout, epoch)
+    return replace(state, labels=state.labels.after(labels, state.epoch, state.since.evidence))
+
+
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
     """The state without what began anew since. Whoever reads a state reads it caught up."""
     if state.epoch != epoch.id:
-        return initial(rollout, epoch, state.wiring)
+        return replace(initial(rollout, epoch, state.wiring), labels=state.labels.restarted())
     moved = state.fresh.evidence.cell.direction is not _fresh_direction(state.wiring, rollout)
     if state.since == rollout.since and not moved:
         return state
@@ -125,6 +134,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         comparisons=state.comparisons if same else start.comparisons,
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
+        labels=state.labels if same else state.labels.restarted(),
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )

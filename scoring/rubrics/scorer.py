@@ -108,7 +108,7 @@ class Scorer:
     def draft(self, pair: Pair, correction: str | None = None) -> Draft:
         """What the checks and the arms' failures say. Deterministic. A person's `correction` goes over the label."""
         label = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
-        reference = label if correction is None else correction
+        reference = label if correction is None or self._unreadable(correction) else correction
         failure = self._failure(pair, reference)
         scored = () if failure in (NO_REFERENCE, STUDENT_LOST) else self.rubric.criteria
         return Draft(
@@ -179,6 +179,11 @@ class Scorer:
         """Whether there is something to judge: an answer of the student's, and not the teacher's own words."""
         student = answer_of(pair.student)
         return student is not None and (self.ties == "asked" or not same_answer(answer_of(pair.teacher), student))
+
+    def _unreadable(self, correction: str) -> bool:
+        """Whether a `label` check cannot read what a person wrote: `about five` is no number, so the label stands."""
+        specs = [c.check for c in self.rubric.criteria if c.check is not None and c.reference == "label"]
+        return any(CHECKS[spec.kind].fault(correction) is not None for spec in specs)
 
     def _judged_failures(self) -> tuple[str | None, ...]:
         """Whose pairs a judge can say something about: a comparison needs both answers, a score only the student's."""

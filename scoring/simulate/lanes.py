@@ -20,6 +20,7 @@ from scoring.gates.accounts import Account
 from scoring.gates.fresh import MIN_KEYS
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
+from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
@@ -154,6 +155,7 @@ class Lanes:
             comparisons={},
             blocks={},
             traffic={},
+            labels=Labels(),
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

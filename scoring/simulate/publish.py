@@ -44,7 +44,7 @@ def _scale_words(scale: Scale) -> str:
 
 
 def _line(figure: Figure) -> str:
-    error = f" ± {figure.mc_error:.2g}" if figure.mc_error > 0.0 else ""
+    error = f" ± {_two_digits(figure.mc_error)}" if figure.mc_error > 0.0 else ""
     measured = f"{_number(figure.value)}{error}"
     if isinstance(figure, Reported):
         return f"| {figure.name} | {measured} | | |"
@@ -56,6 +56,10 @@ def _verdict(figure: Figure) -> str:
     if isinstance(figure, Reported) or figure.reached:
         return "reached"
     return f"**missed** by {_number(abs(figure.value - figure.goal))}"
+
+
+def _two_digits(error: float) -> str:
+    return f"{error:,.0f}" if error >= 10.0 else f"{error:.2g}"
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,8 @@ from tests.gateway.harness import Running, rollout, running, until
 from tests.gateway.model_server import answering, model_server
 from tests.tutelage.control.made import epoch
 from tutelage.contracts.records import Json, Pair
-from tutelage.control.join import JoinRoute, Tail
+from tutelage.control.conclude import JoinRoute
+from tutelage.control.tail import Tail
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 

@@ -65,7 +65,7 @@ def simulate(
         bool, typer.Option("--validate", help="All published figures, as one table; in their short form.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="With --validate: the long form (an hour on two cores).")
+        bool, typer.Option("--full", help="With --validate: the long form (a quarter of an hour on two cores).")
     ] = False,
     only: Annotated[str, typer.Option(help="With --validate: only figures whose name holds this.")] = "",
     publish: Annotated[

@@ -355,6 +355,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
     `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
     `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
+    `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels.
     """
 
     severe: float | None = None
@@ -366,6 +367,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     guardrails: dict[str, float] = {}
     max_units_per_key: int | None = None
     adaptive: str | None = None
+    label_bp: int | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):

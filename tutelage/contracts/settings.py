@@ -266,7 +266,7 @@ class GateSettings(Section):
     Every slice of `slices.routing` is made of cells; those of `slices.analysis` that are `required` are as well.
     """
 
-    severe: float | Literal["margin", "off"] = "margin"
+    severe: Annotated[float, Field(gt=0, lt=1)] | Literal["margin", "off"] = "margin"
     required: tuple[Literal["language", "length"], ...] = ()
     slice_margin: float | None = Field(None, gt=0, lt=1)
     slice_share: BasisPoints = 500
@@ -276,6 +276,7 @@ class GateSettings(Section):
     max_units_per_key: int | None = Field(10, ge=1)
     adaptive: Literal["auto", "off"] = "auto"
     watch: BasisPoints = Field(1000, ge=1)
+    labels: BasisPoints | None = Field(None, ge=1)
     carve_outs: Literal["off"] = "off"
 
 
@@ -336,6 +337,8 @@ class RouteSettings(Section):
         unknown = set() if self.rollout is None else {*self.rollout.gates.required} - {*self.slices.analysis}
         if unknown:
             raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
+        if self.rollout is not None and self.rollout.gates.labels is not None and self.unit != "request":
+            raise ValueError("rollout.gates.labels needs unit: request: people score pairs, not whole conversations")
         if self.rollout is not None and self.capture.content != "full":
             raise ValueError("a rollout needs capture: {content: full, purpose: …}: gates read both answers")
         return self

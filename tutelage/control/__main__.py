@@ -34,12 +34,13 @@ from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
+from tutelage.control.drift import JudgeDrift
 from tutelage.control.health import Health
-from tutelage.control.join import Tail
 from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, digest
+from tutelage.control.tail import Tail
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
@@ -109,7 +110,8 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         health.saw(record)
 
     tail = Tail(store, data_dir, seen)
-    health = Health(data_dir, tail.overdue)
+    drift = JudgeDrift(store)
+    health = Health(data_dir, tail.overdue, drift.alarm)
     parts = Parts(
         store=store,
         settings=settings,
@@ -122,6 +124,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         chores=(
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),
+            drift,
             budget,
             Retention(store, settings, metrics, data_dir),
         ),

@@ -13,20 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from router.rollout import (
-    FUTILITY,
-    Advance,
-    Dismiss,
-    Effect,
-    Event,
-    Hold,
-    IllegalTransition,
-    RollBack,
-    Rollout,
-    StepDown,
-    Succeed,
-    candidate,
-)
+from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -39,7 +26,9 @@ from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, state_of
 from tutelage.control.health import Health
+from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.succession import Beside, succession
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
@@ -99,8 +88,9 @@ class Gatekeeper:
             memory = self._remembered(rollout, epoch)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
-            cut = self._cutter.cut(route, unit, now)
+            cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
+            self._fold_labels(memory, rollout, epoch, lease)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
             if len(cut.orders) < UNITS_PER_LOOK:
@@ -113,6 +103,8 @@ class Gatekeeper:
             state = state_of(self._store, rollout, epoch)
             memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
             self._routes[rollout.route] = memory
+        if memory.beside is not None and memory.beside.epoch == rollout.epoch:
+            memory.state, memory.beside = memory.beside, None  # it has taken over
         return memory
 
     def _refusals(self, rollout: Rollout) -> set[str]:
@@ -121,7 +113,7 @@ class Gatekeeper:
         return {kind_of(d.reason) for d in decisions if d.event == REFUSAL and d.revision_to == rollout.revision}
 
     def _fold(
-        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: "Beside | None"
+        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction; the states in memory follow only where the store took them."""
         if not cut.orders:
@@ -146,9 +138,23 @@ class Gatekeeper:
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
 
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
+        """What people have said since; the state remembers up to where."""
+        if epoch.gates.label_bp is None:
+            return
+        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
+        fold = Fold(route=rollout.route, folded=(), gate_state=controller.encode(state), lease=lease)
+        if not self._store.fold(fold):
+            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+        memory.state = state
+        memory.looked_at = float("-inf")
+
     # --- a successor ---------------------------------------------------------------------------------------------------
 
-    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: "Beside | None", lease: Lease, now: float) -> bool:
+    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: Beside | None, lease: Lease, now: float) -> bool:
         """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
         if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
             return False
@@ -157,10 +163,8 @@ class Gatekeeper:
         if event is None:
             return False
         moved = self._apply(rollout, replace(ruling, event=event), lease)
-        if moved is not None and isinstance(event, Succeed):
-            memory.state = memory.beside
-        if moved is not None:
-            memory.beside = None
+        if moved is not None and moved.epoch == rollout.epoch:
+            memory.beside = None  # it was sent away
         return moved is not None
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -244,27 +248,6 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """A successor as its own statistics see it."""
-
-    rollout: Rollout
-    epoch: Epoch
-
-
-def succession(event: Event | None, now: float) -> Event | None:
-    """What a move of the candidate means for the rollout: up is taking over; harm, or no hope, is being sent away."""
-    match event:
-        case Advance():
-            return Succeed(at=now, actor=controller.ACTOR, reason=event.reason)
-        case RollBack() | StepDown():
-            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
-        case Hold() if event.hold == FUTILITY:
-            return Dismiss(at=now, actor=controller.ACTOR, reason=event.reason)
-        case _:
-            return None
 
 
 def refusal(

@@ -63,6 +63,7 @@ def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float, signals: Si
     return Facts(
         teacher_open=signals.teacher_open,
         judge_late_s=late_s,
+        judge_drift=signals.judge_drift,
         capture_lossy=signals.capture_lossy,
         sample_ratio=signals.sample_ratio,
         missing={name: lost[name] for name in LOSSES if name in lost} | overdue,

@@ -47,6 +47,7 @@ class Signals:
     """What is known of one route; alarms are words, None where all is well."""
 
     teacher_open: bool = False
+    judge_drift: str | None = None
     capture_lossy: str | None = None
     sample_ratio: str | None = None
     overdue: int = 0
@@ -127,7 +128,8 @@ class _Capture:
     def alarm(self) -> str | None:
         eligible = sum(taken for _, taken, _ in self._window)
         lost = sum(gone for _, _, gone in self._window)
-        if lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) <= LOSS_RATE:
+        few = lost <= LOSS_RATE * eligible
+        if few or lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) <= LOSS_RATE:
             return None
         return f"gateways lost {lost:,} of the last {eligible:,} records: queue or disk was full"
 
@@ -137,14 +139,22 @@ def _lost(account: Account) -> int:
 
 
 class Health:
-    """`overdue` gives, by route, the exchanges that wait for their other half since before a time."""
+    """`overdue` gives, by route, the exchanges that wait for their other half since before a time; `drift` what there is to
+    say of a route's judge."""
 
-    def __init__(self, data_dir: Path, overdue: Callable[[float], Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        overdue: Callable[[float], Mapping[str, int]],
+        drift: Callable[[str], str | None] = lambda route: None,
+    ) -> None:
+        self._drift = drift
         self._data_dir = data_dir
         self._overdue = overdue
         self._breakers: dict[str, _Breaker] = {}
         self._splits: dict[str, _Split] = {}
         self._capture = _Capture()
+        self._lossy: str | None = None
         self._waiting: Mapping[str, int] = {}
 
     def saw(self, record: Spooled) -> None:
@@ -173,14 +183,16 @@ class Health:
             if account is not None:
                 accounts[gateway] = account
         self._capture.look(accounts, now)
+        self._lossy = self._capture.alarm()
         self._waiting = self._overdue(now - OVERDUE_S)
 
     def of(self, route: str, now: float) -> Signals:
         """What is known of `route`."""
         split, breaker = self._splits.get(route), self._breakers.get(route)
         return Signals(
+            judge_drift=self._drift(route),
             teacher_open=breaker is not None and breaker.is_open(now),
-            capture_lossy=self._capture.alarm(),
+            capture_lossy=self._lossy,
             sample_ratio=None if split is None else split.alarm(),
             overdue=self._waiting.get(route, 0),
         )

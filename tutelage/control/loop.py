@@ -23,10 +23,11 @@ from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.settings import RouteSettings, Settings
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.conclude import JoinRoute
 from tutelage.control.health import Health
-from tutelage.control.join import JoinRoute, Tail
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
+from tutelage.control.tail import Tail
 from tutelage.store.base import Lease, Store
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from router.types import Arm, Direction
 from scoring.evidence import DISAGREEMENT, FLOOR, SERVED, SEVERE, WORST_MILLI
 from scoring.stats.lattice import LATTICE
-from tutelage.contracts.records import Judgement
+from tutelage.contracts.records import Feedback, Json, Judgement
 from tutelage.store.base import Scored
 
 Measure = Callable[[Scored], float | None]
@@ -85,7 +85,27 @@ def _length(turn: Scored) -> float | None:
 
 
 def _served(turn: Scored) -> float | None:
-    """What the arm that served brought about, by what needs no judge."""
+    """What the arm that served brought about: the mean of what checks find and of what people said of it."""
+    found = [value for value in (_by_checks(turn), _by_people(turn.feedback)) if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _by_people(feedback: Sequence[Feedback]) -> float | None:
+    """Thumbs and scores in [0, 1]; a correction says that the answer was wrong."""
+    said = [value for one in feedback if (value := FEEDBACK.get(one.type, lambda _: None)(one.value)) is not None]
+    return sum(said) / len(said) if said else None
+
+
+FEEDBACK: Mapping[str, Callable[[Json], float | None]] = {
+    "thumb": lambda value: float(value == "up"),
+    "score": float,
+    "correction": lambda _: 0.0,
+}
+"""What people say, as an outcome. A comment says nothing that can be counted."""
+
+
+def _by_checks(turn: Scored) -> float | None:
+    """By what needs no judge: the rubric's score where it has none, else the absence of faults."""
     judgement = turn.judgement
     student_served = turn.pair.direction is Direction.REVERSE
     if judgement.method == "check":

@@ -183,6 +183,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         disagreement=asked.disagreement,
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
         max_units_per_key=asked.max_units_per_key,
+        label_bp=asked.labels,
         adaptive=routing[0] if len(routing) == 1 and asked.adaptive == "auto" else None,
     )
 

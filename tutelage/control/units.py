@@ -22,7 +22,7 @@ from router.types import FULL_BP, Direction, UnitOf
 from scoring.stats.lattice import weight_milli
 from tutelage.contracts.records import Unit
 from tutelage.control.analysis import slices_of
-from tutelage.control.join import CONTENT_LOST
+from tutelage.control.conclude import CONTENT_LOST
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
@@ -54,24 +54,24 @@ class Cutter:
         self._store = store
         self._limit = limit
 
-    def cut(self, route: str, unit: UnitOf, now: float) -> Cut:
-        """The next units of `route`; empty where nothing is ready."""
+    def cut(self, route: str, unit: UnitOf, now: float, analyses: Sequence[str] = ()) -> Cut:
+        """The next units of `route`, with the slices that `analyses` find; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
-            return of_requests(self._store.unfolded(route, self._limit, now - JUDGE_DEADLINE_S))
-        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit))
+            return of_requests(self._store.unfolded(route, self._limit, now - JUDGE_DEADLINE_S), analyses)
+        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit), analyses)
 
 
-def of_requests(scored: Sequence[Scored]) -> Cut:
+def of_requests(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> Cut:
     """Each judged pair is a unit."""
     counted = _in_population(scored)
     return Cut(
-        units=tuple(_unit((turn,)) for turn in counted),
+        units=tuple(_unit((turn,), analyses) for turn in counted),
         orders=tuple(turn.order for turn in scored),
         no_reference=len(scored) - len(counted),
     )
 
 
-def of_conversations(conversations: Iterable[Turns]) -> Cut:
+def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = ()) -> Cut:
     """Each silent conversation is a unit per direction and epoch: arms are never averaged with each other."""
     units: list[Unit] = []
     orders: list[int] = []
@@ -81,7 +81,7 @@ def of_conversations(conversations: Iterable[Turns]) -> Cut:
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)
-        units += [_unit(tuple(group)) for _, group in groupby(ordered, key=_population)]
+        units += [_unit(tuple(group), analyses) for _, group in groupby(ordered, key=_population)]
     in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
     return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
 
@@ -102,7 +102,7 @@ def _population(turn: Scored) -> tuple[Direction, str]:
     return turn.pair.direction, turn.pair.epoch
 
 
-def _unit(turns: tuple[Scored, ...]) -> Unit:
+def _unit(turns: tuple[Scored, ...], analyses: Sequence[str]) -> Unit:
     """One unit of turns of one population. It counts from the revision of its first turn: never for more than it
     saw.
     """
@@ -123,7 +123,7 @@ def _unit(turns: tuple[Scored, ...]) -> Unit:
         risk_milli=min(turn.judgement.risk_milli for turn in turns),
         policy_version=first.policy_version,
         missing=missing[0] if missing else None,
-        slices=slices_of(first),
+        slices=slices_of(first, analyses),
         metrics=metrics_of(turns),
         times_ms=times_ms_of(turns),
     )

@@ -82,11 +82,13 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
+    the answer that was served."""
 
     order: int
     pair: Pair
     judgement: Judgement
+    feedback: tuple[Feedback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +324,10 @@ class GateStore(Protocol):
     def gate_state(self, route: str) -> bytes | None: ...
 
     def successor_state(self, route: str) -> bytes | None: ...
+
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        """Forward pairs that a person has scored: the label's own rising number above `after`, the pair with the judgement
+        that gates read, and the person's, oldest first."""
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those

@@ -55,6 +55,7 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
+    "CREATE INDEX judgements_of_people ON judgements (method) WHERE method = 'human'",
     """CREATE TABLE anchor_readings (
         rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
         at REAL NOT NULL, d REAL, body BLOB NOT NULL

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.records import Feedback, Judgement, Pair
 from tutelage.store.base import Fold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
 _pair = msgspec.json.Decoder(Pair)
+_feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
 
 
@@ -37,10 +38,23 @@ class SqliteGates:
             found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None or found[0] is None else bytes(found[0])
 
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        with self._database.read() as connection:
+            rows = connection.execute(_LABELLED, (after, route, limit)).fetchall()
+        return [
+            (
+                number,
+                Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
+                _judgement.decode(said),
+            )
+            for number, said, rank, pair, judged in rows
+        ]
+
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
-            return _scored(connection.execute(_UNFOLDED, (route, math.inf if watermark is None else watermark, limit)))
+            until = math.inf if watermark is None else watermark
+            return _scored(connection, connection.execute(_UNFOLDED, (route, until, limit)))
 
     def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
@@ -69,6 +83,12 @@ _KEEP = """
     INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
     ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
 """
+_LABELLED = f"""
+    SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
+    FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
+    WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
+"""  # noqa: S608 - made of constants
+_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? ORDER BY at, id"
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """
@@ -86,16 +106,21 @@ _SCORED_OF_KEY = f"""
 _OVERDUE_OF_KEY = f"SELECT rank FROM pairs {_OF_KEY} AND state = 'queued' ORDER BY admitted_at, id"  # noqa: S608 - made of constants
 
 
-def _scored(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
     return tuple(
-        Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judgement))
-        for rank, pair, judgement in rows
+        Scored(
+            order=rank,
+            pair=(pair := _pair.decode(body)),
+            judgement=_judgement.decode(judgement),
+            feedback=tuple(_feedback.decode(said) for (said,) in connection.execute(_FEEDBACK, (pair.id,))),
+        )
+        for rank, body, judgement in list(rows)
     )
 
 
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
     """The open turns of a key: those judged, and those that nobody judged (their pairs may be judged later, in vain)."""
-    scored = _scored(connection.execute(_SCORED_OF_KEY, (route, key)))
+    scored = _scored(connection, connection.execute(_SCORED_OF_KEY, (route, key)))
     overdue = connection.execute(_OVERDUE_OF_KEY, (route, key)).fetchall()
     return Turns(key=key, scored=scored, overdue=tuple(rank for (rank,) in overdue))
 

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 
 from scoring.simulate.figures.scale import MARGIN, Figures, Scale
-from scoring.simulate.rows import Figure, rate_row, reported_rate
+from scoring.simulate.rows import Figure, rate_row, reported_mean, reported_rate
 from scoring.simulate.streams import generator, recorded, steady
 from scoring.stats import laws
 from scoring.stats.bets import planning_prior
@@ -27,6 +27,9 @@ CONVERSATIONS = 600
 
 LABELS, LABEL_EVERY, LOOK_EVERY = 300, 10, 10
 """Labels of a run; judged pairs per label; labels between looks."""
+
+MANY_LABELS, PAIRS_PER_LABEL = 1_000, 50
+"""Where labels are counted: a run's most, and judged pairs to each."""
 
 BIAS_MILLI = np.array([-250, 0, 250])
 BIAS = np.array([0.10, 0.60, 0.30])
@@ -107,6 +110,44 @@ def _promotions(f: IntArray, h: IntArray) -> tuple[int, int]:
     return with_anchor, alone
 
 
+def label_saving(scale: Scale) -> tuple[Figure, ...]:
+    """Labels until an equal student passes, fifty judged pairs to a label: with the flattering judge, and labels alone."""
+    rng = generator(scale.seed, "label saving")
+    law = laws.rubric5(0.0)
+    found = []
+    for _ in range(max(scale.streams // 10, 10)):
+        h = law.sample(rng, MANY_LABELS * PAIRS_PER_LABEL)
+        f = np.clip(h + rng.choice(BIAS_MILLI, size=len(h), p=BIAS), -LATTICE, LATTICE)
+        found.append(_labels_needed(f, h, law.sigma))
+    with_judge, alone = np.array(found).T
+    return (
+        reported_mean("labels, judge and human anchor", with_judge),
+        reported_mean("labels, labels alone", alone),
+    )
+
+
+def _labels_needed(f: IntArray, h: IntArray, sigma: float) -> tuple[int, int]:
+    """Labels until (anchor, labels alone) pass, looked at after every tenth; all of them where they do not."""
+    anchor = planned_anchor(delta=MARGIN, sigma_judged=0.30, sigma_residual=0.20)
+    prior = planning_prior(null_mean=-MARGIN, sigma0=sigma)
+    need = -math.log(ALPHA)
+    judged: Counter[tuple[int, int]] = Counter()
+    labelled: Counter[tuple[int, int, int]] = Counter()
+    plain: Counter[tuple[int, int]] = Counter()
+    passed = [0, 0]
+    for labels in range(LOOK_EVERY, MANY_LABELS + 1, LOOK_EVERY):
+        block = slice((labels - LOOK_EVERY) * PAIRS_PER_LABEL, labels * PAIRS_PER_LABEL)
+        judged.update((LATTICE, a) for a in f[block].tolist())
+        shown = list(zip(f[block][::PAIRS_PER_LABEL].tolist(), h[block][::PAIRS_PER_LABEL].tolist(), strict=True))
+        labelled.update((LATTICE, a, b) for a, b in shown)
+        plain.update((LATTICE, b) for _, b in shown)
+        found = (offset_log_e(judged, labelled, anchor, alpha=ALPHA), log_e_of(plain, prior))
+        passed = [before or (labels if log_e >= need else 0) for before, log_e in zip(passed, found, strict=True)]
+        if all(passed):
+            break
+    return passed[0] or MANY_LABELS, passed[1] or MANY_LABELS
+
+
 def _claim(name: str, draw: Draw, sigma0: float, scale: Scale) -> Figure:
     prior = planning_prior(null_mean=-MARGIN, sigma0=sigma0)
     runs = min(scale.boundary, scale.means)
@@ -122,4 +163,5 @@ FIGURES: Figures = {
     "a judge that fails on bad answers": failing_judge,
     "turns at ICC 0.33": dependent_turns,
     "a judge that flatters by 0.05": flattering_judge,
+    "labels beside a judge that flatters": label_saving,
 }

@@ -71,11 +71,14 @@ def test_floor_and_disagreement_have_their_own_margins():
     assert lagging(after(apart, rules), rules) == ["all/disagreement"]
 
 
-def test_pass_or_fail_scores_make_the_severe_cell_the_quality_cell():
+def test_severe_regressions_are_a_cell_of_their_own_only_where_scores_are_more_than_pass_or_fail():
     rules, draw = epoch(severe=0.05), random.Random(1)
     units = [unit(n, draw.choice([-1.0, 0.0, 0.0, 1.0])) for n in range(200)]
-    quality, severe = cells(look(after(units, rules), rollout(), rules, ALL_WELL, 0.0))[:2]
-    assert (quality.log_e, quality.n) == (severe.log_e, severe.n)
+    names = [numbers.cell for numbers in cells(look(after(units, rules), rollout(), rules, ALL_WELL, 0.0))]
+    assert "forward/all/severe" not in names
+    graded = after([*units, unit(200, 0.25)], rules)
+    names = [numbers.cell for numbers in cells(look(graded, rollout(), rules, ALL_WELL, 0.0))]
+    assert names[:2] == ["forward/all/quality", "forward/all/severe"]
 
 
 def test_a_slice_named_like_a_format_is_only_a_name():

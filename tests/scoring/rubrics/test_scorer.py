@@ -333,3 +333,12 @@ def test_a_right_answer_that_the_check_cannot_read_is_refused(tmp_path: Path, ki
     folder = written(tmp_path, criterion(kind, reference="label"), labels=[{"input_sha256": KEY, "value": "net"}])
     with pytest.raises(ConfigurationError, match=f"right answer of input {KEY[:12]}….*{message}"):
         compile_rubric(folder, "r@1")
+
+
+@pytest.mark.parametrize(("correction", "d"), [("6", -1.0), ("about six", 0.0), (None, 0.0)])
+def test_a_correction_that_the_check_cannot_read_leaves_the_label(tmp_path: Path, correction: str | None, d: float):
+    key = pair(0).input_hash
+    folder = written(tmp_path, criterion("numeric", reference="label"), labels=[{"input_sha256": key, "value": "5"}])
+    scorer = compile_rubric(folder, "r@1")
+    draft = scorer.draft(pair(0, teacher="6", student="7"), correction)
+    assert scorer.finish(draft, 1.0).d == d

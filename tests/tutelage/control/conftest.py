@@ -15,10 +15,10 @@ from tutelage.control.app import application
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
 from tutelage.control.health import Health
-from tutelage.control.join import Tail
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources
+from tutelage.control.tail import Tail
 from tutelage.serve import new_secret
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store

@@ -15,7 +15,7 @@ from tutelage.contracts.records import Pair
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.adaptive import EVERY_S, AdaptiveSampling
 from tutelage.control.chores import CHANGE, DAY_S, RATE_EVERY_S, Retention, ShadowBudget, TeacherRate
-from tutelage.control.join import conclude
+from tutelage.control.conclude import conclude
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, published
 from tutelage.store.base import Fold, Joined, Lease, Store

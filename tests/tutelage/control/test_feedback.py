@@ -11,9 +11,9 @@ from tests.tutelage.control.test_join import ROUTES
 from tutelage.contracts.records import Feedback, Json, Spooled
 from tutelage.control.chores import DAY_S, Retention
 from tutelage.control.feedback import MAX_WAITING, WAIT_S, Attacher
-from tutelage.control.join import Tail
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import published
+from tutelage.control.tail import Tail
 from tutelage.store.base import Lease, Store
 from tutelage.store.registry import open_store
 from tutelage.store.spool import read_after, spool_path

@@ -1,9 +1,12 @@
+from dataclasses import replace
+from typing import Any
+
 import msgspec
 import pytest
 
 from router.types import Direction
 from tests.tutelage.control.test_units import scored
-from tutelage.contracts.records import Outcome
+from tutelage.contracts.records import Feedback, Outcome
 from tutelage.control.analysis import slices_of
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.control.units import of_conversations, of_requests
@@ -66,19 +69,48 @@ def test_times_are_both_arms_means():
     assert times_ms_of([first, second]) == {"teacher_total": 200.0, "student_total": 60.0, "student_first_token": 10.0}
 
 
+GERMAN = "Wann kommt meine Bestellung an, und was kostet der Versand?"
+
+
 @pytest.mark.parametrize(
     ("request_body", "expected"),
     [
         ({"messages": [{"role": "user", "content": "hi"}]}, {"length": "short"}),
-        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 500}, {"type": "image_url"}]}]},
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a " * 250}, {"type": "image_url"}]}]},
          {"length": "medium"}),
-        ({"input": "x" * 4_000}, {"length": "long"}),
+        ({"input": GERMAN * 100}, {"length": "long", "language": "de"}),
+        ({"messages": [{"role": "system", "content": "You are a helpful assistant, always answer in full sentences."},
+                       {"role": "user", "content": GERMAN}]}, {"length": "short", "language": "de"}),
+        ({"messages": []}, {}),
         ({"messages": [None, 3, {"content": {"a": 1}}]}, {}),
         (None, {}),
     ],
 )  # fmt: skip
-def test_the_length_of_an_input_is_a_slice(request_body, expected):
+def test_length_and_language_of_an_input_are_slices_where_they_are_asked_for(request_body, expected):
     pair = msgspec.structs.replace(scored(1).pair, request=request_body, slices={"slice": "gold"})
-    assert slices_of(pair) == expected | {"slice": "gold"}
-    (unit,) = of_requests([Scored(order=1, pair=pair, judgement=scored(1).judgement)]).units
-    assert unit.slices == slices_of(pair)
+    found = slices_of(pair, ("length", "language"))
+    assert {name: value for name, value in found.items() if name in expected or name != "language"} == expected | {
+        "slice": "gold"
+    }
+    turn = Scored(order=1, pair=pair, judgement=scored(1).judgement)
+    assert of_requests([turn], ("length", "language")).units[0].slices == found
+    assert of_requests([turn]).units[0].slices == {"slice": "gold"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], 1.0),
+        ([("thumb", "down")], 0.5),
+        ([("thumb", "up"), ("score", 0.5)], 0.875),
+        ([("correction", "rather this")], 0.5),
+        ([("comment", "hm")], 1.0),
+    ],
+)
+def test_what_people_said_of_the_answer_is_part_of_its_outcome(said: list[tuple[str, Any]], expected: float):
+    faultless = turn(1, method="judge", outcomes={"error": outcome(0, 0)})
+    feedback = tuple(
+        Feedback(id=f"f{n}", exchange_id="x1", tenant="t", type=kind, value=value, at=1.0)
+        for n, (kind, value) in enumerate(said)
+    )
+    assert metrics_of([replace(faultless, feedback=feedback)])["served"] == expected

@@ -22,8 +22,8 @@ from tests.scoring.gates.made import epoch, rollout, unit
 from tests.tutelage.control.made import attempt, exchange, plan, shadow
 from tests.tutelage.control.test_join import HERE
 from tutelage.contracts.records import Answer, Exchange, Pair, ShadowAttempt, Unit
+from tutelage.control.conclude import conclude
 from tutelage.control.gates import LOSSES
-from tutelage.control.join import conclude
 from tutelage.control.units import of_requests
 from tutelage.store.base import Exclusion, Scored
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from router.rollout import Phase, Rollout
@@ -17,12 +18,15 @@ from tutelage.contracts.load import validated
 from tutelage.contracts.records import Exchange, Judgement, Pair, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.control import gates
+from tutelage.control.app import application
+from tutelage.control.conclude import JoinRoute, conclusions, expected_shadows
 from tutelage.control.decide import Gatekeeper
+from tutelage.control.desk import Desk
 from tutelage.control.health import Health
-from tutelage.control.join import JoinRoute, Tail, conclusions, expected_shadows
 from tutelage.control.loop import Loop, Parts, join_routes
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
+from tutelage.control.tail import Tail
 from tutelage.store.registry import open_store
 
 NEXT = "next@v2"
@@ -81,7 +85,7 @@ def test_what_was_asked_of_a_successor_counts_for_it_when_it_serves():
 # --- the whole of control ---------------------------------------------------------------------------------------------
 
 
-def configured(data_dir: Path, *, successor: bool) -> Settings:
+def configured(data_dir: Path, *, successor: bool, approval: str = "none") -> Settings:
     student = {"kind": "vllm", "base_url": "http://127.0.0.1:2/v1", "model": "m", "trained_until": "2026-01-01"}
     document: dict[str, Any] = {
         "data_dir": str(data_dir),
@@ -97,16 +101,16 @@ def configured(data_dir: Path, *, successor: bool) -> Settings:
                 "capture": {"content": "full", "purpose": "tests"},
                 "unit": "request",
                 "rubric": "exact@1",
-                "rollout": {"mode": "gated", "stages": ["0%", "10%", "90%"], "dwell": 0},
+                "rollout": {"mode": "gated", "stages": ["0%", "10%", "90%"], "dwell": 0, "approval": approval},
             }
         },
     }
     return validated(document, "test")
 
 
-def begin(site: Site, *, successor: bool) -> None:
+def begin(site: Site, *, successor: bool, approval: str = "none") -> None:
     """A control that reads this configuration, from its first tick on."""
-    settings, metrics = configured(site.data_dir, successor=successor), Metrics()
+    settings, metrics = configured(site.data_dir, successor=successor, approval=approval), Metrics()
     if site.loop is not None:
         site.loop.release()
     tail = Tail(site.store, site.data_dir)
@@ -226,3 +230,28 @@ def test_where_no_student_serves_a_successor_is_a_new_student(tmp_path: Path):
     begin(site, successor=True)
     assert (rollout_of(site).student, rollout_of(site).successor, rollout_of(site).phase) == (NEXT, None, Phase.SHADOW)
     store.close()
+
+
+async def test_where_a_person_approves_promote_is_the_word_that_a_proven_successor_waits_for(live: Site):
+    begin(live, successor=True, approval="required")
+    waiting = measured(live, 6, serving=0.0, successor=0.1)
+    assert waiting.student == "small@v1"
+    desk = Desk(open_store(live.url), clock=lambda: live.now)
+    app = application(desk, live.metrics.scrape, lambda: True)
+    headers = {"authorization": f"Bearer {live.key()}", "if-match": str(waiting.revision)}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://admin", headers=headers
+    ) as admin:
+        answered = await admin.post(f"/admin/routes/{ROUTE}/promote", json={"reason": "it is better"})
+    await desk.aclose()
+    assert answered.status_code == 200
+    live.tick()
+    after = rollout_of(live)
+    assert (after.student, after.share_bp) == (NEXT, 1000)
+    snapshot = live.store.snapshot()
+    assert snapshot is not None
+    both(live, 5, "after")
+    live.tick()
+    score(live, serving=0.0, successor=0.0)
+    live.tick()
+    assert gates.look(live.store, snapshot, ROUTE, live.now).view.state.overall.evidence.units >= 30

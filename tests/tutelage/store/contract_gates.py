@@ -1,7 +1,8 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
 from tests.tutelage.store.made import judgement, pair
-from tutelage.store.base import Exclusion, Fold, Joined, Store
+from tutelage.contracts.records import Feedback
+from tutelage.store.base import Attached, Exclusion, Fold, Joined, Store
 
 
 class GateContract:
@@ -15,6 +16,13 @@ class GateContract:
         self.judge_all(store, "a", "b", "c", "d")
         assert [row.pair.id for row in store.unfolded("triage", 2, 0.0)] == ["c", "a"]
         assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["c", "a", "b"]
+
+    def test_a_pair_comes_with_what_people_said_of_it(self, store: Store):
+        said = Feedback(id="f1", exchange_id="p1", tenant="t", type="thumb", value="up", at=5.0)
+        store.join(Joined(pairs=[pair("p1", 1.0)], feedback=[Attached(feedback=said, route="triage", input_hash=None)]))
+        self.judge_all(store, "p1")
+        [scored] = store.unfolded("triage", 10, 0.0)
+        assert scored.feedback == (said,)
 
     def test_what_is_judged_waits_for_what_was_admitted_before_it_but_not_for_ever(self, store: Store):
         store.join(Joined(pairs=[pair("slow", 2.0), pair("a", 1.0), pair("b", 3.0), pair("z", 0.1, route="other")]))

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import BadRequest, of_status
-from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare
+from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare, Succeed
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.records import Json, Key
@@ -165,7 +165,10 @@ def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
 
 
 def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
+    """The next rung; first the succession, where a successor has earned it and only waits for a person's word."""
     look = gates.look(store, published(store), rollout.route, who["at"])
+    if look.beside is not None and look.beside.proven:
+        return Succeed(**who)
     return Promote(**who, waived=not look.proven)
 
 
