@@ -31,8 +31,8 @@ STAGES_BP = (0, 1000, 5000, 9000)
 RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
 CLIENTS = 24
 LOOK_S = 0.5
-BACKLOG = 3_000
-"""Requests that may be ahead of their scores before the clients pause: evidence is read as it comes, not in one heap."""
+AHEAD = 50
+"""Requests of a route that may be ahead of their scores before the clients pause: evidence is read as it comes."""
 SETTLE_S = 120.0
 
 
@@ -133,7 +133,7 @@ class Fleet:
         """Look at every rollout now and then."""
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
-            (self._caught_up.set if self._behind() <= BACKLOG else self._caught_up.clear)()
+            (self._caught_up.set if self._behind() <= AHEAD * len(stories) else self._caught_up.clear)()
             for story in stories:
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
