@@ -33,13 +33,14 @@ from tutelage.control.adaptive import AdaptiveSampling
 from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
+from tutelage.control.declaration import digest
 from tutelage.control.desk import Desk
 from tutelage.control.drift import JudgeDrift
 from tutelage.control.health import Health
 from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
-from tutelage.control.snapshot import Publisher, Sources, digest
+from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
