@@ -107,6 +107,9 @@ class Admission:
         encoding = header(headers, b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
+        coding = header(headers, b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise WrongEncoding("Of transfer codings only `chunked` is read.")
         kind = header(headers, b"content-type")
         if kind is not None and b"json" not in kind.lower():
             refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
