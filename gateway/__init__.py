@@ -1,21 +1,29 @@
 """The data plane: relay every request to its arm, change nothing that the client can see, capture what was said.
 
-    app.py        builds the objects; a tiny ASGI dispatcher (hot paths by exact match) in front of FastAPI
-    server.py     uvicorn with bounds on heads, and a drain that lets open streams finish
-    front.py      from an ASGI request to an `Incoming`: key, admission, body, route, policy
+    app.py        builds the objects; what is served at which path
+    server.py     one listener, its connections, and a drain that lets open streams finish
+    connection.py one client's connection: HTTP/1.1 within bounds, requests in order
+    request.py    one request and its answer, as handlers see them
+    front.py      from a request to an `Incoming`: key, admission, body, route, policy
     exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
     attempt.py    one arm's call within a request
-    lanes.py      each upstream with its breaker; kept over snapshots
+    retry.py      which faults the same arm is asked again for [pure]
+    lanes.py      each upstream with its breaker and retry budget; kept over snapshots
     routing.py    what a snapshot means for requests [pure]
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
+    needs.py      what a request needs of its arm, endpoint by endpoint [pure]
+    fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      bounded queue, one writer, group commit
-    auth.py admission.py errors.py metrics.py snapshots.py
+    pressure.py   how far the event loop is behind, and what is turned away then
+    quotas.py     the limits of keys
+    usage.py      what an answer cost, for limits [pure]
+    auth.py admission.py errors.py metrics.py tallies.py snapshots.py
     api/          one endpoint per file
     upstreams/    how to reach an upstream: protocol, HTTP, litellm
 

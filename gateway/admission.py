@@ -1,23 +1,27 @@
-"""Admission: how many requests may be open at once, and how large one may be. Everything beyond is refused at once.
+"""Admission: how many requests may be open at once, how fast new ones may come, how large one may be.
 
+What is beyond is refused at once. When it gets tight, what is optional goes first: shadow calls and judges (`gateway.pressure`).
 Keeps the list of open requests, so that a drain can wait for them and cut what is late. Must not know what a request asks.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Protocol
 
 from gateway.errors import BadRequest, Draining, Overloaded, Refusal, TooLarge, WrongEncoding
-from gateway.upstreams.base import Headers
-from gateway.wire import header
+from gateway.pressure import Pressure
+from gateway.request import BodyTooLong, BodyTooSlow, Request
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-BODY_IDLE_S = 30.0
-"""How long a client may be silent inside its own request."""
+ROOMY = 0.8
+"""Above this part of the open requests that are allowed, the optional is turned away."""
 
 
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
+class Priority(Enum):
+    """Who is turned away first: LOW are judges."""
+
+    NORMAL = auto()
+    LOW = auto()
 
 
 class Open(Protocol):
@@ -30,8 +34,10 @@ class Open(Protocol):
 class Admission:
     """The bounds of one process: `streams` requests at once, bodies up to `request_bytes`. For one event loop."""
 
-    def __init__(self, *, streams: int, request_bytes: int) -> None:
+    def __init__(self, *, streams: int, request_bytes: int, pressure: Pressure) -> None:
         self._streams = streams
+        self._roomy = max(1, int(streams * ROOMY))
+        self._pressure = pressure
         self._request_bytes = request_bytes
         self._open: set[Open] = set()
         self._empty = asyncio.Event()
@@ -45,11 +51,18 @@ class Admission:
         """Requests under way."""
         return len(self._open)
 
-    def enter(self, request: Open) -> None:
+    @property
+    def shedding(self) -> bool:
+        """Whether what is optional must wait: no new shadow calls, no judges."""
+        return len(self._open) > self._roomy or self._pressure.shedding
+
+    def enter(self, request: Open, priority: Priority = Priority.NORMAL) -> None:
         """Raises Overloaded or Draining; afterwards `leave` must be called once."""
         if self._refusing:
             raise Draining
-        if len(self._open) >= self._streams:
+        if len(self._open) >= self._streams or (priority is Priority.LOW and self.shedding):
+            raise Overloaded
+        if not self._pressure.admit():
             raise Overloaded
         self._open.add(request)
         self._empty.clear()
@@ -80,47 +93,39 @@ class Admission:
             return False
         return True
 
-    async def read(self, headers: Headers, receive: Receive) -> bytes:
+    async def read(self, request: Request) -> bytes:
         """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
-        self._check(headers)
-        parts: list[bytes] = []
-        size = 0
+        self._check(request.named)
         try:
-            async with asyncio.timeout(BODY_IDLE_S) as waiting:
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Disconnected
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > self._request_bytes:
-                        raise TooLarge(self._request_bytes)
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
-                    waiting.reschedule(asyncio.get_running_loop().time() + BODY_IDLE_S)
-        except TimeoutError:
+            return await request.body(self._request_bytes)
+        except BodyTooLong:
+            raise TooLarge(self._request_bytes) from None
+        except BodyTooSlow:
             raise _late() from None
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, named: Mapping[bytes, bytes]) -> None:
         """What the head alone tells."""
-        encoding = header(headers, b"content-encoding")
+        encoding = named.get(b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
-        coding = header(headers, b"transfer-encoding")
+        coding = named.get(b"transfer-encoding")
         if coding is not None and coding.strip().lower() != b"chunked":
             raise WrongEncoding("Of transfer codings only `chunked` is read.")
-        kind = header(headers, b"content-type")
-        if kind is not None and b"json" not in kind.lower():
-            refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
-            refusal.code = "unsupported_content_type"
-            raise refusal
-        length = header(headers, b"content-length")
+        length = named.get(b"content-length")
         if length is not None and length.isdigit() and int(length[:20]) > self._request_bytes:
             raise TooLarge(self._request_bytes)
 
 
+def require_json(named: Mapping[bytes, bytes]) -> None:
+    """Raises WrongEncoding where a body says that it is something else."""
+    kind = named.get(b"content-type")
+    if kind is not None and kind != b"application/json" and b"json" not in kind.lower():
+        refusal = WrongEncoding("Send the request as JSON, with `Content-Type: application/json`.")
+        refusal.code = "unsupported_content_type"
+        raise refusal
+
+
 def _late() -> Refusal:
-    refusal = BadRequest(f"The rest of the request did not come within {BODY_IDLE_S:g} s.", code="request_incomplete")
+    refusal = BadRequest("The rest of the request did not come in time.", code="request_incomplete")
     refusal.headers = ((b"connection", b"close"),)
     return refusal

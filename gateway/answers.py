@@ -30,8 +30,7 @@ class Malformed(ValueError):
     """These bytes are not what the endpoint answers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `error` is None for a whole answer; `broke` tells that a stream stopped before its end."""
 
     answer: Answer | None = None
@@ -192,7 +191,11 @@ class _Choice:
     def take(self, choice: dict[str, Any]) -> None:
         if (delta := choice.get("delta")) is not None:
             for name, piece in _object(delta).items():
-                self._grow(name, piece)
+                said = self.said.get(name)
+                if said is not None and name != "role" and isinstance(piece, str):
+                    said.append(piece)
+                else:
+                    self._grow(name, piece)
         elif isinstance(choice.get("text"), str):
             self._grow("content", choice["text"])
         if (logprobs := choice.get("logprobs")) is not None:
@@ -246,9 +249,13 @@ def _read_chat_stream(body: bytes) -> Reading:
             error = ERROR_EVENT
         if (counted := event.get("usage")) is not None:
             usage = read_usage(counted) or usage
-        fingerprint = fingerprint or _text(event.get("system_fingerprint"))
+        if fingerprint is None:
+            fingerprint = _text(event.get("system_fingerprint"))
         for choice in _objects(event.get("choices")):
-            choices.setdefault(_index(choice.get("index")), _Choice()).take(choice)
+            index = _index(choice.get("index"))
+            if index not in choices:
+                choices[index] = _Choice()
+            choices[index].take(choice)
     ended = events.done or (bool(choices) and all(choice.finish_reason for choice in choices.values()))
     inorder = [choices[index] for index in sorted(choices)]
     if not inorder:
@@ -291,6 +298,11 @@ class _Events:
 
 def _events(body: bytes) -> _Events:
     """The JSON objects of a stream's `data` fields. An event that the end of the bytes cut short is left out."""
+    between = body.count(_NEXT_EVENT)
+    if body.startswith(_NEXT_EVENT[2:]) and body.endswith(b"\n\n") and body.count(b"\n") == 2 * between + 2:
+        together = _read_together(body, between + 1)
+        if together is not None:
+            return together
     found = [(data, complete) for data, complete in _data(body) if data]
     pieces = [data for data, _ in found if data != b"[DONE]"]
     done = len(pieces) < len(found)
@@ -301,6 +313,21 @@ def _events(body: bytes) -> _Events:
     if values is None or len(values) != len(pieces):
         values = _one_by_one([event for event in found if event[0] != b"[DONE]"])
     return _Events(_objects(values), done)
+
+
+_NEXT_EVENT = b"\n\ndata: "
+_LAST_EVENT = b",[DONE]"
+
+
+def _read_together(body: bytes, events: int) -> _Events | None:
+    """A stream of nothing but one line of data per event, as nearly all are, in one go; None where that is not what it is."""
+    joined = body[6:-2].replace(_NEXT_EVENT, b",")
+    done = joined.endswith(_LAST_EVENT)
+    try:
+        values = _decode(b"[" + (joined[: -len(_LAST_EVENT)] if done else joined) + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return _Events(_objects(values), done) if len(values) == events - done else None
 
 
 def _one_by_one(events: list[tuple[bytes, bool]]) -> list[Json]:
@@ -375,7 +402,10 @@ def _objects(value: Json) -> list[dict[str, Any]]:
         return []
     if not isinstance(value, list):
         raise Malformed("not a list")
-    return [_object(item) for item in value]
+    for item in value:
+        if not isinstance(item, dict):
+            raise Malformed("not an object")
+    return value
 
 
 def _text(value: Json) -> str | None:
@@ -383,7 +413,7 @@ def _text(value: Json) -> str | None:
 
 
 def _count(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+    return value if type(value) is int and 0 <= value < 2**53 else None  # a bool is no count
 
 
 def _index(value: Json) -> int:

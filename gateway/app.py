@@ -1,8 +1,7 @@
 """The composition of one gateway process: objects are built here, tied together, served and drained.
 
-Hot paths are matched exactly by a tiny ASGI dispatcher; everything else goes to FastAPI. This is the top of the request loop:
-every Refusal becomes the envelope here, and what nobody expected becomes a 500 that tells nothing. To add an endpoint: a file in
-`gateway/api` and its line in `ENDPOINTS`.
+This is the top of the request loop: every Refusal becomes the envelope here, and what nobody expected becomes a 500 that tells
+nothing. To add an endpoint: a file in `gateway/api` and its line in `ENDPOINTS`.
 """
 
 import asyncio
@@ -12,23 +11,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
 
-import msgspec
 import structlog
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
-from gateway.admission import Admission, Disconnected, Receive
-from gateway.api import chat, health, models
+from gateway.admission import Admission
+from gateway.api import chat, completions, embeddings, feedback, health, models, passthrough, responses
+from gateway.api.health import Answer
 from gateway.attempt import Means
 from gateway.dispatch import Dispatcher
-from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod, of_status
+from gateway.errors import InternalFault, Refusal, UnknownPath
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
-from gateway.relay import Send
+from gateway.pressure import Beating, Pressure, Pulse
+from gateway.quotas import Quotas
+from gateway.request import Disconnected, Request
 from gateway.routing import routing_of
 from gateway.server import Server, listen, serving
 from gateway.shadow import ShadowPool
@@ -38,6 +35,8 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.registry import build_upstream
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.ids import uuid7
+from tutelage.contracts.prices import PriceList
+from tutelage.contracts.records import KeyLimits
 from tutelage.contracts.settings import Settings, UpstreamSettings
 from tutelage.store.registry import open_store
 
@@ -48,74 +47,66 @@ CUT_S = 1.0
 """How long streams that are cut have to say so."""
 SHADOWS_S = 3.0
 SPOOL_S = 4.0
-LINGER_S = 2.0
-"""How long what is left of a refused body is read away, so that the client sees the refusal and not a reset."""
+_JSON = ((b"content-type", b"application/json"),)
 
-ENDPOINTS = {chat.PATH: chat.ENDPOINT}
-PROBES: dict[str, Callable[[Front], health.Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
-
-Asgi = Callable[[dict[str, Any], Receive, Send], Any]
+ENDPOINTS = {
+    chat.PATH: chat.ENDPOINT,
+    completions.PATH: completions.ENDPOINT,
+    embeddings.PATH: embeddings.ENDPOINT,
+    responses.PATH: responses.ENDPOINT,
+}
+PROBES: dict[str, Callable[[Front], Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
 
 
 class DataPlane:
-    """The ASGI application of the data plane."""
+    """The data plane: what is served at which path."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._rest: Asgi = _rest(front)
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
-        endpoint = ENDPOINTS.get(path)
-        probe = PROBES.get(path)
+    async def __call__(self, request: Request) -> None:
         request_id = uuid7(self._front.utc())
-        sent = _Started(send)
         try:
-            if endpoint is not None:
-                _require_post(method)
-                await self._front.serve(endpoint, request_id, scope, receive, sent)
-            elif probe is not None:
-                await _answer(sent, *probe(self._front))
-            elif path == models.PATH and method == "GET":
-                body = models.listed(self._front, scope["headers"])
-                await _answer(sent, 200, b"application/json", msgspec.json.encode(body))
+            endpoint = ENDPOINTS.get(request.path)
+            if endpoint is not None and request.method == "POST":
+                await self._front.serve(endpoint, request_id, request)
+            elif request.path == feedback.PATH and request.method == "POST":
+                _answer(request, await feedback.taken(self._front, request_id, request))
+            elif (answer := self._small(request)) is not None:
+                _answer(request, answer)
             else:
-                await self._rest(scope, receive, sent)
+                await self._pass_through(request_id, request)
         except Disconnected:
             log.info("client left inside its request", request=request_id)
         except Refusal as refusal:
-            await self._refused(refusal, request_id, receive, sent)
+            self._refused(refusal, request_id, request)
         except Exception:
-            log.exception("request failed", request=request_id, path=path[:256])
-            await self._refused(InternalFault(), request_id, receive, sent)
+            log.exception("request failed", request=request_id, path=request.path[:256])
+            self._refused(InternalFault(), request_id, request)
 
-    async def _refused(self, refusal: Refusal, request_id: str, receive: Receive, sent: "_Started") -> None:
-        """Tell the client, unless its answer has begun: then the server breaks the connection off."""
+    def _small(self, request: Request) -> Answer | None:
+        """What is answered at once, from memory."""
+        path = request.path
+        probe = PROBES.get(path)
+        if probe is not None:
+            return probe(self._front)
+        ours = request.method == "GET" and models.is_ours(path)
+        return models.answer(self._front, request.headers, path) if ours else None
+
+    async def _pass_through(self, request_id: str, request: Request) -> None:
+        """What is served elsewhere, if anywhere; who has no key does not learn where."""
+        path, routing = request.path, self._front.routing
+        if path.startswith(passthrough.PREFIX):
+            self._front.key_of(request.headers, routing)
+        allowed = "POST" if path in ENDPOINTS or path == feedback.PATH else "GET" if models.is_ours(path) else None
+        await self._front.serve(passthrough.endpoint_of(request, routing, allowed), request_id, request)
+
+    def _refused(self, refusal: Refusal, request_id: str, request: Request) -> None:
+        """Tell the client, unless its answer has begun: then the connection is broken off."""
         self._front.metrics.refused(refusal.code or "unknown")
-        if sent.started:
-            return
-        lines = [*refusal.headers, (b"x-tutelage-request-id", request_id.encode())]
-        closing = (b"connection", b"close") in refusal.headers
-        body = refusal.body()
-        await sent(_head(refusal.status, b"application/json", len(body), lines))
-        await sent({"type": "http.response.body", "body": body, "more_body": closing})
-        if closing:
-            await _linger(receive)
-            await sent({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class _Started:
-    """`send`, remembering whether an answer has begun."""
-
-    __slots__ = ("_send", "started")
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    def __call__(self, message: dict[str, Any]) -> Any:
-        self.started = True
-        return self._send(message)
+        if not request.started:
+            lines = [*_JSON, *refusal.headers, (b"x-tutelage-request-id", request_id.encode())]
+            request.respond(refusal.status, lines, refusal.body())
 
 
 class OwnPlane:
@@ -124,65 +115,18 @@ class OwnPlane:
     def __init__(self, front: Front) -> None:
         self._front = front
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        probe = health.metrics if scope["path"] == "/metrics" else PROBES.get(scope["path"])
+    async def __call__(self, request: Request) -> None:
+        probe = health.metrics if request.path == "/metrics" else PROBES.get(request.path)
         if probe is None:
-            refusal = UnknownPath(scope["method"], scope["path"])
-            await _answer(send, refusal.status, b"application/json", refusal.body())
+            refusal = UnknownPath(request.method, request.path)
+            request.respond(refusal.status, _JSON, refusal.body())
         else:
-            await _answer(send, *probe(self._front))
+            _answer(request, probe(self._front))
 
 
-def _require_post(method: str) -> None:
-    if method != "POST":
-        raise WrongMethod(method, "POST")
-
-
-async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
-    await send(_head(status, kind, len(body), []))
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _head(status: int, kind: bytes, length: int, lines: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    headers = [(b"content-type", kind), (b"content-length", str(length).encode()), *lines]
-    return {"type": "http.response.start", "status": status, "headers": headers}
-
-
-async def _linger(receive: Receive) -> None:
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while (await receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        return
-
-
-def _rest(front: Front) -> Asgi:
-    """What is not hot."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-
-    async def one_model(request: Request, model: str) -> Response:
-        body = models.one(front, request.scope["headers"], model)
-        return Response(msgspec.json.encode(body), media_type="application/json")
-
-    async def refused(request: Request, fault: Exception) -> Response:
-        refusal = fault if isinstance(fault, Refusal) else _refusal_of(request, fault)
-        lines = {name.decode(): value.decode() for name, value in refusal.headers}
-        return Response(refusal.body(), refusal.status, lines, "application/json")
-
-    app.add_api_route(models.PATH + "/{model:path}", one_model, methods=["GET"])
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Refusal, refused)
-    return cast("Asgi", app)
-
-
-def _refusal_of(request: Request, fault: Exception) -> Refusal:
-    status = fault.status_code if isinstance(fault, HTTPException) else 500
-    if status == 404:
-        return UnknownPath(request.method, request.url.path)
-    if status == 405:
-        return WrongMethod(request.method, "GET")
-    return of_status(status, "The request is not valid.")
+def _answer(request: Request, answer: Answer) -> None:
+    status, kind, body = answer
+    request.respond(status, ((b"content-type", kind),), body)
 
 
 # --- one process ------------------------------------------------------------------------------------------------------
@@ -201,6 +145,7 @@ class Wiring:
     open_spool: Callable[[Settings, str], Spool] = open_spool
     utc: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    pulse: Callable[[Pressure], Beating] = Pulse
 
 
 class Gateway:
@@ -245,6 +190,7 @@ class Gateway:
             left = max(SHADOWS_S, self._deadline - wiring.monotonic())
             cut = await self._shadows.drain(left)
             counts = await spool.drain(SPOOL_S)
+        self._pulse.stop()
         snapshots.stop()
         await self._lanes.aclose()
         log.info("ended", gateway=self.id, shadows_cut=cut, durable=counts.durable, in_queue=counts.in_queue)
@@ -263,23 +209,35 @@ class Gateway:
             monotonic=wiring.monotonic,
             new_id=new_id,
         )
+        pressure = Pressure()
+        self._pulse = wiring.pulse(pressure)
+        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB), pressure=pressure)
         metrics = Metrics()
         means = Means(
             lanes=self._lanes,
             shadows=self._shadows,
             spool=spool,
             metrics=metrics,
+            shedding=lambda: admission.shedding,
             answer_bytes=answer_bytes,
             new_id=new_id,
             utc=wiring.utc,
             monotonic=wiring.monotonic,
         )
-        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB))
+        quotas = Quotas(
+            defaults=KeyLimits(**limits.key.model_dump()),
+            processes=self._settings.gateway.count(os.cpu_count() or 1),
+            prices=PriceList(view.settings.upstreams),
+            monotonic=wiring.monotonic,
+            utc=wiring.utc,
+        )
         self._lanes.update(view.settings.upstreams)
         self.front = Front(
             routing=routing_of(view.snapshot, view.settings, view.kills, view.source),
             admission=admission,
+            quotas=quotas,
             dispatcher=Dispatcher(means),
+            keep=spool.offer,
             metrics=metrics,
             utc=wiring.utc,
             monotonic=wiring.monotonic,
@@ -289,6 +247,7 @@ class Gateway:
         metrics.watch(
             State(
                 open_requests=lambda: admission.open,
+                pressure=pressure,
                 shadows=lambda: self._shadows.taken,
                 breakers=lambda: [(lane.name, lane.state, lane.calls) for lane in self._lanes.all()],
                 counts=spool.counts,
@@ -308,6 +267,8 @@ class Gateway:
         except (ConfigurationError, KeyError, ValueError):
             log.exception("snapshot not used; the last one stays", sequence=view.snapshot.sequence)
             return
+        if routing.upstreams != held.upstreams:
+            self.front.quotas.prices = PriceList(routing.upstreams)
         self.front.routing = routing
         self.front.metrics.snapshot(view.snapshot.sequence)
         log.info("snapshot", sequence=view.snapshot.sequence, source=view.source, kills=sorted(view.kills))

@@ -4,23 +4,27 @@ Must not know of plans and fallbacks: the dispatcher decides what to do with a f
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.capture import RawAttempt, RawExchange, RawShadow
+from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.metrics import Metrics
 from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
+from gateway.sse import Ending
 from gateway.upstreams.base import Call, CallRefused, UpstreamError
-from gateway.wire import client_id, encode_fields, inject_usage, to_upstream, with_model
+from gateway.wire import client_id, encode_fields, given, inject_usage, of_any_kind, to_upstream, with_model
 from router.types import Arm, Outcome
 
 SERVE = "serve"
+RETRY = "retry"
 FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
@@ -42,10 +46,12 @@ class Means:
     shadows: ShadowPool
     spool: Sink
     metrics: Metrics
+    shedding: Callable[[], bool]
     answer_bytes: int
     new_id: Callable[[], str]
     utc: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    draw: Callable[[], float] = random.random
 
 
 class Attempt:
@@ -70,7 +76,8 @@ class Attempt:
             purpose=purpose,
             started=means.utc(),
         )
-        keeps = incoming.route.captured and incoming.policy.log != "off"
+        counted = incoming.quota is not None and incoming.quota.counts_usage
+        keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
         self._keeper = Keeper(
             self.raw, limit=means.answer_bytes if keeps else 0, began=self._began, clock=means.monotonic
         )
@@ -92,20 +99,31 @@ class Attempt:
     async def held(self) -> Held:
         """The reply, its first event or whole body read. Raises UpstreamError."""
         means, incoming, raw = self._means, self._incoming, self.raw
-        call, injected = call_to(means, incoming, self._target, self._purpose)
+        avoid = self._serving.failed_replica if self._purpose == RETRY else None
         waits_from = means.monotonic()
         try:
-            reply = await means.lanes[raw.upstream].upstream.open(call)
-            held = self._held = Held(reply=reply, attempt=raw, chunks=reply.chunks(), form=incoming.endpoint.form)
-            await hold(held, self._keeper, strip_usage=injected, bound=means.answer_bytes)
+            made = call_to(means, incoming, self._target, self._purpose, avoid)
+            raw.left_out = made.left_out
+            reply = await means.lanes[raw.upstream].upstream.open(made.call)
+            held = self._held = Held(
+                reply=reply,
+                attempt=raw,
+                chunks=reply.chunks(),
+                form=incoming.endpoint.form,
+                echo=incoming.body.model if incoming.route.echoes_model else None,
+            )
+            await hold(held, self._keeper, strip_usage=made.injected, bound=means.answer_bytes)
         except UpstreamError as error:
             raw.error = error.kind
             raw.broke = raw.first_token_ms is not None
             self._outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
+            self._serving.failed_replica = error.replica
             raise
         finally:
             self._serving.upstream_s += means.monotonic() - waits_from
         self._outcome = _outcome_of(held)
+        if held.fault is not None:
+            self._serving.failed_replica = held.reply.replica
         return held
 
     async def relayed(self, held: Held, client: Client) -> None:
@@ -123,7 +141,7 @@ class Attempt:
             await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
             if client.cutting:
-                await break_off(held, client, SHUTDOWN)
+                break_off(held, client, SHUTDOWN)
                 serving.truncated = True
             raise
         self._outcome = Outcome.FAILURE if raw.broke else judged
@@ -131,26 +149,49 @@ class Attempt:
         serving.cause = raw.error or fault
 
 
-def call_to(means: Means, incoming: Incoming, target: Target, purpose: str) -> tuple[Call, bool]:
-    """The request as `target` gets it; True where usage was asked for that the client did not ask for."""
-    body = incoming.body
+class Made(NamedTuple):
+    """A call ready to be sent. `injected`: usage is asked for that the client did not ask for. `asked` is the body before the
+    upstream's field policy, None where that changed nothing."""
+
+    call: Call
+    injected: bool
+    left_out: tuple[str, ...]
+    asked: bytes | None
+
+
+def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoid: str | None = None) -> Made:
+    """The request as `target` gets it. Raises CallRefused where its upstream's field policy does."""
+    body, endpoint = incoming.body, incoming.endpoint
     fields = dict(body.fields) if target.model is None else with_model(body, target.model)
-    if purpose in (SHADOW, RESCORE) and "store" in fields:
+    if purpose in (SHADOW, RESCORE) and given(fields, "store"):
         fields.pop("store")
         fields.pop("metadata", None)
-    injected = incoming.route.usage_injected and body.stream and incoming.endpoint.form.done and inject_usage(fields)
-    untouched = target.model is None and not injected and purpose in (SERVE, FALLBACK)
+    counted = incoming.route.usage_injected and endpoint.form.ending is Ending.DONE
+    injected = counted and body.stream and inject_usage(fields)
+    left_out: tuple[str, ...] = ()
+    asked = None
+    if target.fields.concerns(fields):
+        asked = encode_fields(fields)
+        done = target.fields.apply(fields)
+        left_out = tuple(field for field, _ in done)
+        for field, rule in done:
+            means.metrics.field(target.upstream, field, rule)
+    untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
     name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
-    return (
+    lines = of_any_kind if endpoint.opaque else to_upstream
+    return Made(
         Call(
-            method="POST",
-            path=incoming.endpoint.path,
-            headers=to_upstream(incoming.headers, name or means.new_id().encode()),
+            method=endpoint.method,
+            path=endpoint.path,
+            headers=lines(incoming.headers, name or means.new_id().encode()),
             body=body.raw if untouched else encode_fields(fields),
             deadlines=target.deadlines,
             affinity=incoming.sticky_key,
+            avoid=avoid,
         ),
         injected,
+        left_out,
+        asked,
     )
 
 
@@ -161,6 +202,8 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
     ]
     if not incoming.route.blind:
         lines.append((b"x-tutelage-arm", arm.value.encode()))
+    if serving.out_of_retries and serving.status >= 400:
+        lines += NO_RETRY
     return lines
 
 

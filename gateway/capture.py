@@ -11,14 +11,16 @@ Must not know of the event loop, files or the network. What bytes say is `gatewa
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.answers import Malformed, Reading, read_answer, read_json
 from gateway.redact import RedactionFailed
 from gateway.upstreams.base import Headers
+from gateway.wire import header
 from router.types import Arm, RoutePlan
 from tutelage.contracts.prices import Price
 from tutelage.contracts.pseudonyms import Pseudonyms
@@ -37,12 +39,12 @@ from tutelage.contracts.records import (
 from tutelage.contracts.redaction import CLASSES, version_of
 
 
-@dataclass(slots=True, kw_only=True)
-class RawAttempt:
+class RawAttempt(msgspec.Struct, kw_only=True):
     """One upstream call as it went: filled while it runs, read after it ended.
 
     `chunks` are the body bytes as relayed (before usage was removed again); `overflow` tells that the bound on a kept answer was
-    passed and the chunks were dropped. `started` is UTC seconds; `_ms` are measured on the monotonic clock.
+    passed and the chunks were dropped; `left_out` names fields of the request that did not reach this upstream as they came.
+    `started` is UTC seconds; `_ms` are measured on the monotonic clock.
     """
 
     arm: Arm
@@ -57,11 +59,11 @@ class RawAttempt:
     error: str | None = None
     broke: bool = False
     overflow: bool = False
-    chunks: list[bytes] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
+    chunks: list[bytes] = []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawPolicy:
+class RawPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Route, key and request combined, the strictest wins. `log`: off, metadata or full."""
 
     log: str
@@ -70,8 +72,7 @@ class RawPolicy:
     redact: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawExchange:
+class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request when serving has ended. `body` is the client's own bytes."""
 
     id: str
@@ -97,14 +98,14 @@ class RawExchange:
     served_arm: Arm | None
     outcome: str
     cause: str | None
+    successor: str | None
     client_gone: bool
     truncated: bool
     ended_ms: float
     overhead_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawShadow:
+class RawShadow(msgspec.Struct, frozen=True, kw_only=True):
     """The other arm's call when it has ended, or the reason why there is none (`lost`)."""
 
     id: str
@@ -130,16 +131,15 @@ Redact = Callable[[Json, frozenset[str]], Json]
 PriceOf = Callable[[str, Usage | None, float], Price | None]
 """What a call to an upstream cost: by its name, tokens and milliseconds."""
 
-_KEPT_HEADERS = frozenset({"content-type", "x-request-id", "retry-after", "retry-after-ms"})
-_KEPT_PREFIXES = ("openai-", "x-ratelimit-", "anthropic-ratelimit-")
+_KEPT_HEADERS = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
+_KEPT_PREFIXES = (b"openai-", b"x-ratelimit-", b"anthropic-ratelimit-")
 _MAX_HEADER_CHARS = 512
 _NOT_PARAMETERS = frozenset({"model", "user", "metadata", "stream_options", "stream", "store"})
 _PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
 """Fields that name a person: stored as pseudonyms only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What the translation needs beside the raw record."""
 
     gateway: str
@@ -151,8 +151,7 @@ class Context:
 Written_co = TypeVar("Written_co", bound=Spooled, covariant=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured(Generic[Written_co]):
+class Captured(msgspec.Struct, Generic[Written_co], frozen=True, kw_only=True):
     """A record to be written. `lost` names why its content is not in it (a counted reason), None where nothing is missing."""
 
     record: Written_co
@@ -188,7 +187,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         stream=raw.stream,
         request=request,
         params_hash=_params_hash(raw.body, asked),
-        input_hash=_input_hash(asked) if raw.policy.log == FULL else None,
+        input_hash=input_hash(asked) if raw.policy.log == FULL else None,
         sticky_source=raw.sticky_source,
         salt=raw.salt,
         revision=raw.revision,
@@ -199,6 +198,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         outcome=raw.outcome,
         policy=_policy(raw.policy),
         cause=raw.cause,
+        successor=raw.successor,
         client_gone=raw.client_gone,
         truncated=raw.truncated,
         ended_ms=raw.ended_ms,
@@ -299,8 +299,13 @@ def _subject(asked: dict[str, Any] | None, context: Context) -> str | None:
 
 
 def _user_texts(asked: dict[str, Any] | None) -> list[str] | None:
-    """What users said, message by message, text parts joined; None where the endpoint has no messages."""
-    messages = (asked or {}).get("messages", (asked or {}).get("input"))
+    """What users said, message by message, text parts joined; None where the endpoint has no messages.
+
+    One prompt by itself is one message; several at once are no conversation.
+    """
+    messages = next((asked[name] for name in ("messages", "input", "prompt") if name in asked), None) if asked else None
+    if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], str):
+        messages = messages[0]
     if isinstance(messages, str):
         return [messages]
     if not isinstance(messages, list):
@@ -322,7 +327,8 @@ def _turn(asked: dict[str, Any] | None) -> int | None:
     return len(texts) or None if texts is not None else None
 
 
-def _input_hash(asked: dict[str, Any] | None) -> str | None:
+def input_hash(asked: dict[str, Any] | None) -> str | None:
+    """What an input is known by: the hash of its last user message; None where there is none."""
     texts = _user_texts(asked)
     return input_sha256(texts[-1]) if texts else None
 
@@ -353,12 +359,13 @@ def _attempt(
         version=raw.version,
         purpose=raw.purpose,
         started=raw.started,
+        left_out=raw.left_out,
         total_ms=raw.total_ms,
         first_token_ms=raw.first_token_ms,
         status=raw.status,
         error=raw.error or _status_error(raw.status) or reading.error or lost,
         broke=raw.broke or reading.broke,
-        upstream_request_id=_header(raw, "x-request-id") or _header(raw, "request-id"),
+        upstream_request_id=_header(raw, b"x-request-id") or _header(raw, b"request-id"),
         fingerprint=reading.fingerprint,
         usage=reading.usage,
         cost_nusd=None if price is None else price.nusd,
@@ -371,7 +378,7 @@ def _attempt(
 def _reading(raw: RawAttempt, endpoint: str, *, cut: bool) -> Reading:
     if raw.status is None or raw.status >= 400 or raw.overflow or (raw.error is not None and not raw.chunks):
         return Reading()
-    reading = read_answer(b"".join(raw.chunks), endpoint=endpoint, content_type=_header(raw, "content-type"))
+    reading = read_answer(b"".join(raw.chunks), endpoint=endpoint, content_type=_header(raw, b"content-type"))
     return replace(reading, error=None, broke=False) if cut else reading
 
 
@@ -406,9 +413,8 @@ def _status_error(status: int | None) -> str | None:
     return f"status_{status}" if status is not None and status >= 400 else None
 
 
-def _header(raw: RawAttempt, name: str) -> str | None:
-    wanted = name.encode("ascii")
-    value = next((value for line, value in raw.headers if line == wanted), None)
+def _header(raw: RawAttempt, name: bytes) -> str | None:
+    value = header(raw.headers, name)
     return None if value is None else value.decode("latin-1")[:_MAX_HEADER_CHARS]
 
 
@@ -416,5 +422,11 @@ def _kept_headers(raw: RawExchange) -> dict[str, str]:
     """Of the attempt that served: what tells how the provider saw this call."""
     served = next((attempt for attempt in reversed(raw.attempts) if attempt.arm is raw.served_arm), None)
     lines = () if served is None else served.headers
-    named = ((name.decode("latin-1"), value.decode("latin-1")[:_MAX_HEADER_CHARS]) for name, value in lines)
-    return {name: value for name, value in named if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)}
+    return {
+        name.decode("latin-1"): value.decode("latin-1")[:_MAX_HEADER_CHARS] for name, value in lines if _is_kept(name)
+    }
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(name: bytes) -> bool:
+    return name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)

@@ -2,7 +2,7 @@
 
     serve(incoming, client)
       plan          router.policy.plan_route: who serves, who may take over, who is asked beside it; a shadow slot is reserved
-      try each arm  one permit, one call; the head is held until the first event
+      try each arm  one permit, one call; the head is held until the first event; what a retry can cure is asked once more
       relay         bytes to the client; nothing is retried any more
       finally       metrics · the exchange to the spool · the shadow calls start, or their slot is given back
 
@@ -13,23 +13,29 @@ has asked the shadow's arm already, a record says so instead of a second call.
 Must not know of HTTP parsing (`gateway.api`), sockets, or the store. To add an endpoint: a file in `gateway/api`.
 """
 
+import asyncio
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 
-from gateway.attempt import FALLBACK, RESCORE, SERVE, SHADOW, Attempt, Means, call_to
-from gateway.capture import RawExchange, RawShadow
-from gateway.errors import Draining, Refusal, UpstreamFailed
+from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
+from gateway.capture import RawAttempt, RawExchange, RawShadow
+from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
+from gateway.lanes import Lane
 from gateway.metrics import NONE
-from gateway.relay import GONE, SHUTDOWN, Client, Interrupted
+from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
+from gateway.retry import wait_before_retry
+from gateway.routing import Target
 from gateway.shadow import ShadowCall, ShadowJob, Slot
-from gateway.upstreams.base import UpstreamError
+from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
 from router.types import Arm, Ask, RoutePlan
 
 log = structlog.get_logger()
 
+DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
 
@@ -44,7 +50,7 @@ class Dispatcher:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
         try:
-            async with client.watched():
+            with client:
                 await self._answered(incoming, serving, client)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE
@@ -66,10 +72,11 @@ class Dispatcher:
         ask = Ask(
             request_id=incoming.id,
             sticky_key=incoming.sticky_key,
-            utc_day=datetime.fromtimestamp(incoming.admitted_at, UTC).date().isoformat(),
+            utc_day=_day(int(incoming.admitted_at // DAY_S)),
             needs=incoming.needs,
             pinned=incoming.pinned,
             may_shadow=incoming.policy.log == "full",
+            slices=incoming.slices,
         )
         plan = plan_route(
             state,
@@ -80,7 +87,7 @@ class Dispatcher:
         self._means.metrics.reasons(state.name, plan.reasons)
         slot = None
         if plan.shadow is not None:
-            slot = self._means.shadows.reserve()
+            slot = None if self._means.shedding() else self._means.shadows.reserve()
             if slot is None:
                 plan = _unsampled(plan)
                 self._means.metrics.shed(state.name)
@@ -102,30 +109,64 @@ class Dispatcher:
     async def _first(self, incoming: Incoming, serving: Serving, client: Client) -> str | None:
         """Ask the planned arm; the fault for which its fallback takes over, or None where it answered."""
         arm = serving.plan.serve
-        settle = self._means.lanes[incoming.route.target(arm).upstream].admit()
-        if settle is None:
-            return "breaker_open"
-        async with Attempt(self._means, incoming, serving, arm=arm, purpose=SERVE, settle=settle) as attempt:
-            try:
-                held = await attempt.held()
-            except UpstreamError as error:
-                return error.kind
-            if held.fault is not None and not (arm is Arm.TEACHER and _clients_fault(held.status)):
-                return held.fault
-            await attempt.relayed(held, client)
-        return None
+        lane = self._means.lanes[incoming.route.target(arm).upstream]
+        lane.planned()
+        settle, purpose, fault = lane.admit(), SERVE, "breaker_open"
+        while settle is not None:
+            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+                try:
+                    held = await attempt.held()
+                except UpstreamError as error:
+                    fault = error.kind
+                else:
+                    if held.fault is None or (arm is Arm.TEACHER and _clients_fault(held.status)):
+                        await attempt.relayed(held, client)
+                        return None
+                    fault = held.fault
+            wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
+            if wait_s is None:
+                break
+            serving.upstream_s += wait_s
+            await asyncio.sleep(wait_s)
+            settle, purpose = lane.admit(), RETRY
+        return fault
 
     async def _last(self, incoming: Incoming, serving: Serving, client: Client, arm: Arm, purpose: str) -> None:
         """Ask the arm after which there is no other; what it says is what the client gets."""
-        settle = self._means.lanes[incoming.route.target(arm).upstream].call()
-        async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
-            try:
-                held = await attempt.held()
-            except UpstreamError as error:
-                raise UpstreamFailed(error.status, error.kind) from error
-            if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
-                raise UpstreamFailed(502, held.fault or "truncated")  # a redirect or an empty stream answers nothing
-            await attempt.relayed(held, client)
+        lane = self._means.lanes[incoming.route.target(arm).upstream]
+        lane.planned()
+        while True:
+            settle = lane.call()
+            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+                try:
+                    held = await attempt.held()
+                except CallRefused as refused:
+                    raise BadRequest(refused.detail, code="unsupported_parameter") from refused
+                except UpstreamError as error:
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
+                    if wait_s is None:
+                        raise _failed(error, serving) from error
+                else:
+                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
+                    if wait_s is None:
+                        await _answer_with(attempt, held, client)
+                        return
+            serving.upstream_s += wait_s
+            await asyncio.sleep(wait_s)
+            purpose = RETRY
+
+    def _wait_before_retry(self, incoming: Incoming, serving: Serving, lane: Lane, failed: RawAttempt) -> float | None:
+        """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
+        if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
+            return None
+        wait_s = wait_before_retry(failed, self._means.draw())
+        if wait_s is None:
+            return None
+        if not lane.may_retry():
+            serving.out_of_retries = True  # nor should the client's SDK try what we must not
+            return None
+        self._means.metrics.retry(lane.name, failed.error)
+        return wait_s
 
     # --- after --------------------------------------------------------------------------------------------------------
 
@@ -141,6 +182,8 @@ class Dispatcher:
             self._means.metrics.truncated(route.name, cause or OK)
         if cause is not None and outcome != "client_cancelled":
             log.info("request ended badly", request=incoming.id, route=route.name, outcome=outcome, cause=cause)
+        if incoming.quota is not None:
+            incoming.quota.settle(serving.attempts, serving.served)
         if route.captured:
             self._means.spool.offer(self._exchange(incoming, serving, outcome, cause, total_ms))
         if serving.slot is not None:
@@ -174,6 +217,7 @@ class Dispatcher:
             served_arm=serving.served,
             outcome=outcome,
             cause=cause,
+            successor=self._beside(incoming, serving),
             client_gone=serving.client_gone,
             truncated=serving.truncated,
             ended_ms=total_ms,
@@ -186,12 +230,14 @@ class Dispatcher:
         calls: list[ShadowCall] = []
         if arm is not None:
             if not serving.client_gone and any(attempt.arm is arm for attempt in serving.attempts):
-                self._means.spool.offer(self._answered_already(incoming))
+                self._means.spool.offer(self._without_call(incoming, attempt=None, lost=ANSWERED))
             else:
-                calls.append(self._shadow_call(incoming, arm, SHADOW))
+                calls += self._shadow_call(incoming, arm, incoming.route.target(arm), SHADOW)
+        if incoming.route.successor is not None and self._beside(incoming, serving) is not None:
+            calls += self._shadow_call(incoming, Arm.STUDENT, incoming.route.successor, SHADOW)
         if serving.client_gone:
             asked = serving.served or serving.asked or serving.plan.serve
-            calls.append(self._shadow_call(incoming, asked, RESCORE))
+            calls += self._shadow_call(incoming, asked, incoming.route.target(asked), RESCORE)
         slot.start(
             ShadowJob(
                 exchange_id=incoming.id,
@@ -203,19 +249,44 @@ class Dispatcher:
             )
         )
 
-    def _shadow_call(self, incoming: Incoming, arm: Arm, purpose: str) -> ShadowCall:
-        target = incoming.route.target(arm)
+    @staticmethod
+    def _beside(incoming: Incoming, serving: Serving) -> str | None:
+        """The successor that is asked as well: wherever the student is sampled beside the teacher."""
+        plan, heir = serving.plan, incoming.route.successor
+        if heir is None or plan.shadow is not Arm.STUDENT or plan.assigned is not Arm.TEACHER:
+            return None
+        return f"{heir.upstream}@{heir.version}"
+
+    def _shadow_call(self, incoming: Incoming, arm: Arm, target: Target, purpose: str) -> tuple[ShadowCall, ...]:
+        """The call; none, and a record that says so, where the target's field policy refuses the request."""
         lane = self._means.lanes[target.upstream]
-        return ShadowCall(
-            arm=arm,
-            upstream=lane.upstream,
-            version=target.version,
-            purpose=purpose,
-            call=call_to(self._means, incoming, target, purpose)[0],
-            admit=lane.admit,
+        try:
+            made = call_to(self._means, incoming, target, purpose)
+        except CallRefused as refused:
+            attempt = RawAttempt(
+                arm=arm,
+                upstream=lane.name,
+                version=target.version,
+                purpose=purpose,
+                started=self._means.utc(),
+                error=refused.kind,
+            )
+            self._means.spool.offer(self._without_call(incoming, attempt=attempt, lost=None))
+            return ()
+        return (
+            ShadowCall(
+                arm=arm,
+                upstream=lane.upstream,
+                version=target.version,
+                purpose=purpose,
+                call=made.call,
+                asked=made.asked or made.call.body,
+                left_out=made.left_out,
+                admit=lane.admit,
+            ),
         )
 
-    def _answered_already(self, incoming: Incoming) -> RawShadow:
+    def _without_call(self, incoming: Incoming, attempt: RawAttempt | None, lost: str | None) -> RawShadow:
         return RawShadow(
             id=self._means.new_id(),
             exchange_id=incoming.id,
@@ -225,9 +296,29 @@ class Dispatcher:
             body=incoming.body.raw,
             policy=incoming.policy,
             ended_at=self._means.utc(),
-            attempt=None,
-            lost=ANSWERED,
+            attempt=attempt,
+            lost=lost,
         )
+
+
+def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
+    failed = UpstreamFailed(error.status, error.kind)
+    if serving.out_of_retries:
+        failed.headers = NO_RETRY
+    return failed
+
+
+async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
+    """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
+    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+        raise UpstreamFailed(502, held.fault or "truncated")
+    await attempt.relayed(held, client)
+
+
+@lru_cache(maxsize=4)
+def _day(number: int) -> str:
+    """The UTC day, counted from 1970, as the policy names it."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()
 
 
 def _unsampled(plan: RoutePlan) -> RoutePlan:
@@ -236,8 +327,8 @@ def _unsampled(plan: RoutePlan) -> RoutePlan:
 
 
 def _clients_fault(status: int) -> bool:
-    """A 4xx that another arm would not cure: the request's own."""
-    return 400 <= status < 500 and status != 429
+    """A 4xx that another arm would not cure: the request's own. 401 is about our key, 429 about our rate."""
+    return 400 <= status < 500 and status not in (401, 429)
 
 
 def _outcome(serving: Serving) -> tuple[str, str | None]:
@@ -250,8 +341,9 @@ def _outcome(serving: Serving) -> tuple[str, str | None]:
         return "truncated", serving.cause or "internal"
     if serving.refusal is not None or serving.status == 0:
         last = serving.attempts[-1].error if serving.attempts else None
-        return "upstream_error", last or "internal"
-    if serving.status >= 500 or serving.status == 429 or (serving.status < 400 and serving.cause is not None):
+        refused = serving.refusal is not None and serving.refusal.status < 500
+        return "client_error" if refused else "upstream_error", last or "internal"
+    if serving.status >= 500 or serving.status in (401, 429) or (serving.status < 400 and serving.cause is not None):
         return "upstream_error", serving.cause
     return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
 

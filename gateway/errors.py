@@ -5,23 +5,28 @@
     ├── Unauthorized     401     the client's: no key, a wrong one, a revoked one; never says which
     ├── Forbidden        403     the client's: this key may not do this
     ├── UnknownModel     404     the client's: no route of that name
-    ├── UnknownPath      404     the client's
+    ├── UnknownPath      404     the client's: nothing is served there
+    ├── NotPassedOn      404     the client's: only a `default_upstream` could serve it, and there is none
     ├── WrongMethod      405     the client's
     ├── TooLarge         413     the client's: the body is above limits.request_mb
     ├── WrongEncoding    415     the client's: compressed bodies are not read
+    ├── LimitReached     429     the client's: a limit of its own key
     ├── Overloaded       503     ours: too many requests at once; try again
     ├── NotReady         503     ours: no snapshot has been seen yet, so no key is known; try again
     ├── Draining         503     ours: this process is ending; try again (another one answers)
     ├── UpstreamFailed   502/504 an upstream's: no answer could be had
     └── InternalFault    500     ours: a defect; the message says nothing of it
 
-SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of ASGI or FastAPI.
+SDKs retry 408, 409, 429 and 5xx by themselves; `x-should-retry` overrides that. Must not know of HTTP's framing.
 To add a refusal: one class here, one row in the tree. Faults of upstreams are in `gateway.upstreams.base`.
 """
 
+from math import ceil
 from typing import Any
 
 import msgspec
+
+from router.limits import Exceeded, Which
 
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
@@ -39,6 +44,21 @@ def envelope(message: str, kind: str, *, param: str | None = None, code: str | N
 def in_band(message: str, code: str) -> bytes:
     """The error as the last event of a stream that has begun."""
     return b"data: " + envelope(message, SERVER_ERROR, code=code) + b"\n\n"
+
+
+def in_band_typed(message: str, code: str, number: int) -> bytes:
+    """The same in a stream of typed events, for those who read the type and for those who read `error`. `number` is its place
+    in the stream."""
+    error = {"message": message, "type": SERVER_ERROR, "param": None, "code": code}
+    event = {
+        "type": "error",
+        "code": code,
+        "message": message,
+        "param": None,
+        "sequence_number": number,
+        "error": error,
+    }
+    return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
 class Refusal(Exception):
@@ -103,6 +123,18 @@ class UnknownPath(Refusal):
         super().__init__(f"Unknown request URL: {method} {path[:256]}.")
 
 
+class NotPassedOn(Refusal):
+    """Other endpoints than the gateway's own are the default upstream's."""
+
+    status = 404
+    code = "unknown_url"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(
+            f"Unknown request URL: {method} {path[:256]}. This gateway has no default_upstream to relay it to."
+        )
+
+
 class WrongMethod(Refusal):
     """The path exists, the method does not."""
 
@@ -130,6 +162,40 @@ class WrongEncoding(Refusal):
 
     status = 415
     code = "unsupported_content_encoding"
+
+
+_LIMITS = {
+    Which.CONCURRENCY: ("requests", "concurrency_limit_exceeded", "requests at once"),
+    Which.REQUESTS: ("requests", "rate_limit_exceeded", "requests per minute"),
+    Which.TOKENS: ("tokens", "rate_limit_exceeded", "tokens per minute"),
+    Which.MONEY: ("insufficient_quota", "insufficient_quota", "dollars per day (UTC)"),
+}
+"""Type, code and words of each limit."""
+_NUSD = 1_000_000_000
+
+
+class LimitReached(Refusal):
+    """A limit of the client's own key. What waiting does not cure, SDKs are told not to retry."""
+
+    status = 429
+
+    def __init__(self, exceeded: Exceeded, processes: int) -> None:
+        kind, code, words = _LIMITS[exceeded.which]
+        limit, wait_s = exceeded.limit * processes, exceeded.wait_s
+        shown = f"{limit / _NUSD:g}" if exceeded.which is Which.MONEY else str(limit)
+        cure = "" if wait_s is None else f" Try again in {wait_s:.3g} s."
+        reason = "asks for more than" if wait_s is None and exceeded.which is Which.TOKENS else "has reached"
+        super().__init__(f"This request {reason} the limit of its key: {shown} {words}.{cure}", code=code)
+        self.kind = kind
+        lines = [NO_RETRY[0]] if wait_s is None else [(b"retry-after", b"%d" % max(1, ceil(wait_s)))]
+        if exceeded.which in (Which.REQUESTS, Which.TOKENS):
+            lines += [
+                (f"x-ratelimit-limit-{kind}".encode(), str(limit).encode()),
+                (f"x-ratelimit-remaining-{kind}".encode(), str(exceeded.remaining).encode()),
+            ]
+            if wait_s is not None:
+                lines.append((f"x-ratelimit-reset-{kind}".encode(), f"{wait_s:.3f}s".encode()))
+        self.headers = tuple(lines)
 
 
 class Overloaded(Refusal):

@@ -3,10 +3,11 @@
 Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dispatch`).
 """
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
+from gateway.quotas import Quota
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
@@ -16,17 +17,22 @@ from router.types import Arm, Needs, RoutePlan
 from tutelage.contracts.records import Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers."""
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint as arms know it: its name in records, its path below the base URL, the form of its answers.
+
+    `model_required` False: without a `model` the request is `default_upstream`'s. `opaque`: relayed to `default_upstream` as it
+    came, whatever it is, and never sent twice.
+    """
 
     name: str
     path: str
     form: Form = CHAT
+    method: str = "POST"
+    model_required: bool = True
+    opaque: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """One request, read, authenticated and admitted. `began` is monotonic, `admitted_at` UTC seconds."""
 
     id: str
@@ -44,19 +50,21 @@ class Incoming:
     slices: dict[str, str]
     admitted_at: float
     began: float
+    quota: Quota | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Serving:
+class Serving(msgspec.Struct, kw_only=True):
     """What happened to one request so far."""
 
     plan: RoutePlan
     slot: Slot | None
-    attempts: list[RawAttempt] = field(default_factory=list)
+    attempts: list[RawAttempt] = []
     upstream_s: float = 0.0
     status: int = 0
     served: Arm | None = None
     asked: Arm | None = None
+    failed_replica: str | None = None
+    out_of_retries: bool = False
     overhead_ms: float | None = None
     cause: str | None = None
     client_gone: bool = False

@@ -1,41 +1,48 @@
-"""The front: what every endpoint needs of the process, and the way from an ASGI request to an `Incoming`.
+"""The front: what every endpoint needs of the process, and the way from a request to an `Incoming`.
 
 In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
 Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
-from gateway.admission import Admission, Receive
+from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
 from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
-from gateway.errors import BadRequest, Forbidden, NotReady, Unauthorized, UnknownModel
+from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
-from gateway.relay import Client, Send
-from gateway.routing import Route, Routing
+from gateway.needs import first_message, needs_of
+from gateway.quotas import Quota, Quotas
+from gateway.relay import Client
+from gateway.request import Request
+from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, Strings, first_message, header, needs_of, read_body
-from router.stickiness import Candidates, sticky_key
+from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
+from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
-from tutelage.contracts.records import Key
+from tutelage.contracts.records import Feedback, Key
 
 MAX_SLICE_CHARS = 64
 _LEVELS = ("off", "metadata", "full")
 
+Named = Mapping[bytes, bytes]
+"""The first value of each header."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Front:
-    """One process. `routing` is replaced, whole, when there is a new snapshot."""
+    """One process. `routing` is replaced, whole, when there is a new snapshot. `keep` is the spool's: it never waits."""
 
     routing: Routing
     admission: Admission
+    quotas: Quotas
     dispatcher: Dispatcher
     metrics: Metrics
+    keep: Callable[[Feedback], None]
     utc: Callable[[], float]
     monotonic: Callable[[], float]
 
@@ -53,53 +60,83 @@ class Front:
                 raise NotReady from None
             raise
 
-    async def serve(
-        self, endpoint: Endpoint, request_id: str, scope: dict[str, Any], receive: Receive, send: Send
-    ) -> None:
+    async def serve(self, endpoint: Endpoint, request_id: str, request: Request) -> None:
         """One request of `endpoint`. Raises the Refusal that the client must be told."""
-        headers: Headers = scope["headers"]
+        headers = request.headers
         routing = self.routing
         key = self.key_of(headers, routing)
-        client = Client(receive, send, lambda: self.admission.draining)
-        self.admission.enter(client)
+        if not endpoint.opaque:
+            require_json(request.named)
+        client = Client(request)
+        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
+        quota: Quota | None = None
         try:
-            raw = await self.admission.read(headers, receive)
-            incoming = self._incoming(endpoint, request_id, routing, key, headers, raw)
+            quota = self.quotas.enter(key)
+            raw = await self.admission.read(request)
+            incoming = self._incoming(endpoint, request_id, routing, key, request, raw, quota)
+            if quota is not None:
+                quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
         finally:
+            if quota is not None:
+                quota.leave()
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
-        self, endpoint: Endpoint, request_id: str, routing: Routing, key: Key, headers: Headers, raw: bytes
+        self,
+        endpoint: Endpoint,
+        request_id: str,
+        routing: Routing,
+        key: Key,
+        request: Request,
+        raw: bytes,
+        quota: Quota | None,
     ) -> Incoming:
         began = self.monotonic()
-        body = read_body(raw)
-        route = routing.find(body.model, key.role)
-        if route is None:
-            raise UnknownModel(body.model)
-        pinned = _pinned(headers, key, route)
-        source, sticky = _sticky(route, key, headers, body)
+        named = request.named
+        body = opaque(raw) if endpoint.opaque else read_body(raw)
+        route = _route(endpoint, routing, key, body.model)
+        pinned = _pinned(named, key, route)
+        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, named, body)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
             route=route,
             routing=routing,
             key=key,
-            headers=headers,
+            headers=request.headers,
             body=body,
             needs=needs_of(body, endpoint.name),
             sticky_source=source,
             sticky_key=sticky,
             pinned=pinned,
-            policy=_policy(headers, key, route),
-            slices=_slices(headers, route),
+            policy=_policy(named, key, route),
+            slices=_slices(named, route),
             admitted_at=self.utc(),
             began=began,
+            quota=quota,
         )
 
 
-def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:
-    value = header(headers, b"x-tutelage-arm")
+def _route(endpoint: Endpoint, routing: Routing, key: Key, model: str) -> Route:
+    """Raises UnknownModel, or BadRequest where none is named and one must be."""
+    if endpoint.opaque:
+        route = routing.passthrough
+    elif model:
+        route = routing.find(model, key.role)
+    else:
+        route = None if endpoint.model_required else routing.default
+    if route is not None:
+        return route
+    raise UnknownModel(model) if model else _nameless()
+
+
+def _nameless() -> Refusal:
+    return BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
+
+
+def _pinned(named: Named, key: Key, route: Route) -> Arm | None:
+    value = named.get(b"x-tutelage-arm")
     if value is None:
         return None
     if not key.may_pin:
@@ -113,10 +150,10 @@ def _pinned(headers: Headers, key: Key, route: Route) -> Arm | None:
     return arm
 
 
-def _sticky(route: Route, key: Key, headers: Headers, body: Body) -> tuple[str, str]:
+def _sticky(route: Route, key: Key, named: Named, body: Body) -> tuple[str, str]:
     candidates = Candidates(
         tenant=key.tenant,
-        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers},
+        headers=HeaderStrings(named),
         fields=Strings(body.fields),
         first_message=lambda: first_message(body),
         body_digest=lambda: blake2b(body.raw, digest_size=16).digest(),
@@ -124,16 +161,16 @@ def _sticky(route: Route, key: Key, headers: Headers, body: Body) -> tuple[str, 
     return sticky_key(route.stickiness, candidates)
 
 
-def _policy(headers: Headers, key: Key, route: Route) -> RawPolicy:
+def _policy(named: Named, key: Key, route: Route) -> RawPolicy:
     """Route, key and request combined: the strictest wins."""
     level = _LEVELS.index(route.capture.log if key.may_log else "off")
-    asked = header(headers, b"x-tutelage-log")
+    asked = named.get(b"x-tutelage-log")
     if asked is not None:
         wanted = asked.decode("latin-1").strip().lower()
         if wanted not in _LEVELS:
             raise BadRequest("x-tutelage-log must be off, metadata or full.", code="invalid_header")
         level = min(level, _LEVELS.index(wanted))
-    train = header(headers, b"x-tutelage-train")
+    train = named.get(b"x-tutelage-train")
     if train is not None and train.strip().lower() != b"deny":
         raise BadRequest("x-tutelage-train knows one value: deny.", code="invalid_header")
     return RawPolicy(
@@ -144,11 +181,11 @@ def _policy(headers: Headers, key: Key, route: Route) -> RawPolicy:
     )
 
 
-def _slices(headers: Headers, route: Route) -> dict[str, str]:
+def _slices(named: Named, route: Route) -> dict[str, str]:
     """Bounded: a slice's value becomes a name in evidence."""
     found: dict[str, str] = {}
     for name, source in route.slices:
-        value = header(headers, source.encode("latin-1"))
+        value = named.get(source.encode("latin-1"))
         if value is not None and value.strip():
             found[name] = value.decode("latin-1").strip()[:MAX_SLICE_CHARS]
     return found

@@ -1,4 +1,4 @@
-"""Lanes: each upstream with its breaker and its calls under way; kept over snapshots, rebuilt when its settings change.
+"""Lanes: each upstream with its breaker, retry budget and calls under way; kept over snapshots, rebuilt when its settings change.
 
 A lane that left the configuration is closed when its last call has ended. Must not know of routes or of what calls ask.
 """
@@ -9,6 +9,7 @@ import structlog
 
 from gateway.upstreams.base import Upstream
 from router.breaker import Breaker, BreakerPolicy, BreakerState
+from router.budget import RetryBudget
 from router.types import Outcome
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.settings import UpstreamSettings
@@ -31,6 +32,7 @@ class Lane:
         self.name = upstream.name
         self.calls = 0
         self._breaker = Breaker(BreakerPolicy())
+        self._budget = RetryBudget(monotonic())
         self._monotonic = monotonic
         self._tasks = tasks
         self._retired = False
@@ -43,6 +45,14 @@ class Lane:
     @property
     def state(self) -> BreakerState:
         return self._breaker.state
+
+    def planned(self) -> None:
+        """A request means to call this upstream for the first time: that earns its part of a retry."""
+        self._budget.earn(self._monotonic())
+
+    def may_retry(self) -> bool:
+        """Take a retry from the budget; False where none is left."""
+        return self._budget.spend()
 
     def admit(self) -> Settle | None:
         """A call under the breaker, None while it is open."""

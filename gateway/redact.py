@@ -150,6 +150,9 @@ KINDS: dict[str, Kind] = {
 # --- taking it out ----------------------------------------------------------------------------------------------------
 
 
+_kinds = lru_cache(maxsize=16)(kinds_of)
+
+
 @cache
 def _compiled(kind: str) -> Any:
     return re2.compile(KINDS[kind].pattern)
@@ -177,7 +180,7 @@ class Redactor:
         if not classes:
             return value
         try:
-            kinds = kinds_of(classes)
+            kinds = _kinds(classes)
             if not self._suspicious(value, kinds):
                 return value
             return self._walk(value, kinds)

@@ -4,24 +4,23 @@ Two steps. `hold` opens nothing and sends nothing: it reads a reply until someth
 stream, the whole of any other body) and names its fault, so that another arm may still take over. `relay` sends what was
 held and the rest. After the first byte a failure becomes an in-band error event, and the answer counts as truncated.
 
-    fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended without `[DONE]`)
+    fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended before its end)
                      · the kinds of `gateway.upstreams.base`
 
 Must not know of routes, plans or breakers.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.capture import RawAttempt
-from gateway.errors import in_band
-from gateway.sse import Scanner, is_error
-from gateway.upstreams.base import Reply, TimedOut, UpstreamError
+from gateway.errors import SERVER_ERROR, envelope, in_band, in_band_typed
+from gateway.request import Request
+from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
+from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
 TRUNCATED = "truncated"
@@ -30,7 +29,6 @@ ERROR_EVENT = "error_event"
 SHUTDOWN = "shutdown"
 GONE = "client_gone"
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 Line = tuple[bytes, bytes]
 
 
@@ -45,72 +43,69 @@ class Interrupted(Exception):
 class Client:
     """The client's end of one request: what is sent to it, and the watch over its leaving.
 
-    Inside `watched()` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
+    Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
-    def __init__(
-        self,
-        receive: Callable[[], Awaitable[dict[str, Any]]],
-        send: Send,
-        last: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`last` tells, when the head is sent, whether the connection shall end with this answer."""
-        self._receive = receive
-        self._last = last
-        self._send = send
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._task: asyncio.Task[Any] | None = None
         self._why: str | None = None
         self._cut = False
-        self.started = False
-        self.ended = False
+
+    @property
+    def started(self) -> bool:
+        return self._request.started
+
+    @property
+    def ended(self) -> bool:
+        return self._request.ended
 
     @property
     def cutting(self) -> bool:
         """The request is being interrupted by a shutdown, not by its client."""
         return self._why == SHUTDOWN
 
-    async def start(self, status: int, headers: Sequence[Line]) -> None:
-        self.started = True
-        if self._last():
-            headers = [*headers, (b"connection", b"close")]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+    def respond(self, status: int, headers: Sequence[Line], body: bytes) -> None:
+        """The whole answer."""
+        self._request.respond(status, headers, body)
 
-    async def write(self, data: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+    def start(self, status: int, headers: Sequence[Line]) -> None:
+        """The head of a stream; it leaves with the first bytes."""
+        self._request.begin(status, headers)
 
-    async def end(self, data: bytes = b"") -> None:
-        self.ended = True
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+    @property
+    def write(self) -> Take:
+        """Send bytes; False where more should wait for `room`."""
+        return self._request.write
+
+    async def room(self) -> None:
+        """Wait until the client has read on, or is gone."""
+        await self._request.room()
+
+    def end(self, data: bytes = b"") -> None:
+        self._request.end(data)
 
     def cut(self) -> None:
         """End the request: the process shuts down."""
         self._cut = True
         self._interrupt(SHUTDOWN)
 
-    @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Raises Interrupted in place of what is inside."""
-        task = self._task = asyncio.current_task()
-        if self._cut:
-            raise Interrupted(SHUTDOWN)
-        watcher = asyncio.ensure_future(self._watch())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._why is None or task is None:
-                raise
+    def __enter__(self) -> None:
+        """Raises Interrupted, there or in place of what is inside."""
+        if self._cut or self._request.gone:
+            raise Interrupted(SHUTDOWN if self._cut else GONE)
+        self._task = asyncio.current_task()
+        self._request.on_gone = self._gone
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
+        task, self._task = self._task, None
+        self._request.on_gone = None
+        if isinstance(fault, asyncio.CancelledError) and self._why is not None and task is not None:
             task.uncancel()
             raise Interrupted(self._why) from None
-        finally:
-            self._task = None
-            watcher.cancel()
 
-    async def _watch(self) -> None:
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                self._interrupt(GONE)
-                return
+    def _gone(self) -> None:
+        self._interrupt(GONE)
 
     def _interrupt(self, why: str) -> None:
         if self._task is not None and self._why is None and not self.ended:
@@ -124,27 +119,31 @@ class Clock(Protocol):
     def __call__(self) -> float: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What an endpoint's answers look like. `field` stands in every good body; streams end with `[DONE]` where `done`."""
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint's answers look like. `field` stands in every good body, None where there are bodies of any kind."""
 
-    field: str = "choices"
-    done: bool = True
+    field: str | None = "choices"
+    ending: Ending = Ending.DONE
 
+
+OPAQUE_BYTES = 2**20
+"""Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
 
 CHAT = Form()
+ANY = Form(field=None, ending=Ending.ANY)
 
 
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`."""
+class Held(msgspec.Struct, kw_only=True):
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
+    model is to be called instead of what the upstream says."""
 
     reply: Reply
     attempt: RawAttempt
     chunks: AsyncIterator[bytes]
     form: Form
+    echo: str | None = None
     scanner: Scanner | None = None
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = []
     complete: bool = False
     fault: str | None = None
 
@@ -193,7 +192,9 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.headers = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        held.scanner = Scanner(strip_usage)
+        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
+    if held.form.field is None and held.status < 400:
+        bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)
@@ -205,6 +206,22 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.complete = True
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
+    if not held.complete or held.scanner is not None or not plain:
+        return
+    if held.status >= 400:
+        held.parts = [_told(held, b"".join(held.parts))]
+    elif held.echo is not None:
+        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
+
+
+def _told(held: Held, body: bytes) -> bytes:
+    """An upstream's error as clients may read it: as it came, but for our own credentials and the upstream's address."""
+    if held.status == 401:
+        return envelope(
+            "The model's server refused the gateway's credentials.", SERVER_ERROR, code="upstream_status_401"
+        )
+    host = held.reply.replica.partition("/")[0].encode("latin-1", "replace")
+    return body.replace(host, b"upstream") if host else body
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
@@ -216,21 +233,23 @@ def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
     if scanner is not None:
         if scanner.error:
             return ERROR_EVENT
+        if held.form.ending is Ending.ANY:
+            return None
         if scanner.malformed:
             return MALFORMED
-        return TRUNCATED if held.complete and not scanner.done and held.form.done else None
-    if not held.complete or not plain:
+        return TRUNCATED if held.complete and not scanner.done else None
+    if not held.complete or not plain or held.form.field is None:
         return None
-    return _fault_of_body(b"".join(held.parts), held.form)
+    return _fault_of_body(b"".join(held.parts), held.form.field)
 
 
-def _fault_of_body(body: bytes, form: Form) -> str | None:
+def _fault_of_body(body: bytes, field: str) -> str | None:
     try:
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None if b"\\ud" in body.lower() else MALFORMED  # lone surrogates are the model's own business
-    if form.field in fields:
-        return None
+    if field in fields:
+        return ERROR_EVENT if bytes(fields.get("status", b"")) == b'"failed"' else None
     return ERROR_EVENT if is_error(body) else MALFORMED
 
 
@@ -240,50 +259,61 @@ def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     if held.scanner is not None:
         lines = [line for line in lines if line[0] not in (b"cache-control", b"x-accel-buffering")]
         lines += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-    elif held.complete:
-        lines.append((b"content-length", str(sum(map(len, held.parts))).encode()))
     lines += ours
     return lines
 
 
 async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line], total_s: float) -> None:
     """Send the answer. Whatever happens to it on the way is told to the client, and stands in `attempt.error` and `broke`."""
-    await client.start(held.status, head)
     if held.complete and held.scanner is None:
-        await client.end(b"".join(held.parts))
+        client.respond(held.status, head, b"".join(held.parts))
         return
+    client.start(held.status, head)
     try:
         async with asyncio.timeout(total_s):
             await _pass_on(held, keeper, client)
     except UpstreamError as error:
-        await break_off(held, client, error.kind)
+        break_off(held, client, error.kind)
     except TimeoutError:
-        await break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
+        break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
 
 
 async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     scanner = held.scanner
-    first = b"".join(held.parts)
-    if first:
-        await client.write(first)
+
+    write, keep, feed = client.write, keeper.keep, None if scanner is None else scanner.feed
+
+    def take(chunk: bytes) -> bool:
+        keep(chunk)
+        return write(chunk if feed is None else feed(chunk))
+
+    if not client.write(b"".join(held.parts)):
+        await client.room()
+    held.parts.clear()
     if not held.complete:
-        async for chunk in held.chunks:
-            keeper.keep(chunk)
-            out = chunk if scanner is None else scanner.feed(chunk)
-            if out:
-                await client.write(out)
+        await _pour(held.chunks, take, client.room)
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True
-        elif not scanner.done and held.form.done:
-            await break_off(held, client, TRUNCATED)
+        elif not scanner.done and held.form.ending is not Ending.ANY:
+            break_off(held, client, TRUNCATED)
             return
-        await client.end(scanner.rest())
+        client.end(scanner.rest())
         return
-    await client.end()
+    client.end()
 
 
-async def break_off(held: Held, client: Client, cause: str) -> None:
+async def _pour(chunks: AsyncIterator[bytes], take: Take, room: Room) -> None:
+    pour: Pour | None = getattr(chunks, "pour", None)
+    if pour is not None:
+        await pour(take, room)
+        return
+    async for chunk in chunks:
+        if not take(chunk):
+            await room()
+
+
+def break_off(held: Held, client: Client, cause: str) -> None:
     """Tell inside the answer that it ends early; then the end. A plain body just stops: its framing tells."""
     if cause != SHUTDOWN:  # that one is no fault of the arm's
         held.attempt.error, held.attempt.broke = cause, True
@@ -293,5 +323,6 @@ async def break_off(held: Held, client: Client, cause: str) -> None:
     told = (
         "The gateway is shutting down." if cause == SHUTDOWN else f"The model's server broke off its answer ({cause})."
     )
-    event = in_band(told, f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}")
-    await client.end((b"\n\n" if scanner.inside else b"") + event)
+    code = f"gateway_{cause}" if cause == SHUTDOWN else f"upstream_{cause}"
+    event = in_band_typed(told, code, scanner.next_number) if isinstance(scanner, TypedScanner) else in_band(told, code)
+    client.end((b"\n\n" if scanner.inside else b"") + event)

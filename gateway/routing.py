@@ -14,26 +14,29 @@ from fnmatch import translate
 from types import MappingProxyType
 
 from gateway.auth import by_digest
+from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
-from router.stickiness import HEADER
+from router.rollout import Rollout
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.records import Key
 from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
 from tutelage.contracts.snapshot import Snapshot
 
 DEFAULT = "default"
+PASSTHROUGH = "passthrough"
 JUDGE = "judge:"
 INTERNAL = "internal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where an arm's calls go. `model` None: as the client named it."""
+    """Where an arm's calls go, and which fields get there. `model` None: as the client named it."""
 
     upstream: str
     model: str | None
     version: str
     deadlines: Deadlines
+    fields: FieldPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,8 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header)."""
+    """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header).
+    `successor` is a student that is asked beside the serving one."""
 
     state: RouteState
     teacher: Target
@@ -55,10 +59,12 @@ class Route:
     captured: bool = True
     capture: Capture = Capture()
     usage_injected: bool = False
+    echoes_model: bool = False
     stickiness: tuple[str, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
     blind: bool = False
     epoch: str = ""
+    successor: Target | None = None
 
     @property
     def name(self) -> str:
@@ -71,7 +77,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too."""
+    """All routes of one snapshot. `exact` and `globs` are what data keys may ask for, `judges` what internal keys may too.
+
+    `default` takes models that are no route, `passthrough` endpoints that are none of ours; None without a `default_upstream`.
+    """
 
     generation: int
     sequence: int
@@ -83,6 +92,7 @@ class Routing:
     globs: tuple[tuple[re.Pattern[str], Route], ...]
     judges: Mapping[str, Route]
     default: Route | None
+    passthrough: Route | None
     keys: Mapping[str, Key]
     kills: frozenset[str] = field(default_factory=frozenset)
 
@@ -102,6 +112,7 @@ class Routing:
 def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], source: str) -> Routing:
     """What `snapshot` means; `settings` are the ones published in it, `kills` routes with a kill file."""
     routes = tuple(_route(name, route, settings, snapshot, kills) for name, route in settings.routes.items())
+    rest = settings.default_upstream
     exact: dict[str, Route] = {}
     globs: list[tuple[re.Pattern[str], Route]] = []
     for route in routes:
@@ -122,7 +133,8 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
         exact=MappingProxyType(exact),
         globs=tuple(globs),
         judges=MappingProxyType({JUDGE + name: _judge(name, settings) for name in settings.upstreams}),
-        default=None if settings.default_upstream is None else _default(settings.default_upstream, settings),
+        default=None if rest is None else _default(DEFAULT, rest, settings),
+        passthrough=None if rest is None else _default(PASSTHROUGH, rest, settings),
         keys=MappingProxyType(by_digest(snapshot.keys)),
         kills=kills,
     )
@@ -131,12 +143,13 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
 def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
     rollout = snapshot.rollouts.get(name)
     killed = rollout is None or name in kills
-    student = None if route.student is None else settings.upstreams[route.student]
+    serving = _serving(route, rollout, settings)
+    student = None if serving is None else settings.upstreams[serving]
     return Route(
         state=RouteState(
             name=name,
             teacher=route.teacher,
-            student=route.student,
+            student=serving,
             share_bp=0 if killed or rollout is None else rollout.share_in_force_bp,
             revision=0 if rollout is None else rollout.revision,
             salt=name if rollout is None else rollout.salt,
@@ -146,25 +159,43 @@ def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapsh
             sampling=snapshot.samplings.get(name, Sampling()),
         ),
         teacher=_target(route.teacher, settings.upstreams[route.teacher]),
-        student=None if route.student is None or student is None else _target(route.student, student),
+        student=None if serving is None or student is None else _target(serving, student),
         capture=Capture(
             log=route.capture.content, purpose=route.capture.purpose, redact=frozenset(route.capture.redact)
         ),
         usage_injected=route.usage == "inject",
+        echoes_model=route.model == "echo",
         stickiness=route.stickiness,
-        slices=_slices(route.slices.routing),
+        slices=tuple(route.slices.headers.items()),
         blind=route.blind,
         epoch="" if rollout is None else rollout.epoch,
+        successor=_successor(rollout, settings),
     )
+
+
+def _serving(route: RouteSettings, rollout: Rollout | None, settings: Settings) -> str | None:
+    """The upstream of the student that the rollout knows: while a successor is measured, not the one that is declared."""
+    if route.student is None or rollout is None:
+        return route.student
+    name, _, version = rollout.student.partition("@")
+    found = settings.upstreams.get(name)
+    return name if found is not None and found.version == version else route.student
+
+
+def _successor(rollout: Rollout | None, settings: Settings) -> Target | None:
+    if rollout is None or rollout.successor is None:
+        return None
+    name = rollout.successor.student.partition("@")[0]
+    return _target(name, settings.upstreams[name]) if name in settings.upstreams else None
 
 
 def _judge(upstream: str, settings: Settings) -> Route:
     return _one_armed(JUDGE + upstream, upstream, settings)
 
 
-def _default(upstream: str, settings: Settings) -> Route:
+def _default(name: str, upstream: str, settings: Settings) -> Route:
     """Models nobody configured keep their names, but where a name could steer a translating upstream elsewhere."""
-    route = _one_armed(DEFAULT, upstream, settings)
+    route = _one_armed(name, upstream, settings)
     if settings.upstreams[upstream].kind == "litellm":
         return route
     return replace(route, teacher=replace(route.teacher, model=None))
@@ -183,6 +214,7 @@ def _target(name: str, upstream: UpstreamSettings) -> Target:
     waits = upstream.deadlines
     return Target(
         upstream=name,
+        fields=policy_of(name, upstream),
         model=upstream.model,
         version=upstream.version,
         deadlines=Deadlines(
@@ -201,9 +233,3 @@ def _capabilities(can: CanSettings) -> Capabilities:
         logprobs=can.logprobs,
         endpoints=frozenset(can.endpoints),
     )
-
-
-def _slices(sources: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """`header:x-tutelage-slice` is the slice `slice`; another header gives its own name to its slice."""
-    headers = [source.removeprefix(HEADER).lower() for source in sources if source.startswith(HEADER)]
-    return tuple((header.removeprefix("x-tutelage-"), header) for header in headers)

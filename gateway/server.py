@@ -1,155 +1,114 @@
-"""The server: uvicorn with bounds on request heads, our own signals, and a drain that lets open streams finish.
+"""The server: one listener, its connections, and a drain that lets open streams finish.
 
-Must not know what is served. `Server.shutdown` is the drain's place: listeners close, `drain` runs, then uvicorn closes the rest.
+Must not know what is served, nor how HTTP is read (`gateway/connection.py`). To stop: the listener closes, `drain` runs while
+what comes on open connections is still served, then idle connections end and the others have ABANDON_S.
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from gateway.connection import Connection
+from gateway.request import Request
 
-from gateway.errors import INVALID_REQUEST, envelope
-
-MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 200
-HEAD_S = 20.0
-"""How long a connection may take to send a request's head."""
-KEEP_ALIVE_S = 75
 BACKLOG = 2048
-TICKS_PER_S = 10
-ABANDON_S = 2
+TICK_S = 0.25
+"""Deadlines of connections are met this much late at most."""
+UNSENT_BYTES = 64 * 1024
+"""What the system may hold of an answer beyond what is on its way to the client; accepted connections inherit it."""
+FIRST_WORD_S = 0.05
+"""How long the last connections may take to say what they want, before the drain looks at who is still served."""
+ABANDON_S = 2.0
 """How long connections that neither end nor were cut are waited for at the very end."""
 
-
-class HeadTooLarge(ValueError):
-    """Raised inside the parser: becomes a 400 and the end of the connection."""
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with a bound on the size, the number and the time of a request's header lines."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._head_bytes = 0
-        self._lines_bytes = 0
-        self._in_head = False
-        self._head_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        was_in_head = self._in_head
-        super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
-            return
-        if was_in_head:  # what a head begins with may stand behind the last request's body: not counted
-            self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response("The request's head is too large.")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._give_up)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = self._lines_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value) + 4)
-        if len(self.headers) >= MAX_HEADERS:
-            raise HeadTooLarge
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._stop_timer()
-        super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        if self.transport.is_closing():
-            return
-        body = envelope(msg, INVALID_REQUEST, code="invalid_http")
-        head = (
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n" % len(body)
-        )
-        self.transport.write(head + body)
-        self.transport.close()
-
-    def _count(self, size: int) -> None:
-        self._lines_bytes += size
-        if self._lines_bytes > MAX_HEAD_BYTES:
-            raise HeadTooLarge
-
-    def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+Handler = Callable[[Request], Awaitable[None]]
+"""Answers one request. It raises nothing."""
 
 
-class Server(uvicorn.Server):
-    """One listener. Signals are its owner's; `stop` begins the drain."""
+class Server:
+    """One listener. `drain` returns when the process may end."""
 
-    def __init__(self, app: Any, drain: Callable[[], Awaitable[None]] | None = None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=BoundedProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=ABANDON_S,
-            )
-        )
+    def __init__(self, handler: Handler, drain: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._handler = handler
         self._drain = drain
-        self._stopping = asyncio.Event()
+        self._connections: set[Connection] = set()
+        self._none_left = asyncio.Event()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._listener: asyncio.AbstractServer | None = None
+        self._sock: socket.socket | None = None
+        self.closing = False
 
-    async def main_loop(self) -> None:
-        """uvicorn's own, waking once a second for the Date header and at once for the end."""
-        counter = 0
-        while not await self.on_tick(counter):
-            counter += TICKS_PER_S
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._stopping.wait()
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    async def start(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._listener = await loop.create_server(lambda: Connection(self, loop), sock=sock, backlog=BACKLOG)
+        self._ticker = loop.call_later(TICK_S, self._tick, loop)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+    async def stop(self) -> None:
+        self.closing = True
+        await self._close_listener()
         if self._drain is not None:
             await self._drain()
-        await super().shutdown(sockets)
+        for connection in tuple(self._connections):
+            if connection.idle:
+                connection.close()
+        await self._emptied(ABANDON_S)
+        for connection in tuple(self._connections):
+            connection.kill()
+        await self._emptied(ABANDON_S)
+        if self._ticker is not None:
+            self._ticker.cancel()
 
-    def stop(self) -> None:
-        self.should_exit = True
-        self._stopping.set()
+    async def _close_listener(self) -> None:
+        """No new connections. Those that the system has accepted for us are ours: closing the listener would reset them."""
+        if self._listener is None or self._sock is None:
+            return
+        loop, waiting = asyncio.get_running_loop(), list[socket.socket]()
+        with suppress(BlockingIOError, ConnectionError):
+            while len(waiting) < BACKLOG:
+                waiting.append(self._sock.accept()[0])
+        self._listener.close()
+        for sock in waiting:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(lambda: Connection(self, loop), sock)
+        await asyncio.sleep(FIRST_WORD_S)
+
+    # --- for connections
+
+    async def handle(self, request: Request) -> None:
+        await self._handler(request)
+
+    def opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._none_left.set()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One look at all deadlines: cheaper than a timer for each of them."""
+        now = loop.time()
+        for connection in tuple(self._connections):
+            if connection.deadline_at <= now:
+                connection.expire()
+        self._ticker = loop.call_later(TICK_S, self._tick, loop)
+
+    async def _emptied(self, within_s: float) -> None:
+        self._none_left.clear()
+        if not self._connections:
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                await self._none_left.wait()
+        except TimeoutError:
+            return
 
 
 def listen(bind: str) -> socket.socket:
@@ -158,9 +117,12 @@ def listen(bind: str) -> socket.socket:
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system queues megabytes for a client that does not read
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, int(port)))
     except BaseException:
         sock.close()
@@ -171,13 +133,8 @@ def listen(bind: str) -> socket.socket:
 @asynccontextmanager
 async def serving(server: Server, sock: socket.socket) -> AsyncIterator[Server]:
     """The server at work; leaving the block drains and stops it."""
-    task = asyncio.ensure_future(server.serve(sockets=[sock]))
+    await server.start(sock)
     try:
-        while not server.started and not task.done():  # noqa: ASYNC110 uvicorn tells it by an attribute only
-            await asyncio.sleep(0.005)
-        if task.done():
-            task.result()
         yield server
     finally:
-        server.stop()
-        await task
+        await server.stop()

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from gateway.capture import RawAttempt, RawPolicy, RawShadow
-from gateway.upstreams.base import Call, Reply, Upstream, UpstreamError
+from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
 from router.types import Arm, Outcome
 from tutelage.tasks import Tasks
 
@@ -36,13 +36,16 @@ class Sink(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowCall:
     """One call to be made. `purpose` is "shadow", or "rescore" where the served arm is asked again because its client hung
-    up. `admit` None means that no breaker is asked."""
+    up. `asked` is the body to be recorded where it is not the call's: what its upstream's field policy left out (`left_out`)
+    stands in it. `admit` None means that no breaker is asked."""
 
     arm: Arm
     upstream: Upstream
     version: str
     purpose: str
     call: Call
+    asked: bytes | None = None
+    left_out: tuple[str, ...] = ()
     admit: Admit | None = None
 
 
@@ -131,6 +134,7 @@ class ShadowPool:
                 version=call.version,
                 purpose=call.purpose,
                 started=self._utc(),
+                left_out=call.left_out,
             )
             task = self._tasks.start(self._ask(call, attempt), f"shadow {job.exchange_id} {call.upstream.name}")
             task.add_done_callback(partial(ended, call, attempt))
@@ -150,7 +154,7 @@ class ShadowPool:
                 route=job.route,
                 endpoint=job.endpoint,
                 stream=job.stream,
-                body=call.call.body,
+                body=call.call.body if call.asked is None else call.asked,
                 policy=job.policy,
                 ended_at=self._utc(),
                 attempt=None if task.cancelled() else attempt,
@@ -176,7 +180,7 @@ class ShadowPool:
         except UpstreamError as error:
             attempt.error = error.kind
             attempt.broke = attempt.first_token_ms is not None
-            outcome = Outcome.FAILURE
+            outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
         finally:
             attempt.total_ms = (self._monotonic() - began) * 1000
             settle(outcome)

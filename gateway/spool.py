@@ -14,6 +14,7 @@ Must not know of requests, routes or the event loop (but for `drain`). The file 
 """
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -21,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import structlog
@@ -44,7 +46,7 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
-from tutelage.store.spool import INSERT, SCHEMA_VERSION, create, last_sequence, spool_path
+from tutelage.store.spool import KEEP_ACCOUNT, SCHEMA_VERSION, create, insert_of, last_sequence, spool_path
 
 log = structlog.get_logger()
 
@@ -55,6 +57,8 @@ REASONS = (QUEUE_FULL, DISK_FULL, TOO_LARGE, REDACTION_FAILED, OPTED_OUT)
 
 GROUP_RECORDS = 256
 GROUP_BYTES = 16 * 2**20
+STATEMENT_RECORDS = 64
+"""SQLite gives the interpreter back for every statement that it executes, and to take it again costs a wait."""
 GATHER_S = 0.02
 RECORD_BYTES = 2048
 """What a record weighs in the queue beside its body and its answers."""
@@ -247,7 +251,11 @@ class Writer:
         if self._connection is None:
             self._connection = _connect(self._path)
         with self._connection as transaction:
-            transaction.executemany(INSERT, rows)
+            for begin in range(0, len(rows), STATEMENT_RECORDS):
+                some = rows[begin : begin + STATEMENT_RECORDS]
+                transaction.execute(insert_of(len(some)), list(chain.from_iterable(some)))
+            counts = self._queue.counts()
+            transaction.execute(KEEP_ACCOUNT, (counts.eligible, json.dumps(counts.dropped)))
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

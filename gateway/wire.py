@@ -5,13 +5,14 @@ The request is not modelled. Its top level is split into name → raw bytes of t
 length, float spelling, escapes, lone surrogates, key order, unknown fields. Of a key that stands twice the last one is read
 and travels; a second `model` is refused, since two servers would read it differently.
 
-Must not know routes, upstreams or sockets. Raises `BadRequest` and nothing else. To read another field: a function over `Body`.
+Must not know routes, upstreams or sockets, nor what a request needs of its arm (`needs.py`). Raises `BadRequest` and nothing
+else. To read another field: a function over `Body`.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
 
@@ -19,7 +20,6 @@ import msgspec
 
 from gateway.errors import BadRequest
 from gateway.upstreams.base import Headers
-from router.types import Needs
 
 MAX_MODEL_CHARS = 512
 Fields = dict[str, msgspec.Raw]
@@ -29,11 +29,12 @@ _any: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 _TRUE = msgspec.Raw(b"true")
 _NULL = b"null"
+_ABSENT = (_NULL, b"false", b"[]", b"{}", b'""')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """One request's body, checked: `fields` is its top level in order, each value as its bytes stand in `raw`."""
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """One request's body, checked: `fields` is its top level in order, each value as its bytes stand in `raw`. `model` is ""
+    where it names none."""
 
     raw: bytes
     fields: Fields
@@ -42,20 +43,30 @@ class Body:
 
 
 def read_body(raw: bytes) -> Body:
-    """The top level of `raw`. Raises BadRequest where it is not a JSON object with one usable `model`."""
+    """The top level of `raw`. Raises BadRequest where it is not a JSON object, or its `model` is not one usable name."""
     fields = _top_level(raw)
     if (raw.count(b'"model"') > 1 or b"\\u006" in raw) and _times(raw, "model") > 1:
         raise BadRequest("'model' stands twice in the request; send it once.", param="model", code="duplicate_field")
-    if "model" not in fields:
-        raise BadRequest("You must provide a model parameter.", param="model", code="missing_required_parameter")
-    model = value_of(fields["model"])
-    if not isinstance(model, str) or not model or len(model) > MAX_MODEL_CHARS:
-        reason = f"Invalid 'model': expected a name of 1 to {MAX_MODEL_CHARS} characters."
-        raise BadRequest(reason, param="model", code="invalid_type")
+    model = ""
+    if "model" in fields:
+        model = value_of(fields["model"])
+        if not isinstance(model, str) or not model or len(model) > MAX_MODEL_CHARS:
+            reason = f"Invalid 'model': expected a name of 1 to {MAX_MODEL_CHARS} characters."
+            raise BadRequest(reason, param="model", code="invalid_type")
     stream = value_of(fields["stream"]) if "stream" in fields else None
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("Invalid type for 'stream': expected a boolean.", param="stream", code="invalid_type")
     return Body(raw=raw, fields=fields, model=model, stream=bool(stream))
+
+
+def require_object(raw: bytes) -> dict[str, Any]:
+    """A small JSON object, read whole. Raises BadRequest."""
+    return {name: value_of(value) for name, value in _top_level(raw).items()}
+
+
+def opaque(raw: bytes) -> Body:
+    """A body of any kind, not looked into."""
+    return Body(raw=raw, fields={}, model="", stream=False)
 
 
 def with_model(body: Body, model: str) -> Fields:
@@ -91,6 +102,12 @@ def encode_fields(fields: Fields) -> bytes:
     return _encode(fields)
 
 
+def given(fields: Fields, name: str) -> bool:
+    """Whether a field is there and asks for anything."""
+    raw = fields.get(name)
+    return raw is not None and bytes(raw) not in _ABSENT
+
+
 def value_of(raw: msgspec.Raw) -> Any:
     """The value behind raw bytes that were checked already; lone surrogates survive."""
     try:
@@ -102,107 +119,16 @@ def value_of(raw: msgspec.Raw) -> Any:
             return None
 
 
-# --- what policy asks -------------------------------------------------------------------------------------------------
-
-_STRUCTURED = (
-    "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "guided_decoding",
-)  # fmt: skip
-_STATEFUL = ("previous_response_id", "conversation", "background")
-_MEDIA = {"image_url": "vision", "input_audio": "audio", "file": "file"}
-
-
-def needs_of(body: Body, endpoint: str) -> Needs:
-    """What this request asks of its arm. Content parts are read only where the bytes hint at media."""
-    fields = body.fields
-    messages = fields.get("messages")
-    raw = b"" if messages is None else bytes(messages)
-    hinted = b'"image_url"' in raw or b'"input_audio"' in raw or b'"file"' in raw or b'"file_id"' in raw
-    media = _media(messages) if messages is not None and hinted else frozenset()
-    return Needs(
-        endpoint=endpoint,
-        prompt_tokens_at_least=_text_bytes(messages, raw) // 4,
-        output_tokens=_output_tokens(fields),
-        tools=_given(fields, "tools") or _given(fields, "functions"),
-        structured=_structured(fields),
-        vision="vision" in media,
-        audio="audio" in media or b'"audio"' in bytes(fields.get("modalities", b"")),
-        logprobs=_given(fields, "logprobs"),
-        stateful=next((name for name in _STATEFUL if _given(fields, name)), "file_id" if "file" in media else None),
-    )
-
-
-def _given(fields: Fields, name: str) -> bool:
-    raw = fields.get(name)
-    return raw is not None and bytes(raw) not in (_NULL, b"false", b"[]", b"{}", b'""')
-
-
-def _structured(fields: Fields) -> bool:
-    if any(_given(fields, name) for name in _STRUCTURED):
-        return True
-    raw = fields.get("response_format")
-    return raw is not None and b'"json_' in bytes(raw)
-
-
-def _output_tokens(fields: Fields) -> int:
-    raw = fields.get("max_completion_tokens") or fields.get("max_tokens")
-    value = value_of(raw) if raw is not None else None
-    return value if isinstance(value, int) and 0 < value < 2**53 else 0
-
-
-def _text_bytes(messages: msgspec.Raw | None, raw: bytes) -> int:
-    """Bytes of text in the messages; their JSON where that is near enough: no media, no escapes of six bytes a character."""
-    if messages is None or (
-        b"\\u" not in raw and b'":"data:' not in raw and b'": "data:' not in raw and b'"data"' not in raw
-    ):
-        return len(raw)
-    return sum(len(text.encode("utf-8", "replace")) for _, text in _texts(messages))
-
-
-def _media(messages: msgspec.Raw) -> frozenset[str]:
-    found = {_MEDIA[kind] for part in _parts(messages) if isinstance(kind := part.get("type"), str) and kind in _MEDIA}
-    return frozenset(found)
-
-
-def _messages(messages: msgspec.Raw) -> Iterable[dict[str, Any]]:
-    value = value_of(messages)
-    return (message for message in value if isinstance(message, dict)) if isinstance(value, list) else ()
-
-
-def _parts(messages: msgspec.Raw) -> Iterable[dict[str, Any]]:
-    for message in _messages(messages):
-        content = message.get("content")
-        yield from (part for part in content if isinstance(part, dict)) if isinstance(content, list) else ()
-
-
-def _texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
-    """Role and text of each message, its text parts joined."""
-    for message in _messages(messages):
-        role, content = message.get("role"), message.get("content")
-        if isinstance(content, list):
-            texts = (part.get("text") for part in content if isinstance(part, dict))
-            content = "\n".join(text for text in texts if isinstance(text, str))
-        yield role if isinstance(role, str) else "", content if isinstance(content, str) else ""
-
-
-def first_message(body: Body) -> str | None:
-    """System text and first user text, joined: what names a conversation when nothing else does; None without user text."""
-    messages = body.fields.get("messages")
-    if messages is None:
-        return None
-    system: list[str] = []
-    for role, text in _texts(messages):
-        if role in ("system", "developer"):
-            system.append(text)
-        elif role == "user" and text:
-            return "\0".join((*system, text))
-    return None
-
-
 class Strings(Mapping[str, object]):
     """The top level as plain values, decoded when asked for."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
+
+    def get(self, name: str, default: object = None) -> object:
+        """Without the exception that the base's costs for every name that is not there."""
+        raw = self._fields.get(name)
+        return default if raw is None else value_of(raw)
 
     def __getitem__(self, name: str) -> object:
         return value_of(self._fields[name])
@@ -212,6 +138,27 @@ class Strings(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._fields)
+
+
+class HeaderStrings(Mapping[str, str]):
+    """Header values as text, decoded when asked for."""
+
+    def __init__(self, named: Mapping[bytes, bytes]) -> None:
+        self._named = named
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Without the exception that the base's costs for every name that is not there."""
+        value = self._named.get(name.encode("latin-1", "replace"))
+        return default if value is None else value.decode("latin-1")
+
+    def __getitem__(self, name: str) -> str:
+        return self._named[name.encode("latin-1", "replace")].decode("latin-1")
+
+    def __iter__(self) -> Any:
+        return (name.decode("latin-1") for name in self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -241,22 +188,31 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
     """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`."""
     named = _named_by_connection(headers)
-    kept = [
-        line for line in headers
-        if line[0] not in _NOT_UPSTREAM and line[0] not in named and not line[0].startswith(_NOT_UPSTREAM_PREFIX)
-    ]  # fmt: skip
+    kept = [line for line in headers if _goes_up(line[0]) and line[0] not in named]
     kept += [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", request_id)]
     return kept
+
+
+def of_any_kind(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
+    """As `to_upstream`, for a body that need not be JSON: its own type travels with it."""
+    kept = [line for line in to_upstream(headers, request_id) if line[0] != b"content-type"]
+    return kept + [line for line in headers if line[0] == b"content-type"]
 
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
     named = _named_by_connection(headers)
-    return [
-        line for line in headers
-        if line[0] not in _NOT_DOWNSTREAM and line[0] not in named and not line[0].startswith(_NOT_DOWNSTREAM_PREFIX)
-        and not _BAD_VALUE.search(line[1])
-    ]  # fmt: skip
+    return [line for line in headers if _goes_down(line[0]) and line[0] not in named and not _BAD_VALUE.search(line[1])]
+
+
+@lru_cache(maxsize=1024)
+def _goes_up(name: bytes) -> bool:
+    return name not in _NOT_UPSTREAM and not name.startswith(_NOT_UPSTREAM_PREFIX)
+
+
+@lru_cache(maxsize=1024)
+def _goes_down(name: bytes) -> bool:
+    return name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIX)
 
 
 def client_id(headers: Headers) -> bytes | None:
@@ -267,7 +223,10 @@ def client_id(headers: Headers) -> bytes | None:
 
 def header(headers: Headers, name: bytes) -> bytes | None:
     """The first value of a header; `name` in lower case."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:

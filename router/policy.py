@@ -12,11 +12,13 @@ A new need of requests: a field in `Needs` and `Capabilities`, one line in `_lac
 """
 
 from router.split import bucket, is_student, sampled
-from router.types import FULL_BP, Arm, Ask, Capabilities, FallbackRule, Needs, RoutePlan, RouteState, UnitOf
+from router.types import FULL_BP, Arm, Ask, Capabilities, FallbackRule, Needs, RoutePlan, RouteState, Sampling, UnitOf
 
 NO_STUDENT = "no_student"
 PINNED = "pinned"
-SCREENED = ("endpoint", "context", "tools", "structured", "vision", "audio", "logprobs", "stateful")
+SCREENED = (
+    "endpoint", "context", "tools", "structured", "vision", "audio", "logprobs", "hosted_tools", "stateful",
+)  # fmt: skip
 STUDENT_UNAVAILABLE = "student_unavailable"
 TEACHER_UNAVAILABLE = "teacher_unavailable"
 REASONS = (NO_STUDENT, PINNED, *SCREENED, STUDENT_UNAVAILABLE, TEACHER_UNAVAILABLE)
@@ -34,11 +36,11 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
     assigned = Arm.STUDENT if is_student(place, share_bp) else Arm.TEACHER
     outside = _outside(route, ask)
     if outside:
-        serve, reasons, fallback, shadow_bp = _serving_outside(outside, ask), outside, None, 0
+        serve, reasons, fallback, shadow_bp, floor_bp = _serving_outside(outside, ask), outside, None, 0, 0
     else:
         serve, reasons = _serving(route.fallback, assigned, teacher_available, student_available)
         fallback = _fallback(route.fallback, serve, student_available)
-        shadow_bp = _shadow_bp(route, ask, assigned)
+        shadow_bp, floor_bp = _shadow_bp(route.sampling, ask, assigned)
     sampling = route.sampling
     unit = ask.request_id if route.unit is UnitOf.REQUEST else ask.sticky_key
     return RoutePlan(
@@ -53,6 +55,7 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
         share_bp=share_bp,
         arm_bp=share_bp if assigned is Arm.STUDENT else FULL_BP - share_bp,
         shadow_bp=shadow_bp,
+        floor_bp=floor_bp,
         policy_version=sampling.version,
     )
 
@@ -80,6 +83,7 @@ def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
                 ("vision", needs.vision and not can.vision),
                 ("audio", needs.audio and not can.audio),
                 ("logprobs", needs.logprobs and not can.logprobs),
+                ("hosted_tools", needs.hosted_tools),
                 ("stateful", needs.stateful is not None),
             )
             if lacks
@@ -116,7 +120,13 @@ def _fallback(
     return Arm.STUDENT if rule is FallbackRule.BOTH and student_available else None
 
 
-def _shadow_bp(route: RouteState, ask: Ask, assigned: Arm) -> int:
+def _shadow_bp(sampling: Sampling, ask: Ask, assigned: Arm) -> tuple[int, int]:
+    """The rate at which this request is drawn, and the lowest rate at which one of its direction is."""
     if not ask.may_shadow:
-        return 0
-    return route.sampling.reverse_bp if assigned is Arm.STUDENT else route.sampling.forward_bp
+        return 0, 0
+    if assigned is Arm.STUDENT:
+        return sampling.reverse_bp, sampling.reverse_bp
+    if not sampling.watched:
+        return sampling.forward_bp, sampling.forward_bp
+    passed = ask.slices.get(sampling.slice) in sampling.watched
+    return sampling.watch_bp if passed else sampling.forward_bp, min(sampling.watch_bp, sampling.forward_bp)

@@ -14,6 +14,9 @@
   student version leaves it.
 * What the configuration says of the share is an initial value. ChangeMode begins at the new mode's (rung 0 where
   evidence decides, the configured share where people do); while the mode stays, what stands here wins.
+* A successor is a student that is shadowed beside the serving one. It has statistics of its own, begun at its `since`; to
+  them it is a rollout in shadow whose first live rung is the one that the serving student stands on (`candidate`). It
+  takes over at that rung (Succeed) or is dismissed; whatever takes the serving student off the ladder ends it too.
 * Kill overrides the share without touching the phase: `share_in_force_bp`.
 
 The table at the end is the documentation; a test walks Phase x Event. To add a transition, add its line.
@@ -54,6 +57,10 @@ class Phase(StrEnum):
     MANUAL = "MANUAL"
 
 
+MEASURABLE = (Phase.RAMPING, Phase.HELD, Phase.COMPLETE)
+"""Phases in which a successor can be measured beside the serving student."""
+
+
 class Effect(StrEnum):
     """What the shell must do after a transition, beyond committing the new state. PAGE: tell a person."""
 
@@ -82,6 +89,15 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """A student version that is measured while another one serves. Its statistics count from revision `since` on."""
+
+    student: str
+    epoch: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """State of one route's rollout.
 
@@ -89,6 +105,7 @@ class Rollout:
     alpha_v: constant within an attempt; the next one takes v + 1, or 1 where a person `confirmed` a promotion of this
     one. `rung` indexes `ladder`. `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts
     from it. `initial_bp` is a FIXED route's configured share; `waived_by` promoted past the evidence of this epoch.
+    `dismissed` is the last successor that was sent away: it is not tried again.
     """
 
     route: str
@@ -110,6 +127,8 @@ class Rollout:
     confirmed: bool = False
     waived_by: str | None = None
     since: Since = field(default_factory=Since)
+    successor: Successor | None = None
+    dismissed: str | None = None
 
     @property
     def share_in_force_bp(self) -> int:
@@ -215,6 +234,24 @@ class NewStudent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewSuccessor(Event):
+    """Configuration: another student version, to be measured beside the one that serves."""
+
+    student: str
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeed(Event):
+    """The successor's evidence has reached the rung on which the serving student stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismiss(Event):
+    """The successor cannot pass, does harm, or is declared no longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewEpoch(Event):
     """Configuration: teacher, judge, rubric, margin or ladder changed; the student is the same."""
 
@@ -252,7 +289,8 @@ def step_down(rollout: Rollout, event: StepDown) -> Rollout:
 
 
 def roll_back(rollout: Rollout, event: RollBack | Rollback) -> Rollout:
-    return replace(rollout, phase=Phase.ROLLED_BACK, share_bp=0, rung=0, holds=rollout.holds & {OPERATOR})
+    fallen = replace(rollout, phase=Phase.ROLLED_BACK, share_bp=0, rung=0, holds=rollout.holds & {OPERATOR})
+    return replace(fallen, successor=None)
 
 
 def hold(rollout: Rollout, event: Hold) -> Rollout:
@@ -314,14 +352,51 @@ def clear(rollout: Rollout, event: Clear) -> Rollout:
 
 
 def new_student(rollout: Rollout, event: NewStudent) -> Rollout:
+    """At share 0 in every mode: nothing is known of it. A fixed split's share is the operator's to give again."""
     changed = replace(rollout, student=event.student, epoch=event.epoch, ladder=event.ladder)
-    return _new_attempt(changed, salt=event.salt)
+    return replace(_new_attempt(changed, salt=event.salt), share_bp=0)
+
+
+def new_successor(rollout: Rollout, event: NewSuccessor) -> Rollout:
+    if rollout.rung == 0 or rollout.mode is not Mode.GATED:
+        raise IllegalTransition(rollout, event, "no student serves on a rung that it could reach")
+    return replace(
+        rollout,
+        successor=Successor(student=event.student, epoch=event.epoch, since=rollout.revision + 1),
+        dismissed=None,
+    )
+
+
+def succeed(rollout: Rollout, event: Succeed) -> Rollout:
+    """Share, rung and salt stay: the same users have the student, which is now another one."""
+    heir = rollout.successor
+    if heir is None or rollout.rung == 0:
+        raise IllegalTransition(rollout, event, "there is no successor, or no rung to take over")
+    following = replace(
+        rollout,
+        student=heir.student,
+        epoch=heir.epoch,
+        successor=None,
+        attempt=rollout.attempt + 1,
+        alpha_index=_next_alpha_index(rollout),
+        confirmed=False,
+        waived_by=None,
+        holds=rollout.holds & {OPERATOR},
+        since=_all_since(heir.since),
+    )
+    return _restart(_settled(following), "fresh")
+
+
+def dismiss(rollout: Rollout, event: Dismiss) -> Rollout:
+    if rollout.successor is None:
+        raise IllegalTransition(rollout, event, "there is no successor")
+    return replace(rollout, successor=None, dismissed=rollout.successor.student)
 
 
 def new_epoch(rollout: Rollout, event: NewEpoch) -> Rollout:
-    """The evidence starts anew; the share stays, and the rung is the new ladder's at or below the old one."""
+    """The evidence starts anew, a successor's too; the share stays, and the rung is the new ladder's at or below."""
     rung = event.ladder.rung_at_or_below(rollout.ladder.share_bp(rollout.rung))
-    changed = replace(rollout, epoch=event.epoch, ladder=event.ladder, rung=rung, waived_by=None)
+    changed = replace(rollout, epoch=event.epoch, ladder=event.ladder, rung=rung, waived_by=None, successor=None)
     return _restart(replace(changed, holds=rollout.holds - {FUTILITY}), *_STATISTICS)
 
 
@@ -333,10 +408,32 @@ def new_epoch_on_rung(rollout: Rollout, event: NewEpoch) -> Rollout:
 
 def change_mode(rollout: Rollout, event: ChangeMode) -> Rollout:
     """The new mode begins where it begins; within a mode, and before or after a rollout, it is only remembered."""
-    changed = replace(rollout, mode=event.mode, initial_bp=event.share_bp)
+    successor = rollout.successor if event.mode is rollout.mode else None
+    changed = replace(rollout, mode=event.mode, initial_bp=event.share_bp, successor=successor)
     if event.mode is rollout.mode or rollout.phase in (Phase.PENDING, Phase.ROLLED_BACK):
         return changed
     return _restart(_at_start(replace(changed, holds=rollout.holds & {OPERATOR, FUTILITY})), "fresh")
+
+
+def candidate(rollout: Rollout) -> Rollout | None:
+    """The successor as its statistics see it: in shadow, below the rung on which the serving student stands."""
+    heir = rollout.successor
+    if heir is None:
+        return None
+    return replace(
+        rollout,
+        student=heir.student,
+        epoch=heir.epoch,
+        ladder=Ladder(shares_bp=(0, *rollout.ladder.shares_bp[max(1, rollout.rung) :])),
+        phase=Phase.SHADOW,
+        share_bp=0,
+        rung=0,
+        holds=frozenset(),
+        attempt=rollout.attempt + 1,
+        alpha_index=_next_alpha_index(rollout),
+        since=_all_since(heir.since),
+        successor=None,
+    )
 
 
 # --- what the rules share ---------------------------------------------------------------------------------------------
@@ -374,12 +471,21 @@ def _restart(rollout: Rollout, *statistics: str) -> Rollout:
     return replace(rollout, since=replace(rollout.since, **dict.fromkeys(statistics, rollout.revision + 1)))
 
 
+def _next_alpha_index(rollout: Rollout) -> int:
+    return 1 if rollout.confirmed else rollout.alpha_index + 1
+
+
+def _all_since(revision: int) -> Since:
+    return Since(**dict.fromkeys(_STATISTICS, revision))
+
+
 def _new_attempt(rollout: Rollout, *, salt: str) -> Rollout:
     opened = replace(
         rollout,
         attempt=rollout.attempt + 1,
-        alpha_index=1 if rollout.confirmed else rollout.alpha_index + 1,
+        alpha_index=_next_alpha_index(rollout),
         confirmed=False,
+        successor=None,
         salt=salt,
         holds=rollout.holds & {OPERATOR},
         waived_by=None,
@@ -420,6 +526,9 @@ _ROWS: tuple[_Row, ...] = (
     _on(Kill, _EVERY, kill),
     _on(Clear, _EVERY, clear),
     _on(NewStudent, _EVERY, new_student),
+    _on(NewSuccessor, MEASURABLE, new_successor),
+    _on(Succeed, MEASURABLE, succeed),
+    _on(Dismiss, _EVERY, dismiss),
     _on(NewEpoch, _ON_LADDER, new_epoch_on_rung),
     _on(NewEpoch, (Phase.PENDING, Phase.ROLLED_BACK, Phase.MANUAL), new_epoch),
     _on(ChangeMode, _EVERY, change_mode),

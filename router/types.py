@@ -4,6 +4,7 @@ Owns the value types that `policy`, `breaker` and the gateway share. Knows nothi
 Shares and propensities are integer basis points (bp): 10,000 bp = 100 %.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -72,6 +73,7 @@ class Needs:
     """What one request asks of its arm, read from the top level of its body.
 
     `prompt_tokens_at_least` is a lower estimate (bytes / 4 of the text), so that screening never rejects what fits.
+    `hosted_tools` are tools that the provider itself runs (web search, code interpreter, …): no student has them.
     `stateful` names the field that refers to state held by one provider ("previous_response_id", "file_id", …), or is
     None.
     """
@@ -84,18 +86,26 @@ class Needs:
     vision: bool = False
     audio: bool = False
     logprobs: bool = False
+    hosted_tools: bool = False
     stateful: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """At which rates shadows are drawn. Constant within one `version`: rates never change inside a policy version."""
+    """At which rates shadows are drawn. Constant within one `version`: rates never change inside a policy version.
+
+    Forward requests whose slice `slice` has one of the values `watched` are drawn at `watch_bp`, the others at
+    `forward_bp`: what has passed is only watched. `watched` is sorted.
+    """
 
     forward_bp: int = 0
     reverse_bp: int = 0
     holdout_bp: int = 0
     salt: str = ""
     version: int = 0
+    slice: str = ""
+    watched: tuple[str, ...] = ()
+    watch_bp: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +143,7 @@ class Ask:
     needs: Needs
     pinned: Arm | None = None
     may_shadow: bool = True
+    slices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +152,7 @@ class RoutePlan:
 
     `assigned` is what the split's hash said; `serve` differs from it only where `reasons` says why (screened, open
     breaker, pinned). `shadow` is the arm to ask beside it, or None. Propensities are those of the *decision*:
-    `arm_bp` of being assigned `assigned`, `shadow_bp` of being sampled.
+    `arm_bp` of being assigned `assigned`, `shadow_bp` of being sampled, `floor_bp` the lowest such rate of its policy.
     `in_population` is False for what gates must not read: pinned, screened, stateful.
     """
 
@@ -156,4 +167,5 @@ class RoutePlan:
     share_bp: int
     arm_bp: int
     shadow_bp: int
+    floor_bp: int
     policy_version: int

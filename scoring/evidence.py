@@ -4,8 +4,9 @@ Owns   the cell's name, the counts {(policy version, w, d in 1/1000): count}, wh
        how many units and how many distinct keys stand behind it.
 Knows not  margins, thresholds, rungs: those belong to whoever reads it (`scoring.gates`, `scoring.stats.eprocess`).
 
-Two readings of the same counts, each rounded against its reader:
-    `promotion()`  d as counted (rounded down); what had no score is read as it was entered, d = -1 where nothing is known
+A cell counts its own metric of a unit (`reading`): the score difference d, or one of the unit's `metrics`, on the same
+lattice and called d here all the same. Two readings of the same counts, each rounded against its reader:
+    `promotion()`  d as counted (rounded down); what had no score is read as it was entered, the worst where nothing is known
     `opposed()`    the histogram of -d, d one step up; what had no score is read as d = 0
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self, TypeVar
 
 import msgspec
@@ -29,11 +30,16 @@ Missing = tuple[str, int, int, int]
 """(class, policy version, w in 1/1000, d in 1/1000 as promotion reads it)."""
 
 POOLED = "all"
-QUALITY = "quality"
+QUALITY, SEVERE, FLOOR, DISAGREEMENT = "quality", "severe", "floor", "disagreement"
+SERVED, OUTCOME = "served", "outcome"
+"""What the serving arm brought about, in [0, 1]; its difference between arms, which is what detectors read."""
+WORST_MILLI: Mapping[str, int] = {QUALITY: -LATTICE, SEVERE: -LATTICE, FLOOR: 0, DISAGREEMENT: -LATTICE}
+"""What promotion reads in each metric where nothing is known."""
 TEACHER_FAILED = "teacher_failed"
 
-_KEYS_KEPT = 64
-_HASHES = float(2**64)
+_KEYS_KEPT = 32
+_HASH_BYTES = 4
+_HASHES = float(2 ** (8 * _HASH_BYTES))
 
 K = TypeVar("K")
 
@@ -55,8 +61,8 @@ class Cell:
 class Evidence:
     """One cell's counts. Immutable: `add` and `merge` return new ones; equal counts are equal evidence.
 
-    `units` counts units folded, `keys` holds the smallest 64 hashes of their keys (a k-minimum-values sketch: exact up to
-    63 keys, mergeable, one key counts once). `first` and `last` are (time, unit id).
+    `units` counts units folded, `keys` holds the smallest 32 hashes of their keys (a k-minimum-values sketch: exact up to
+    31 keys, mergeable, one key counts once). `first` and `last` are (time, unit id).
     """
 
     cell: Cell
@@ -72,12 +78,12 @@ class Evidence:
         return self.add_all((unit,))
 
     def add_all(self, units: Sequence[Unit]) -> Evidence:
-        """The evidence with all of `units`: the same as one by one, with one copy of the counts."""
+        """The evidence with all of `units`: the same as one by one, with one copy of the counts. Each has the metric."""
         if not units:
             return self
         counts, missing, keys = dict(self.counts), self.missing, self.keys
         for unit in units:
-            d_milli = promotion_milli(unit)
+            d_milli = promotion_milli(unit, self.cell.metric)
             if unit.missing is None:
                 place = (unit.policy_version, unit.weight_milli, d_milli)
                 counts[place] = counts.get(place, 0) + 1
@@ -110,6 +116,10 @@ class Evidence:
             first=min(firsts, default=None),
             last=max(lasts, default=None),
         )
+
+    def moved_to(self, where: str) -> Evidence:
+        """The same counts as those of another slice."""
+        return replace(self, cell=replace(self.cell, slice=where))
 
     def promotion(self) -> dict[Key, int]:
         """{(w, d): count} as the promotion test reads it."""
@@ -148,7 +158,7 @@ class Evidence:
 
     @property
     def distinct_keys(self) -> int:
-        """How many different keys: exact below 64, estimated above ((k-1)/U_(k), Bar-Yossef et al. 2002)."""
+        """How many different keys: exact below 32, estimated above ((k-1)/U_(k), Bar-Yossef et al. 2002)."""
         if len(self.keys) < _KEYS_KEPT:
             return len(self.keys)
         return max(_KEYS_KEPT, round((_KEYS_KEPT - 1) * _HASHES / self.keys[-1]))
@@ -192,9 +202,25 @@ class Evidence:
         return hashlib.sha256(msgspec.json.encode([plain["counts"], plain["missing"]])).hexdigest()
 
 
-def promotion_milli(unit: Unit) -> int:
-    """d in thousandths as promotion reads it: rounded down, -1 where nothing is known."""
-    return -LATTICE if unit.d is None else floor_milli(unit.d)
+def reading(unit: Unit, metric: str) -> float | None:
+    """What the unit says of `metric`; None where it says nothing."""
+    return unit.d if metric == QUALITY else unit.metrics.get(metric)
+
+
+def counts_for(unit: Unit, metric: str) -> bool:
+    """Whether a cell of `metric` counts the unit: it says something, or it is missing, which is never nothing."""
+    return unit.missing is not None or reading(unit, metric) is not None
+
+
+def promotion_milli(unit: Unit, metric: str = QUALITY) -> int:
+    """d in thousandths as promotion reads it: rounded down, the worst where nothing is known."""
+    value = reading(unit, metric)
+    return WORST_MILLI[metric] if value is None else floor_milli(value)
+
+
+def hash_of(key: str) -> int:
+    """A sticky key's place among 2³²."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=_HASH_BYTES).digest(), "big")
 
 
 def _plus(counts: Mapping[K, int], key: K) -> dict[K, int]:
@@ -206,7 +232,7 @@ def _sum(left: Mapping[K, int], right: Mapping[K, int]) -> dict[K, int]:
 
 
 def _with_key(keys: tuple[int, ...], key: str) -> tuple[int, ...]:
-    hashed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
+    hashed = hash_of(key)
     if len(keys) == _KEYS_KEPT and hashed >= keys[-1]:
         return keys
     place = bisect_left(keys, hashed)

@@ -8,9 +8,9 @@ import errno
 from collections.abc import Callable
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, start_http_server
 
-from tutelage.contracts.records import Judgement
+from tutelage.contracts.records import AnchorReading, Judgement
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ class WorkerMetrics:
         )
         self._requeued = Counter(
             "tutelage_pairs_requeued_total",
-            "Pairs given back to the queue: judge (could not be reached), crash, shutdown.",
+            "Pairs given back to the queue: judge (could not be reached), budget, crash, shutdown.",
             ["route", "reason"],
             registry=self.registry,
         )
@@ -45,12 +45,35 @@ class WorkerMetrics:
         self._cost = Counter(
             "tutelage_judge_cost_usd_total", "Judge calls, in dollars, where known.", ["judge"], registry=self.registry
         )
+        self._order = Summary(
+            "tutelage_judge_first_minus_second",
+            "What the answer shown first has over the second: 0 on average for a judge who does not mind the order.",
+            ["route"],
+            registry=self.registry,
+        )
+        self._anchors = Counter(
+            "tutelage_anchor_readings_total",
+            "Labelled pairs put to the judge again. failure: none, or why there is no plain score.",
+            ["route", "failure"],
+            registry=self.registry,
+        )
+        self._drift = Summary(
+            "tutelage_anchor_drift", "Half of judge now - judge at first.", ["route"], registry=self.registry
+        )
         self.in_flight = Gauge("tutelage_judge_pairs_in_flight", "Pairs at the judge.", registry=self.registry)
 
     def judged(self, route: str, judgement: Judgement) -> None:
         self._judged.labels(route, judgement.method, judgement.failure or "none").inc()
         if judgement.cost_nusd is not None and judgement.judge is not None:
             self._cost.labels(judgement.judge).inc(judgement.cost_nusd / 1e9)
+
+        if judgement.first_minus_second is not None:
+            self._order.labels(route).observe(judgement.first_minus_second)
+
+    def read_anchor(self, reading: AnchorReading) -> None:
+        self._anchors.labels(reading.route, reading.failure or "none").inc()
+        if reading.drift is not None:
+            self._drift.labels(reading.route).observe(reading.drift)
 
     def requeued(self, route: str, reason: str) -> None:
         self._requeued.labels(route, reason).inc()

@@ -13,6 +13,7 @@ by (pair, rubric version, method), so that a pair is scored once per rubric vers
 | checks decide | judgements of a batch written in one transaction |
 | a judge has to be asked | at most `JUDGE_SLOTS` at a time, each written when it is there |
 | the judge cannot be reached | requeued, `backoff_s` later; never a failure |
+| the judge's budget of the day is spent | requeued until the next UTC day |
 | the input has no right answer | failure `no_reference`, d None: outside the population, counted by control, never -1 |
 | scoring crashes | requeued; from `MAX_DELIVERIES` deliveries on failure `worker_failed`, unscorable |
 | the worker died `MAX_DELIVERIES` times over it | the same, unseen |
@@ -31,25 +32,25 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
 import structlog
 
-from scoring.judges import JUDGES, POINTWISE, GatewayClient, Judge, JudgeSettled, JudgeUnavailable
+from scoring.anchors import AnchorWatch
+from scoring.judges import GatewayClient, JudgeUnavailable
 from scoring.metrics import WorkerMetrics, serve_metrics
+from scoring.routes import RouteScoring, scorings
 from scoring.rubrics.load import rubrics_folder
-from scoring.rubrics.scorer import JUDGE, Draft, Scorer, compile_rubric
+from scoring.rubrics.scorer import JUDGE, Draft
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
+from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load, secret
-from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Judgement, Pair, Usage
+from tutelage.contracts.records import Judgement, Pair, Spending
 from tutelage.contracts.settings import Settings
-from tutelage.store.base import Claimed, PairStore
+from tutelage.store.base import Claimed, Store
 from tutelage.store.registry import open_store
 from tutelage.tasks import Tasks
 
@@ -67,17 +68,10 @@ MAX_BACKOFF_S = 300.0
 STOP_S = 5.0
 """How long the end waits for judge calls in flight; what is left is given back at once."""
 STORE_ATTEMPTS = 5
+DAY_S = 86_400.0
 KEY_VARIABLE = "TUTELAGE_INTERNAL_KEY"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteScoring:
-    """How pairs of one route are scored. `judge` is there where the rubric needs one."""
-
-    scorer: Scorer
-    judge: Judge | None = None
 
 
 class Worker:
@@ -85,7 +79,7 @@ class Worker:
 
     def __init__(
         self,
-        store: PairStore,
+        store: Store,
         routes: Mapping[str, RouteScoring],
         *,
         name: str,
@@ -162,9 +156,20 @@ class Worker:
                 done.append((claim.pair, outcome))
             elif outcome is None:
                 await self._give_back(claim, "crash")
+            elif await self._is_spent(route, claim.pair.route):
+                await self._give_back(claim, "budget")
             else:
                 self._start(route, claim, outcome)
         await self._write(done)
+
+    async def _is_spent(self, route: RouteScoring, name: str) -> bool:
+        """Whether the day's budget is spent, with what is in flight. Other workers' calls in flight may overrun it."""
+        if route.budget is None:
+            return False
+        today = await self._ask(self._store.spend, name, day_of(self._clock()))
+        spent_nusd = route.budget.spent_nusd(today)
+        in_flight_nusd = len(self._calls) * route.budget.pair_nusd(spent_nusd, today.calls)
+        return spent_nusd + in_flight_nusd >= route.budget.cap_nusd
 
     def _by_checks(self, route: RouteScoring, claim: Claimed) -> Judgement | Draft | None:
         """A judgement, or a draft that a judge has to see, or None where the pair is to be tried again."""
@@ -172,7 +177,7 @@ class Worker:
         if claim.deliveries > MAX_DELIVERIES and route.scorer.method != JUDGE:
             return route.scorer.given_up(claim.pair, now, claim.deliveries)
         try:
-            draft = route.scorer.draft(claim.pair)
+            draft = route.scorer.draft(claim.pair, claim.correction)
             return draft if draft.needs_judge else route.scorer.finish(draft, now)
         except Exception:  # loop top: a pair that breaks its scorer must not end the worker
             log.exception("scoring a pair crashed", pair=claim.pair.id, route=claim.pair.route)
@@ -196,6 +201,7 @@ class Worker:
             raise
         except JudgeUnavailable as fault:
             log.warning("judge unavailable", route=claim.pair.route, reason=str(fault))
+            await self._charge(claim.pair.route, fault.cost_nusd)
             await self._give_back(claim, "judge")
             return
         except Exception:  # loop top: the same for a pair at the judge
@@ -224,9 +230,17 @@ class Worker:
             self._metrics.judged(pair.route, judgement)
 
     async def _give_back(self, claim: Claimed, reason: str) -> None:
-        delay_s = 0.0 if reason == "shutdown" else backoff_s(claim.deliveries)
-        await self._ask(self._store.requeue, claim.pair.id, self._clock() + delay_s)
+        now = self._clock()
+        not_before = {"shutdown": now, "budget": next_day(now)}.get(reason, now + backoff_s(claim.deliveries))
+        await self._ask(self._store.requeue, claim.pair.id, not_before)
         self._metrics.requeued(claim.pair.route, reason)
+
+    async def _charge(self, route: str, cost_nusd: int | None) -> None:
+        """What was paid for questions that came to no judgement."""
+        if cost_nusd != 0:
+            day, unpriced = day_of(self._clock()), int(cost_nusd is None)
+            paid = Spending(route=route, day=day, account="judge", calls=1, unpriced=unpriced, nusd=cost_nusd or 0)
+            await self._ask(self._store.charge, paid)
 
     async def _ask(self, method: Callable[..., T], *arguments: Any) -> T:
         """Call the store on its own thread; a short outage is tried again before anything is lost."""
@@ -241,50 +255,21 @@ def backoff_s(deliveries: int) -> float:
     return float(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(deliveries - 1, 20)))
 
 
+def day_of(now: float) -> int:
+    """The UTC day of a time, in days since 1970."""
+    return int(now // DAY_S)
+
+
+def next_day(now: float) -> float:
+    """When the next UTC day begins."""
+    return (day_of(now) + 1) * DAY_S
+
+
 def _spent(claim: Claimed) -> bool:
     return claim.deliveries >= MAX_DELIVERIES
 
 
 # --- composition root -------------------------------------------------------------------------------------------------
-
-
-def scorings(settings: Settings, folder: Path, judges: Mapping[str, Judge]) -> dict[str, RouteScoring]:
-    """How each route is scored; routes without a rubric are not. `judges` are by upstream. Raises ConfigurationError."""
-    compiled: dict[str, Scorer] = {}
-    routes: dict[str, RouteScoring] = {}
-    for name, route in settings.routes.items():
-        if route.rubric is None:
-            continue
-        if route.rubric not in compiled:
-            compiled[route.rubric] = compile_rubric(folder, route.rubric)
-        scorer = compiled[route.rubric]
-        if scorer.rubric.needs_judge and route.judge is None:
-            raise ConfigurationError(
-                f"routes.{name}: rubric {route.rubric} needs a judge; add judge: {{upstream: NAME}}"
-            )
-        judge = judges[route.judge.upstream] if route.judge is not None and scorer.rubric.needs_judge else None
-        routes[name] = RouteScoring(scorer=scorer, judge=judge)
-    return routes
-
-
-def judges_of(settings: Settings, client: GatewayClient, metrics: WorkerMetrics) -> dict[str, Judge]:
-    """The judges that routes name, by upstream."""
-    prices = PriceList(settings.upstreams)
-    return {
-        name: JUDGES[POINTWISE](
-            client,
-            JudgeSettled(
-                upstream=name, version=settings.upstreams[name].version, cost_nusd=partial(_cost, prices, name)
-            ),
-            metrics.call,
-        )
-        for name in {route.judge.upstream for route in settings.routes.values() if route.judge is not None}
-    }
-
-
-def _cost(prices: PriceList, upstream: str, usage: Usage | None, total_ms: float) -> int | None:
-    price = prices.price(upstream, usage, total_ms)
-    return price.nusd if price is not None else None
 
 
 def internal_key(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -302,18 +287,23 @@ async def serve(settings: Settings, config: Path) -> None:
     metrics = WorkerMetrics()
     key = internal_key(settings, os.environ)
     client = GatewayClient(settings.internal.gateway_url, key)
-    routes = scorings(settings, rubrics_folder(config, settings.rubrics), judges_of(settings, client, metrics))
+    routes = scorings(settings, rubrics_folder(config, settings.rubrics), client, metrics.call)
     if not key and any(route.judge is not None for route in routes.values()):
         raise ConfigurationError(f"judge calls need a key: set internal.key, or {KEY_VARIABLE} in the environment")
     store = open_store(settings.store.url)
-    worker = Worker(store, routes, name=f"{socket.gethostname()}-{os.getpid()}", metrics=metrics, clock=time.time)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, worker.stop)
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    worker = Worker(store, routes, name=name, metrics=metrics, clock=time.time)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     end_metrics = serve_metrics(metrics, settings.gateway.bind.rpartition(":")[0], settings.gateway.metrics_port)
+    anchors = AnchorWatch(store, routes, holder=name, metrics=metrics, clock=time.time, new_id=uuid7)
+    watching = asyncio.create_task(anchors.run(), name="anchors")
     log.info("ready", routes=sorted(routes), rubrics=sorted({route.scorer.rubric.id for route in routes.values()}))
     try:
         await worker.run()
     finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         end_metrics()
         store.close()
         await client.close()

@@ -94,8 +94,21 @@ def test_every_direct_dependency_has_its_line_in_the_dependency_table():
     rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/DEPENDENCIES.md").read_text(), re.MULTILINE)
     documented = {canonicalize_name(name) for name in rows}
     declared = {canonicalize_name(requirement.name) for requirement in RUNTIME + DEVELOPMENT + BUILD}
-    extras = PROJECT["project"]["optional-dependencies"]["vllm"]
+    extras = [line for extra in ("vllm", "embeddings") for line in PROJECT["project"]["optional-dependencies"][extra]]
     assert documented == declared | {canonicalize_name(Requirement(line).name) for line in extras}
+
+
+def test_every_file_that_the_documents_name_is_there():
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    missing = []
+    for document in documents:
+        text = document.read_text()
+        named = re.findall(r"`((?:gateway|router|scoring|tutelage|tests|loadtests|examples|docs)/[\w./-]+)`", text)
+        linked = [(document.parent / link).resolve() for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text)]
+        missing += [
+            f"{document.name}: {path}" for path in [*(ROOT / name for name in named), *linked] if not path.exists()
+        ]
+    assert missing == []
 
 
 def test_the_console_script_names_the_command_line():

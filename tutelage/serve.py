@@ -43,8 +43,7 @@ def roles(settings: Settings, config: Path) -> tuple[Role, ...]:
     """The processes of `settings` on this machine: gateways, control, worker."""
     python = (sys.executable, "-m")
     tail = ("--config", str(config))
-    count = settings.gateway.processes
-    gateways = (os.cpu_count() or 1) if count == "auto" else count
+    gateways = settings.gateway.count(os.cpu_count() or 1)
     return (
         *(
             Role(

@@ -13,16 +13,16 @@ To add a provider with a dialect of its own: one file beside this one, one line 
 (`tests/gateway/upstreams/contract.py`) over it.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
+
+import msgspec
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header lines in order, names in lower case."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. `first_token_s` runs from the request's end to the first body byte, `idle_s` between two pieces of the body."""
 
     connect_s: float = 5.0
@@ -31,10 +31,10 @@ class Deadlines:
     total_s: float = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
-    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica."""
+    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
+    replica that has just failed this request."""
 
     method: str
     path: str
@@ -42,6 +42,7 @@ class Call:
     body: bytes
     deadlines: Deadlines
     affinity: str | None = None
+    avoid: str | None = None
 
 
 class Reply(Protocol):
@@ -63,6 +64,18 @@ class Reply(Protocol):
         """Give the connection back where the body was read to its end, else close it. Idempotent, prompt, never raises."""
 
 
+Take = Callable[[bytes], bool]
+"""Takes a piece of a body at once; False where the next one should wait for room."""
+
+Room = Callable[[], Awaitable[None]]
+"""Returns when there is room again."""
+
+
+Pour = Callable[[Take, Room], Awaitable[None]]
+"""What `Reply.chunks` gives may have a method `pour` of this kind: it hands over every piece that is left where it arrives, so
+that a long stream wakes no task for each of them, and returns at the end of the body. Raises as `chunks` does."""
+
+
 class Upstream(Protocol):
     """One callable endpoint of an arm or judge, safe for concurrent use."""
 
@@ -80,10 +93,12 @@ class Upstream(Protocol):
 
 
 class UpstreamError(Exception):
-    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it."""
+    """Base. `kind` is the error class that records and metrics show; `status` what the client gets for it; `replica` who it was,
+    where there are several."""
 
     kind: str = "upstream"
     status: int = 502
+    replica: str | None = None
 
     def __init__(self, upstream: str, detail: str) -> None:
         super().__init__(f"upstream {upstream!r}: {detail}")

@@ -14,19 +14,26 @@ from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, TimedOut, UpstreamError
+from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, Room, Take, TimedOut, UpstreamError
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of any run of bytes that brings no body: interim answers, chunk extensions, trailers."""
 
-MAX_UNREAD_BYTES = 64 * 1024
+MAX_UNREAD_BYTES = 16 * 1024
 """Above this the socket is not read until the reader has taken what there is."""
+
+READ_BYTES = 16 * 1024
+"""Of one read: what a reply holds stays below both together. The event loop's own choice is 256 KiB."""
+
+RACE_S = 1.0
+"""An end that comes later than this after the request is no race between two ends of an idle connection: the server had the
+request, and may have worked on it."""
 
 _WITHOUT_DEADLINES = Deadlines()
 
 
 class Unanswered(ReplyBroken):
-    """The connection ended before any byte of an answer: on a reused one the call may be sent again."""
+    """The connection ended at once, before any byte of an answer: on a reused one the call may be sent again."""
 
 
 class Owner(Protocol):
@@ -37,6 +44,10 @@ class Owner(Protocol):
 
     @property
     def replica(self) -> str: ...
+
+    @property
+    def read_buffer(self) -> memoryview:
+        """READ_BYTES to read into. One for all: what was read is copied before anybody else reads."""
 
     def give_back(self, connection: "Connection") -> None:
         """`connection` is free for another call."""
@@ -51,8 +62,10 @@ class HttpReply:
     __slots__ = (
         "_connection",
         "_fault",
+        "_full",
         "_loop",
         "_pieces",
+        "_take_piece",
         "_waiter",
         "complete",
         "has_body",
@@ -70,6 +83,8 @@ class HttpReply:
         self._pieces: list[bytes] = []
         self._fault: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take_piece: Take | None = None
+        self._full = False
         self.upstream = owner.upstream
         self.replica = owner.replica
         self.status = 0
@@ -77,7 +92,8 @@ class HttpReply:
         self.complete = False
         self.has_body = False
         self.unread_bytes = 0
-        self.on_close: Callable[[], None] | None = None
+        self.on_close: Callable[[UpstreamError | None], None] | None = None
+        """Called once, with what broke the reply."""
 
     async def head(self) -> None:
         """Return when the head is there."""
@@ -101,6 +117,27 @@ class HttpReply:
             await self._news()
         return self._take()
 
+    async def pour(self, take: Take, room: Room) -> None:
+        """See `base.Pour`. This task is woken at the end, and where the taker is full."""
+        self._take_piece = take
+        try:
+            while True:
+                if self._full:
+                    await room()
+                    self._full = False
+                    if self._connection is not None:
+                        self._connection.taken()
+                if self._pieces:
+                    self._full = not take(self._take())
+                elif self._fault is not None:
+                    raise self._fault
+                elif self.complete:
+                    return
+                else:
+                    await self._news()
+        finally:
+            self._take_piece = None
+
     async def aclose(self) -> None:
         self.close()
 
@@ -110,19 +147,20 @@ class HttpReply:
         if connection is None:
             return
         connection.finish(self)
+        fault = self._fault
         if self._pieces or not self.complete:
             self._pieces.clear()
             self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
             self.wake()
         if self.on_close is not None:
-            self.on_close()
+            self.on_close(fault)
 
     def _take(self) -> bytes:
         pieces = self._pieces
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.unread_bytes = 0
-        if self._connection is not None:
+        if self._connection is not None and not self._full:
             self._connection.taken()
         return taken
 
@@ -146,13 +184,26 @@ class HttpReply:
             self._fault = fault
         self.wake()
 
+    @property
+    def full(self) -> bool:
+        """Nothing more should be read until what there is has been taken."""
+        return self._full or self.unread_bytes > MAX_UNREAD_BYTES
+
     def wake(self) -> None:
         """There is news: a head, a piece, the end or a fault."""
+        pieces = self._pieces
+        if self._take_piece is not None and pieces and not self._full:
+            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            self.unread_bytes = 0
+            self._full = not self._take_piece(piece)
+            if not (self._full or self.complete or self._fault is not None):
+                return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One socket. `deadline_at` (the loop's time) is when `expire` is due."""
 
     __slots__ = (
@@ -166,6 +217,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_paused",
         "_reply",
+        "_sent_at",
         "_total_at",
         "_transport",
         "_until_end",
@@ -183,6 +235,7 @@ class Connection(asyncio.Protocol):
         self._reply: HttpReply | None = None
         self._deadlines = _WITHOUT_DEADLINES
         self._total_at = inf
+        self._sent_at = 0.0
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren_bytes = 0
         self._answered = False
@@ -274,7 +327,11 @@ class Connection(asyncio.Protocol):
         if self.closed:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        return self._owner.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._owner.read_buffer[:nbytes]
         reply = self._reply
         if reply is None or reply.complete:
             self._keep = False  # bytes that nobody asked for
@@ -292,8 +349,8 @@ class Connection(asyncio.Protocol):
         if self._barren_bytes > MAX_HEAD_BYTES:
             self.fail(ReplyBroken(reply.upstream, f"more than {MAX_HEAD_BYTES} bytes of head or framing"))
             return
-        self._rearm(reply)
         reply.wake()
+        self._rearm(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         reply = self._reply
@@ -312,28 +369,30 @@ class Connection(asyncio.Protocol):
             self._await_first_token()
 
     def _await_first_token(self) -> None:
-        self.deadline_at = min(self._loop.time() + self._deadlines.first_token_s, self._total_at)
+        self._sent_at = self._loop.time()
+        self.deadline_at = min(self._sent_at + self._deadlines.first_token_s, self._total_at)
 
     def _rearm(self, reply: HttpReply) -> None:
         """After news: the next deadline, and whether to go on reading."""
         if reply.complete:
             self.deadline_at = inf
-        elif reply.unread_bytes > MAX_UNREAD_BYTES:
+        elif reply.full:
             self.deadline_at = self._total_at
             if not self._paused and self._transport is not None and not self.closed:
                 self._paused = True
                 self._transport.pause_reading()
-        elif reply.unread_bytes:
+        elif not self._barren_bytes:  # a piece has come
             self.deadline_at = min(self._loop.time() + self._deadlines.idle_s, self._total_at)
 
     def _end_early(self, reply: HttpReply, exc: Exception | None) -> None:
         if self._until_end and exc is None:
             reply.complete = True
             reply.wake()
-        elif not self._answered:
+        elif not self._answered and self._loop.time() - self._sent_at <= RACE_S:
             reply.fail(Unanswered(reply.upstream, f"the connection ended before the reply{_why(exc)}"))
         else:
-            reply.fail(ReplyBroken(reply.upstream, f"the connection ended inside the reply{_why(exc)}"))
+            where = "inside" if self._answered else "before"
+            reply.fail(ReplyBroken(reply.upstream, f"the connection ended {where} the reply{_why(exc)}"))
 
     # --- httptools'
 

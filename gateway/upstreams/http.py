@@ -1,23 +1,21 @@
 """Our HTTP/1.1 client: one replica and the connections to it.
 
-Owns addresses, how a request is written, and which connection carries it; `connection.py` reads the answer. Every error
-leaves as an `UpstreamError`. Must not know of models, routes, balancing or breakers. Follows no redirect, decodes no body,
-adds no header but Host, Authorization and Content-Length.
+Owns how a request is written and which connection carries it; `dial.py` makes connections, `connection.py` reads answers. Every
+error leaves as an `UpstreamError`. Must not know of models, routes, balancing or breakers. Follows no redirect, decodes no body,
+adds no header but Host, Authorization and Content-Length, and what a proxy wants.
 
 Kept cheap, because every request passes here: no task and no timer per request (one tick per pool watches all deadlines),
 the head and a short body are one write, whatever one read brought is one piece for the reader.
 """
 
 import asyncio
-import socket
 import ssl
 from collections import deque
-from dataclasses import dataclass
 from math import inf
-from urllib.parse import urlsplit
 
-from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut
-from gateway.upstreams.connection import Connection, HttpReply, Unanswered
+from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
+from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered
+from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
 from tutelage.contracts.errors import ConfigurationError
 
 TICK_S = 0.05
@@ -28,44 +26,6 @@ KEEP_ALIVE_S = {"http": 4.0, "https": 55.0}
 
 _ONE_WRITE_BYTES = 64 * 1024
 _MAY_BE_BODILESS = ("GET", "DELETE")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A base URL, taken apart. `name` is the URL without its scheme: what records call the replica."""
-
-    scheme: str
-    host: str
-    port: int
-    authority: str
-    path: str
-
-    @property
-    def name(self) -> str:
-        return self.authority + self.path
-
-
-def address_of(base_url: str) -> Address:
-    """Raises ConfigurationError for what is no plain http or https URL."""
-    try:
-        parts = urlsplit(base_url)
-        host, port = parts.hostname, parts.port
-    except ValueError as fault:
-        raise ConfigurationError(f"base_url cannot be read: {fault}") from fault
-    if parts.scheme not in KEEP_ALIVE_S or not host:
-        raise ConfigurationError(f"base_url {base_url!r} must begin with http:// or https:// and name a host")
-    if parts.username is not None or parts.query or parts.fragment:
-        reason = "no user, query or fragment may stand in it; keys go into api_key"
-        raise ConfigurationError(f"base_url of host {host!r}: {reason}")
-    if not base_url.isascii() or any(char <= " " for char in base_url):
-        raise ConfigurationError(f"base_url {base_url!r} must be ASCII without spaces: percent-encode it")
-    return Address(
-        scheme=parts.scheme,
-        host=host,
-        port=port or (443 if parts.scheme == "https" else 80),
-        authority=parts.netloc,
-        path=parts.path.rstrip("/"),
-    )
 
 
 class HttpPool:
@@ -83,15 +43,20 @@ class HttpPool:
         api_key: str | None = None,
         max_connections: int = 256,
         tls: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.upstream = upstream
-        self.address = address_of(base_url)
-        self.replica = self.address.name
+        self.address = address = address_of(base_url)
+        self.replica = address.name
         self.outstanding = 0
-        self._tls = (tls or ssl.create_default_context()) if self.address.scheme == "https" else None
-        self._keep_alive_s = KEEP_ALIVE_S[self.address.scheme]
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
+        secure = address.scheme == "https"
+        self._dialer = Dialer(address, tls=(tls or trusting(None)) if secure else None, proxy=proxy)
+        relayed_by = None if secure else proxy
+        self._prefix = address.path if relayed_by is None else f"http://{address.authority}{address.path}"
+        self._fixed = _fixed_lines(address, api_key, relayed_by)
+        self._keep_alive_s = KEEP_ALIVE_S[address.scheme]
         self._max = max_connections
-        self._fixed = _fixed_lines(self.address, api_key)
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the last used at the end
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -110,7 +75,8 @@ class HttpPool:
         return len(self._idle)
 
     async def open(self, call: Call) -> HttpReply:
-        """See `Upstream.open`. A reused connection that ends before any byte of an answer is replaced once by a new one."""
+        """See `Upstream.open`. A reused connection that ends at once, before any byte of an answer, is replaced once by a new
+        one: its server closed it while the request was on its way, and has read nothing of it."""
         loop = asyncio.get_running_loop()
         request = self._request(call)
         deadlines, began = call.deadlines, loop.time()
@@ -175,7 +141,7 @@ class HttpPool:
                 waiter.set_result(None)
                 return
 
-    def _ended(self) -> None:
+    def _ended(self, _: UpstreamError | None) -> None:
         self.outstanding -= 1
 
     # --- one call
@@ -195,7 +161,7 @@ class HttpPool:
         """What is written: one piece, or two where the body is too long to copy. Raises CallRefused."""
         body = call.body
         try:
-            line = f"{call.method} {self.address.path}{call.path} HTTP/1.1\r\n".encode("ascii")
+            line = f"{call.method} {self._prefix}{call.path} HTTP/1.1\r\n".encode("ascii")
         except UnicodeEncodeError as fault:
             raise CallRefused(self.upstream, f"path {call.path!r} is not ASCII: percent-encode it") from fault
         parts = [line, self._fixed]
@@ -265,19 +231,16 @@ class HttpPool:
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         """A new connection. Its place is counted already, and given back on failure."""
-        address = self.address
         connection = Connection(self, loop)
         self._connections.add(connection)
         try:
-            transport, _ = await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+            await self._dialer.dial(loop, connection)
         except OSError as fault:
             connection.close()
-            raise ConnectFailed(self.upstream, f"{address.authority}: {fault}") from fault
+            raise ConnectFailed(self.upstream, f"{self.address.authority}: {fault}") from fault
         except BaseException:
             connection.close()
             raise
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._ticker is None:
             self._ticker = loop.call_later(TICK_S, self._tick, loop)
         return connection
@@ -290,11 +253,13 @@ class HttpPool:
         self._ticker = loop.call_later(TICK_S, self._tick, loop) if self._connections else None
 
 
-def _fixed_lines(address: Address, api_key: str | None) -> bytes:
+def _fixed_lines(address: Address, api_key: str | None, relayed_by: Proxy | None) -> bytes:
     """The header lines that every request to `address` has."""
-    host = f"host: {address.authority}\r\n".encode("ascii")
-    if api_key is None:
-        return host
-    if not api_key.isascii() or not api_key.isprintable():
-        raise ConfigurationError(f"the api_key for {address.authority} holds characters that no header may hold")
-    return host + f"authorization: Bearer {api_key}\r\n".encode("ascii")
+    lines = f"host: {address.authority}\r\n"
+    if relayed_by is not None and relayed_by.authorization is not None:
+        lines += f"proxy-authorization: {relayed_by.authorization}\r\n"
+    if api_key is not None:
+        if not api_key.isascii() or not api_key.isprintable():
+            raise ConfigurationError(f"the api_key for {address.authority} holds characters that no header may hold")
+        lines += f"authorization: Bearer {api_key}\r\n"
+    return lines.encode("ascii")

@@ -17,12 +17,9 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
-import structlog
 
 from gateway.errors import INVALID_REQUEST, SERVER_ERROR, envelope
 from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Headers, Reply, ReplyBroken, TimedOut
-
-log = structlog.get_logger()
 
 PATH = "/chat/completions"
 
@@ -34,17 +31,7 @@ ALLOWED = frozenset(
         "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity",
     }
 )  # fmt: skip
-"""What is passed on, as it is."""
-
-DROPPED = frozenset(
-    {
-        "add_generation_prompt", "cache_salt", "chat_template_kwargs", "guided_choice", "guided_decoding", "guided_grammar",
-        "guided_json", "guided_regex", "ignore_eos", "include_reasoning", "metadata", "min_p", "min_tokens", "priority",
-        "prompt_cache_key", "repetition_penalty", "safety_identifier", "skip_special_tokens", "store", "structured_outputs",
-        "top_k",
-    }
-)  # fmt: skip
-"""What another arm understands, or what only the provider's own console shows. The answer means the same without it."""
+"""What is passed on, as it is. What may be left out is left out before (`gateway.fields`)."""
 
 _PARTS = frozenset({"text", "refusal", "image_url", "input_audio"})
 _TOOLS = frozenset({"function", "custom"})
@@ -115,10 +102,8 @@ class LitellmUpstream:
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise CallRefused(self._name, f"the body is no JSON object: {fault}") from fault
         fields.pop("model", None)
-        if unknown := sorted(fields.keys() - ALLOWED - DROPPED):
+        if unknown := sorted(fields.keys() - ALLOWED):
             raise CallRefused(self._name, f"{', '.join(unknown)[:200]} cannot be translated; leave it out")
-        if dropped := sorted(fields.keys() & DROPPED):
-            log.debug("parameters dropped", upstream=self._name, parameters=dropped)
         self._check_messages(fields.get("messages"))
         self._check_tools(fields.get("tools"))
         return {name: value for name, value in fields.items() if name in ALLOWED and value is not None}

@@ -9,9 +9,11 @@ import ssl
 from collections.abc import Callable, Sequence
 
 from gateway.upstreams.base import Call, CallRefused, Reply, UpstreamError
+from gateway.upstreams.connection import HttpReply
+from gateway.upstreams.dial import Proxies, address_of
 from gateway.upstreams.http import HttpPool
 from router.balance import at_home, least_loaded
-from router.breaker import Breaker, BreakerPolicy
+from router.breaker import Breaker, BreakerPolicy, Permit
 from router.types import Outcome
 
 HOME_SLACK = 8
@@ -41,21 +43,38 @@ class Replica:
         return self.breaker.available(self._clock())
 
     async def open(self, call: Call) -> Reply:
-        """`call`, and what it came to told to the breaker. Without a permit it is made all the same: nobody else is left."""
+        """`call`; its breaker learns how the reply ended. Without a permit it is made all the same: nobody else is left."""
         permit = self.breaker.acquire(self._clock())
         outcome = Outcome.IGNORED
         try:
             reply = await self.pool.open(call)
-            outcome = Outcome.FAILURE if reply.status >= 500 else Outcome.SUCCESS
-            return reply
         except CallRefused:
             raise
-        except UpstreamError:
+        except UpstreamError as fault:
+            fault.replica = self.name
             outcome = Outcome.FAILURE
             raise
+        else:
+            outcome = Outcome.SUCCESS
         finally:
-            if permit is not None:
+            if permit is not None and outcome is not Outcome.SUCCESS:
                 self.breaker.settle(permit, outcome, self._clock())
+        if permit is not None:
+            self._settle_at_the_end(permit, reply)
+        return reply
+
+    def _settle_at_the_end(self, permit: Permit, reply: HttpReply) -> None:
+        """A head alone says little: vLLM sends it before it computes anything."""
+        in_pool = reply.on_close
+
+        def closed(fault: UpstreamError | None) -> None:
+            if in_pool is not None:
+                in_pool(fault)
+            failed = fault is not None or reply.status >= 500
+            told = Outcome.SUCCESS if reply.complete else Outcome.IGNORED
+            self.breaker.settle(permit, Outcome.FAILURE if failed else told, self._clock())
+
+        reply.on_close = closed
 
 
 class OpenAIUpstream:
@@ -72,12 +91,21 @@ class OpenAIUpstream:
         max_connections: int = 256,
         breaker: BreakerPolicy | None = None,
         tls: ssl.SSLContext | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._name = name
         self._draw = draw
         policy = breaker or BreakerPolicy()
+        routes = proxies or Proxies()
         pools = [
-            HttpPool(upstream=name, base_url=url, api_key=api_key, max_connections=max_connections, tls=tls)
+            HttpPool(
+                upstream=name,
+                base_url=url,
+                api_key=api_key,
+                max_connections=max_connections,
+                tls=tls,
+                proxy=routes.to(address_of(url)),
+            )
             for url in dict.fromkeys(base_urls)
         ]
         self.replicas = tuple(Replica(pool, Breaker(policy), clock) for pool in pools)
@@ -89,13 +117,16 @@ class OpenAIUpstream:
     async def open(self, call: Call) -> Reply:
         if len(self.replicas) == 1:
             return await self.replicas[0].pool.open(call)
-        return await self._choose(call.affinity).open(call)
+        return await self._choose(call).open(call)
 
     async def aclose(self) -> None:
         for replica in self.replicas:
             await replica.pool.aclose()
 
-    def _choose(self, affinity: str | None) -> Replica:
-        if affinity is None:
-            return least_loaded(self.replicas, self._draw())
-        return at_home(self.replicas, affinity, HOME_SLACK)
+    def _choose(self, call: Call) -> Replica:
+        replicas = self.replicas
+        if call.avoid is not None:
+            replicas = tuple(replica for replica in replicas if replica.name != call.avoid) or replicas
+        if call.affinity is None:
+            return least_loaded(replicas, self._draw())
+        return at_home(replicas, call.affinity, HOME_SLACK)

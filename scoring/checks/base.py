@@ -35,25 +35,44 @@ class Check(Protocol):
 class CheckKind:
     """One line of the table: the schema of the options, and a check from validated options.
 
-    `build` raises pydantic.ValidationError where the options do not fit.
+    `build` raises pydantic.ValidationError where the options do not fit. `of_teacher` is the teacher's answer as a reference;
+    `fault` says why a text is no reference of this kind, None where it is one.
     """
 
     options: type[CheckOptions]
     build: Callable[[Mapping[str, Any]], Check]
+    of_teacher: Callable[[Answer | None], str]
+    fault: Callable[[str], str | None]
 
 
 O = TypeVar("O", bound=CheckOptions)  # noqa: E741 - the options of one kind
-
-
-def kind(options: type[O], check: Callable[[O], Check]) -> CheckKind:
-    """The table's line for a check that takes `options`."""
-    return CheckKind(options=options, build=lambda given: check(options.model_validate(dict(given))))
 
 
 def text_of(answer: Answer | None) -> str:
     """The answer's text, "" where it has none; lone surrogates, which no encoder takes, become question marks."""
     text = (answer.text if answer is not None else None) or ""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def any_text(reference: str) -> str | None:
+    """Any text is a reference."""
+    return None
+
+
+def kind(
+    options: type[O],
+    check: Callable[[O], Check],
+    *,
+    of_teacher: Callable[[Answer | None], str] = text_of,
+    fault: Callable[[str], str | None] = any_text,
+) -> CheckKind:
+    """The table's line for a check that takes `options`."""
+    return CheckKind(
+        options=options,
+        build=lambda given: check(options.model_validate(dict(given))),
+        of_teacher=of_teacher,
+        fault=fault,
+    )
 
 
 def folded(text: str) -> str:

@@ -1,10 +1,16 @@
 """Gates: what the evidence allows.
 
 Map    `controller`  `decide`: the order in which gates are asked, and what follows. Start reading here
-       `state`       what a route has counted; how a unit is folded; bytes
+       `state`       what a route has counted; how a unit is folded. `codec`: as bytes
        `accounts`    one cell's evidence with its log-capital
+       `metrics`     what is tested in each cell; its prior
+       `slices`      which slices are cells
+       `labels`      what people said of drawn pairs
+       `caps`        how much one user may weigh
+       `streams`     the detectors and their one false-alarm budget
+       `latency` `fastlane`   what the detectors read beside scores: slowness, outcomes between users
        `view`        what a gate reads; thresholds per rung
-       `quality` `fresh` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`
+       `required` `fresh` `anchored` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`
        `facts`       what only the shell knows
-       `numbers` `explain`   a decision in numbers, for records and for people
+       `numbers`     a decision in numbers, for records and for people
 """

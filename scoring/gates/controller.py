@@ -8,7 +8,7 @@
 Owns   the order in which gates are asked and what follows from their verdicts: `decide`.
 Knows not  clocks, stores, records of decisions: everything it reads is an argument, and the same arguments decide the
        same. The statistics are in `state`, the rules in one file each (`GATES`), the transitions in `router.rollout`.
-To add a gate: one file beside this one, one line in `GATES`; a required one also a line in `PROMOTION`.
+To add a gate: one file beside this one, one line in `GATES` or, where the share may not rise without it, in `PROMOTION`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from dataclasses import dataclass
 from router.rollout import FUTILITY, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
+from scoring.gates.anchored import anchored
+from scoring.gates.codec import decode, encode
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
-from scoring.gates.quality import quality
-from scoring.gates.state import State, Wiring, decode, encode, fold, fold_all, initial
+from scoring.gates.required import required
+from scoring.gates.state import State, fold, fold_all, fold_labels, initial
+from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
 from tutelage.contracts.records import CellNumbers, Epoch
 
 __all__ = [
-    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "initial",
-    "proven",
+    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",
+    "initial", "proven",
 ]  # fmt: skip
 
 ACTOR = "controller"
@@ -44,11 +47,12 @@ GATES: dict[str, Callable[[View], Finding]] = {
     "futility": futility,
     "missing": holds.missing,
     "hold": warm,
-    "quality": quality,
-    "fresh": fresh,
 }
-PROMOTION = ("quality", "fresh")
+PROMOTION: tuple[Callable[[View], tuple[Finding, ...]], ...] = (required, lambda view: (fresh(view),), anchored)
 """What must have passed, beside dwell and approval, before a rung is left upwards."""
+
+LAGGING_SHOWN = 3
+"""Cells that a refusal names. `explain` has them all."""
 
 _ON_LADDER = frozenset({Phase.SHADOW, Phase.RAMPING, Phase.HELD, Phase.COMPLETE})
 
@@ -71,7 +75,7 @@ class Ruling:
 def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Ruling:
     """What should happen to `rollout` now. One event at most; after it, look again."""
     view = look(state, rollout, epoch, facts, now)
-    if (why := _at_rest(rollout)) is not None:
+    if (why := at_rest(rollout)) is not None:
         return _stay(view, (why,))
 
     if _fails(back := roll_back(view)) and not facts.teacher_open:
@@ -90,7 +94,7 @@ def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: floa
     if (gone := holds.to_release(view, wanted)) is not None:
         return _go(view, Release(at=now, actor=ACTOR, reason=f"what {gone!r} was held for is over", hold=gone))
 
-    findings = [GATES[name](view) for name in PROMOTION]
+    findings = asked(view)
     if blockers := (*_lagging(findings), *_not_yet(view, wanted)):
         return _stay(view, blockers)
     return _go(view, Advance(at=now, actor=ACTOR, reason=_earned_in_words(view, findings)))
@@ -99,7 +103,12 @@ def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: floa
 def proven(state: State, rollout: Rollout, epoch: Epoch) -> bool:
     """Whether every required cell has passed for the next rung: then a person who promotes waives nothing."""
     view = look(state, rollout, epoch, Facts(), 0.0)
-    return rollout.rung < rollout.ladder.top and all(GATES[name](view).verdict is Verdict.PASS for name in PROMOTION)
+    return rollout.rung < rollout.ladder.top and all(_passes(found) for found in asked(view))
+
+
+def asked(view: View) -> tuple[Finding, ...]:
+    """What every gate answers that must pass before a rung is left upwards."""
+    return tuple(finding for gate in PROMOTION for finding in gate(view))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -118,10 +127,14 @@ def _fails(finding: Finding) -> bool:
     return finding.verdict is Verdict.FAIL
 
 
+def _passes(finding: Finding) -> bool:
+    return finding.verdict is Verdict.PASS
+
+
 # --- what keeps the share where it is ---------------------------------------------------------------------------------
 
 
-def _at_rest(rollout: Rollout) -> str | None:
+def at_rest(rollout: Rollout) -> str | None:
     """Why evidence decides nothing here, or None where it does."""
     if rollout.mode is not Mode.GATED:
         return f"the route is {rollout.mode}: evidence moves nothing"
@@ -130,8 +143,11 @@ def _at_rest(rollout: Rollout) -> str | None:
     return None
 
 
-def _lagging(findings: list[Finding]) -> tuple[str, ...]:
-    return tuple([finding.words for finding in findings if finding.verdict is not Verdict.PASS])
+def _lagging(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+    """What has not passed, in words: three of them at most, then how many more."""
+    words = [finding.words for finding in findings if not _passes(finding)]
+    more = len(words) - LAGGING_SHOWN
+    return (*words[:LAGGING_SHOWN], f"and {more} more cells") if more > 0 else tuple(words)
 
 
 def _not_yet(view: View, wanted: dict[str, str]) -> tuple[str, ...]:
@@ -154,7 +170,7 @@ def _not_yet(view: View, wanted: dict[str, str]) -> tuple[str, ...]:
 # --- reasons ----------------------------------------------------------------------------------------------------------
 
 
-def _earned_in_words(view: View, findings: list[Finding]) -> str:
+def _earned_in_words(view: View, findings: tuple[Finding, ...]) -> str:
     shares, rung = view.rollout.ladder.shares_bp, view.rollout.rung
     odds = f"a student worse than {-view.epoch.delta:+.3f} gets here with probability at most"
     risk = math.exp(-view.next_need)
@@ -166,4 +182,4 @@ def _harm_in_words(view: View, finding: Finding) -> str:
     fresh = view.state.fresh.evidence
     lately = mean_d(fresh)
     seen = "" if lately is None else f"; mean d {lately:+.3f} over the last {fresh.units} {fresh.cell.direction} pairs"
-    return f"{finding.words}: worse than {-view.epoch.delta_r:+.3f} lately{seen}"
+    return f"{finding.words}{seen}"

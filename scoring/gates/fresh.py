@@ -7,7 +7,7 @@ stood: a student that has just become worse loses it with its next pairs.
 
 from __future__ import annotations
 
-from scoring.gates.accounts import promotion_prior
+from scoring.gates.metrics import promotion_prior
 from scoring.gates.state import FRESH_NEED
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View

@@ -5,7 +5,7 @@ Non-binding: stopping early only lowers the probability of a wrong promotion.
 
 from __future__ import annotations
 
-from scoring.gates.accounts import futility_prior
+from scoring.gates.metrics import futility_prior
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 from scoring.stats.ladder import log_threshold
@@ -16,7 +16,7 @@ FUTILITY_NEED = log_threshold(0.05)
 
 def futility(view: View) -> Finding:
     """FAIL when log E' of the opposed histogram reaches log 20."""
-    account, prior = view.state.evidence, futility_prior(view.epoch)
+    account, prior = view.state.overall, futility_prior(view.epoch)
     refuted = account.reaches_against(FUTILITY_NEED, prior)
     return Finding(
         gate=NAME,

@@ -7,7 +7,8 @@ that wavers about the level does not move the rollout with every pair.
 
 from __future__ import annotations
 
-from scoring.gates.verdict import Finding, Verdict
+from scoring.gates.state import leading_stream
+from scoring.gates.verdict import Finding, Verdict, escaped
 from scoring.gates.view import View
 
 DETECTOR = "detector"
@@ -36,11 +37,12 @@ def roll_back(view: View) -> Finding:
 
 def _alarm(view: View, detector: str, need: float) -> Finding:
     value = view.detectors[detector]
+    leading = leading_stream(view.state, view.epoch, detector) if value >= need else "nothing"
     return Finding(
         gate=detector,
         verdict=Verdict.FAIL if value >= need else Verdict.PASS,
         value=value,
         need=need,
         n=0,
-        template=f"{detector} detector at {{value:,.0f}}, alarm at {{need:,.0f}}",
+        template=f"{{gate}} detector at {{value:,.0f}}, alarm at {{need:,.0f}}, raised most by {escaped(leading)}",
     )

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from router.rollout import EPOCH, FUTILITY, OPERATOR, TEACHER
 from scoring.gates.harm import DETECTOR, warm
-from scoring.gates.quality import earns_its_rung
+from scoring.gates.required import earns_its_rung
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
-from scoring.stats.binomial import lower_limit
+from scoring.stats.rates import lower_rate
 
 MISSING_RATE = 0.005
-_CONFIDENCE = 0.95
+MISSING_ALPHA = 0.05
 
 
 def wanted(view: View) -> dict[str, str]:
@@ -36,10 +36,10 @@ def to_release(view: View, standing: dict[str, str]) -> str | None:
 
 def missing(view: View) -> Finding:
     """FAIL when the lower limit of the rate of pairs without a score exceeds 0.5 %."""
-    evidence = view.state.evidence.evidence
+    evidence = view.state.overall.evidence
     lost = sum(view.facts.missing.values())
     hits, trials = evidence.unscored + lost, evidence.units + lost
-    limit = lower_limit(hits, trials, confidence=_CONFIDENCE) if hits > MISSING_RATE * trials else 0.0
+    limit = lower_rate(hits, trials, alpha=MISSING_ALPHA) if hits > MISSING_RATE * trials else 0.0
     return Finding(
         gate="missing",
         verdict=Verdict.ERROR if limit > MISSING_RATE else Verdict.PASS,

@@ -11,40 +11,58 @@ import math
 import msgspec
 
 from scoring.evidence import Evidence
-from scoring.gates.accounts import futility_prior, mean_d, promotion_prior
+from scoring.gates.accounts import Account, mean_d
+from scoring.gates.anchored import is_asked, log_e_of
 from scoring.gates.futility import FUTILITY_NEED
+from scoring.gates.metrics import futility_prior, promotion_prior
+from scoring.gates.required import required_cells
 from scoring.gates.state import FRESH_NEED
 from scoring.gates.view import View
+from scoring.stats.bets import Prior
 from scoring.stats.eprocess import lower_confidence
 from tutelage.contracts.records import CellNumbers
 
 
 def cells(view: View) -> tuple[CellNumbers, ...]:
-    """The promotion cell, the fresh key and the futility reading, in this order, without bounds."""
-    quality, fresh = view.state.evidence, view.state.fresh
-    prior = promotion_prior(view.epoch)
-    against = quality.canonical_against(futility_prior(view.epoch))
-    return (
-        _numbers(str(quality.evidence.cell), quality.evidence, quality.canonical(prior), view.next_need),
-        _numbers(f"fresh:{fresh.evidence.cell}", fresh.evidence, fresh.canonical(prior), FRESH_NEED),
-        _numbers(f"futility:{quality.evidence.cell}", quality.evidence, against, FUTILITY_NEED),
-    )
+    """Every required cell, overall quality first; the fresh key; futility; labels where they are asked for; no bounds."""
+    read = [_read(name, account, prior, need) for name, account, prior, need in _tested(view)]
+    overall = view.state.overall
+    against = overall.canonical_against(futility_prior(view.epoch))
+    name = f"futility:{overall.evidence.cell}"
+    return (*read, _numbers(name, overall.evidence, against, FUTILITY_NEED), *_labelled(view))
 
 
 def with_bounds(view: View) -> tuple[CellNumbers, ...]:
     """The same, with the lower confidence bounds that belong to the thresholds: "not worse than this" right now."""
-    quality, fresh, against = cells(view)
-    return (
-        _bounded(view, quality, view.state.evidence.evidence),
-        _bounded(view, fresh, view.state.fresh.evidence),
-        against,
-    )
+    read, tested = cells(view), _tested(view)
+    bounded = [
+        msgspec.structs.replace(
+            numbers, lower_bound=lower_confidence(account.evidence.promotion(), prior, alpha=math.exp(-need))
+        )
+        for numbers, (_, account, prior, need) in zip(read, tested, strict=False)
+    ]
+    return (*bounded, *read[len(tested) :])
 
 
-def _bounded(view: View, numbers: CellNumbers, evidence: Evidence) -> CellNumbers:
-    prior, alpha = promotion_prior(view.epoch), math.exp(-numbers.threshold)
-    bound = lower_confidence(evidence.promotion(), prior, alpha=alpha)
-    return msgspec.structs.replace(numbers, lower_bound=bound)
+def _labelled(view: View) -> tuple[CellNumbers, ...]:
+    if not is_asked(view):
+        return ()
+    counted, name = view.state.labels, f"labels:{view.state.overall.evidence.cell}"
+    return (CellNumbers(cell=name, n=counted.n, mean_d=counted.mean, log_e=log_e_of(view), threshold=view.next_need),)
+
+
+def _tested(view: View) -> list[tuple[str, Account, Prior, float]]:
+    """What stands against a threshold: its name, account, prior and log(1/α)."""
+    fresh = view.state.fresh
+    required = [
+        (str(account.evidence.cell), account, promotion_prior(view.epoch, place), view.next_need)
+        for place, account in required_cells(view.state, view.epoch).items()
+    ]
+    return [*required, (f"fresh:{fresh.evidence.cell}", fresh, promotion_prior(view.epoch), FRESH_NEED)]
+
+
+def _read(name: str, account: Account, prior: Prior, need: float) -> CellNumbers:
+    return _numbers(name, account.evidence, account.canonical(prior), need)
 
 
 def _numbers(name: str, evidence: Evidence, log_e: float, threshold: float) -> CellNumbers:

@@ -1,11 +1,11 @@
 """The controller's memory of one route, and how a unit enters it.
 
-Owns   `State` (evidence, fresh key, detectors, and the revision at which each began), `fold`, `encode`, `decode`.
+Owns   `State` (cells, fresh key, detectors, and the revision at which each began) and `fold`.
 Knows not  what is decided from it, the clock, the store.
 
-    forward unit   evidence (promotion and futility); the fresh key while the student serves nothing
+    forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its direction
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -15,20 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any
+from itertools import accumulate
 
 import msgspec
-import numpy as np
 
 from router.rollout import Rollout, Since
 from router.types import Direction
-from scoring.evidence import Cell, Evidence
+from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
+from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
-from scoring.stats import shiryaev_roberts
-from scoring.stats.bets import FloatArray
+from scoring.gates.caps import Block, Blocks
+from scoring.gates.fastlane import Comparisons, compared
+from scoring.gates.labels import Label, Labels
+from scoring.gates.latency import Baselines
+from scoring.gates.metrics import pooled_metrics, target
+from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
+from scoring.gates.streams import DETECTORS, Streams, Wiring
 from scoring.stats.ladder import log_threshold
-from scoring.stats.lattice import ceil_milli
+from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.records import Epoch, Unit
 
 FRESH_BLOCK = 200
@@ -37,56 +41,55 @@ FRESH_BLOCK = 200
 FRESH_ALPHA = 0.2
 FRESH_NEED = log_threshold(FRESH_ALPHA)
 
-DETECTORS = ("hold", "down", "back")
-"""Rows of a stream's state. Each has its own reset."""
-
-
-class Wiring(StrEnum):
-    """Which units feed what. DIRECTED: as above. UNDIRECTED: one stream feeds everything (simulations only)."""
-
-    DIRECTED = "directed"
-    UNDIRECTED = "undirected"
-
-
-BUDGET: Mapping[Wiring, Mapping[Direction, float]] = {
-    Wiring.DIRECTED: {Direction.FORWARD: 0.5, Direction.REVERSE: 0.5},
-    Wiring.UNDIRECTED: {Direction.FORWARD: 1.0},
-}
-"""ρ: each stream's part of the one false-alarm budget. Constants, so that no data can move them."""
+OVERALL: Place = (POOLED, QUALITY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`encode`).
+    """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`codec`).
 
-    `streams` holds M of the three detectors per direction, shape (3, 10), rows as in `DETECTORS`.
+    `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own.
     """
 
     epoch: str
-    delta: float
     wiring: Wiring
     since: Since
-    evidence: Account
+    cells: Mapping[Place, Account]
     fresh: Account
-    streams: Mapping[Direction, FloatArray]
+    streams: Streams
+    named: Named
+    baselines: Baselines
+    comparisons: Comparisons
+    blocks: Blocks
+    traffic: Traffic
+    labels: Labels
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, State) and encode(self) == encode(other)
+    @property
+    def overall(self) -> Account:
+        """The pooled forward quality cell."""
+        return self.cells[OVERALL]
 
-    def __hash__(self) -> int:
-        return hash(encode(self))
+    @property
+    def evidence(self) -> dict[Place, Evidence]:
+        """The counts of every promotion cell."""
+        return {place: account.evidence for place, account in self.cells.items()}
 
 
 def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) -> State:
     """The state before the first unit of what `rollout` says is running."""
     return State(
         epoch=epoch.id,
-        delta=epoch.delta,
         wiring=wiring,
         since=rollout.since,
-        evidence=opened(Cell(epoch=epoch.id, direction=Direction.FORWARD), epoch.delta),
+        cells={(POOLED, metric): _cell(epoch, (POOLED, metric)) for metric in pooled_metrics(epoch)},
         fresh=_fresh_key(wiring, rollout, epoch),
         streams={},
+        named={},
+        baselines=Baselines(),
+        comparisons={},
+        blocks={},
+        traffic={},
+        labels=Labels(),
     )
 
 
@@ -98,88 +101,171 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
 def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
     """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts."""
     state = caught_up(state, rollout, epoch)
-    counted = [unit for unit in units if unit.epoch == state.epoch]
-    if not counted:
-        return state
-    since = state.since
-    forward = [u for u in counted if u.direction is Direction.FORWARD and u.revision >= since.evidence]
-    now = state.fresh.evidence.cell.direction
-    fresh = [u for u in counted if u.direction is now and u.revision >= since.fresh]
-    return State(
-        epoch=state.epoch,
-        delta=state.delta,
-        wiring=state.wiring,
-        since=since,
-        evidence=state.evidence.add(forward, state.delta) if forward else state.evidence,
-        fresh=_tumbled(state.fresh, fresh, state.delta),
-        streams=_watched(state.streams, counted, since, epoch.delta_r),
-    )
+    left = [unit for unit in units if unit.epoch == state.epoch]
+    while left:
+        batch, left = _until_naming(state, left, epoch)
+        state = _folded(state, batch, epoch)
+    return state
+
+
+def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch) -> State:
+    """The state after people's labels, read in the store's order. Those of other evidence are read and not counted."""
+    state = caught_up(state, rollout, epoch)
+    return replace(state, labels=state.labels.after(labels, state.epoch, state.since.evidence))
 
 
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
     """The state without what began anew since. Whoever reads a state reads it caught up."""
     if state.epoch != epoch.id:
-        return initial(rollout, epoch, state.wiring)
+        return replace(initial(rollout, epoch, state.wiring), labels=state.labels.restarted())
     moved = state.fresh.evidence.cell.direction is not _fresh_direction(state.wiring, rollout)
     if state.since == rollout.since and not moved:
         return state
     began, since = state.since, rollout.since
     start = initial(rollout, epoch, state.wiring)
-    stale = [row for row, name in enumerate(DETECTORS) if getattr(began, name) != getattr(since, name)]
+    same = began.evidence == since.evidence
+    stale = [name for name in DETECTORS if getattr(began, name) != getattr(since, name)]
     return replace(
         state,
         since=since,
-        evidence=state.evidence if began.evidence == since.evidence else start.evidence,
+        cells=state.cells if same else start.cells,
+        named=state.named if same else start.named,
+        baselines=state.baselines if same else start.baselines,
+        comparisons=state.comparisons if same else start.comparisons,
+        blocks=state.blocks if same else start.blocks,
+        traffic=state.traffic if same else start.traffic,
+        labels=state.labels if same else state.labels.restarted(),
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
-        streams={direction: _cleared(rows, stale) for direction, rows in state.streams.items()},
+        streams=streams.cleared(state.streams, stale),
     )
 
 
-def detector_values(state: State, delta_r: float) -> dict[str, float]:
+def detector_values(state: State, epoch: Epoch) -> dict[str, float]:
     """Σρ·R over the streams, for each detector."""
-    values = dict.fromkeys(DETECTORS, 0.0)
-    weights = shiryaev_roberts.weights(delta_r)
-    for direction, rows in state.streams.items():
-        share = BUDGET[state.wiring].get(direction, 0.0)
-        for name, value in zip(DETECTORS, (rows @ weights).tolist(), strict=True):
-            values[name] += share * value
-    return values
+    return streams.values(state.streams, streams.budget(epoch, state.named, state.wiring), epoch)
 
 
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-
-def encode(state: State) -> bytes:
-    """Canonical JSON: equal states give equal bytes."""
-    return msgspec.json.encode(
-        {
-            "epoch": state.epoch,
-            "delta": state.delta,
-            "wiring": state.wiring.value,
-            "since": {name: getattr(state.since, name) for name in Since.__slots__},
-            "evidence": state.evidence.evidence.to_plain(),
-            "fresh": state.fresh.evidence.to_plain(),
-            "streams": {name: state.streams[name].tolist() for name in sorted(state.streams)},
-        }
-    )
-
-
-def decode(body: bytes) -> State:
-    """The state that `encode` wrote. Raises msgspec.DecodeError or KeyError when it is none."""
-    plain: Any = msgspec.json.decode(body)
-    delta = float(plain["delta"])
-    return State(
-        epoch=plain["epoch"],
-        delta=delta,
-        wiring=Wiring(plain["wiring"]),
-        since=Since(**plain["since"]),
-        evidence=reopened(Evidence.from_plain(plain["evidence"]), delta),
-        fresh=reopened(Evidence.from_plain(plain["fresh"]), delta),
-        streams={Direction(name): np.array(rows, dtype=np.float64) for name, rows in plain["streams"].items()},
-    )
+def leading_stream(state: State, epoch: Epoch, detector: str) -> str:
+    """What raises a detector most, in words: direction, slice and metric."""
+    stream = streams.leading(state.streams, streams.budget(epoch, state.named, state.wiring), epoch, detector)
+    return "nothing" if stream is None else "/".join(stream)
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _until_naming(state: State, units: list[Unit], epoch: Epoch) -> tuple[list[Unit], list[Unit]]:
+    """The units up to the one with which slices are named, and those after it."""
+    if state.named or not epoch.gates.slices:
+        return units, []
+    room = NAMING_UNITS - state.overall.evidence.units
+    seen = accumulate(_is_evidence(unit, state.since) for unit in units)
+    last = next((index for index, forward in enumerate(seen) if forward >= room), len(units) - 1)
+    return units[: last + 1], units[last + 1 :]
+
+
+def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
+    """The state after units that do not reach past the naming of slices."""
+    since, named = state.since, state.named
+    blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
+    cells, traffic = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
+    if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
+        named = name_values(traffic, epoch.gates)
+        cells, traffic = _homed(cells, traffic, named)
+    now = state.fresh.evidence.cell.direction
+    fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
+    baselines, comparisons, watched = _observed(state, units, epoch)
+    parts = streams.budget(epoch, state.named, state.wiring)
+    return replace(
+        state,
+        cells=cells,
+        named=named,
+        fresh=_tumbled(state.fresh, fresh),
+        streams=streams.watched(state.streams, watched, parts, since, epoch),
+        baselines=baselines,
+        comparisons=comparisons,
+        blocks=blocks,
+        traffic=traffic,
+    )
+
+
+def _capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
+    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
+    following, kept = dict(blocks), []
+    for direction in Direction:
+        own = [unit for unit in units if unit.direction is direction]
+        if own and most is not None:
+            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
+        kept += own
+    return following, kept
+
+
+def _observed(
+    state: State, units: Sequence[Unit], epoch: Epoch
+) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
+    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+    watched: list[tuple[Unit, tuple[str, ...]]] = []
+    for unit in units:
+        labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
+        watched.append((baselines.read(unit) if guarded else unit, labels))
+        if guarded:
+            baselines = baselines.after(unit)
+        if OUTCOME in guarded:
+            comparisons, observed = compared(comparisons, unit, " ".join(labels))
+            watched += [] if observed is None else [(observed, ())]
+    return baselines, comparisons, watched
+
+
+def _is_evidence(unit: Unit, since: Since) -> bool:
+    return unit.direction is Direction.FORWARD and unit.revision >= since.evidence
+
+
+def _counted(state: State, forward: Sequence[Unit], epoch: Epoch) -> tuple[Mapping[Place, Account], Traffic]:
+    """The cells after forward units, each metric's and those of the units' slices; and the traffic of slices."""
+    if not forward:
+        return state.cells, state.traffic
+    cells, traffic, rules = dict(state.cells), state.traffic, epoch.gates
+    pooled = [_weighing(unit, unit.weight_milli * unit.risk_milli // FULL_WEIGHT) for unit in forward]
+    for place in [(POOLED, metric) for metric in pooled_metrics(epoch)]:
+        cells[place] = cells[place].add([unit for unit in pooled if counts_for(unit, place[1])])
+    sliced: dict[Place, list[Unit]] = {}
+    for unit in forward if rules.slices else ():
+        labels = labels_of(unit, rules, state.named, traffic)
+        traffic = counted(traffic, labels, unit.weight_milli)
+        for name, where in zip(rules.slices, labels, strict=True):
+            # Within one value of the slice that sampling follows, rates are equal.
+            weight = FULL_WEIGHT if name == rules.adaptive else unit.weight_milli
+            sliced.setdefault((where, QUALITY), []).append(_weighing(unit, weight))
+    for place, units in sliced.items():
+        cells[place] = (cells.get(place) or _cell(epoch, place)).add(units)
+    return cells, traffic
+
+
+def _weighing(unit: Unit, weight_milli: int) -> Unit:
+    if unit.weight_milli == weight_milli:
+        return unit
+    return msgspec.structs.replace(unit, weight_milli=max(1, weight_milli))
+
+
+def _homed(cells: Mapping[Place, Account], traffic: Traffic, named: Named) -> tuple[Mapping[Place, Account], Traffic]:
+    """Cells and traffic after naming: what is small is in its slice's rest."""
+    kept: dict[Place, Account] = {}
+    for (where, metric), account in cells.items():
+        place = (home(where, named), metric)
+        moved = account.evidence.moved_to(place[0])
+        merged = kept[place].evidence.merge(moved) if place in kept else moved
+        kept[place] = reopened(merged, account.null_mean)
+    masses: dict[str, int] = {}
+    for where, mass in traffic.items():
+        masses[home(where, named)] = masses.get(home(where, named), 0) + mass
+    return kept, masses
+
+
+def _cell(epoch: Epoch, place: Place) -> Account:
+    where, metric = place
+    cell = Cell(epoch=epoch.id, direction=Direction.FORWARD, slice=where, metric=metric)
+    return opened(cell, target(epoch, place).null_mean)
 
 
 def _fresh_direction(wiring: Wiring, rollout: Rollout) -> Direction:
@@ -188,44 +274,14 @@ def _fresh_direction(wiring: Wiring, rollout: Rollout) -> Direction:
 
 
 def _fresh_key(wiring: Wiring, rollout: Rollout, epoch: Epoch) -> Account:
-    return opened(Cell(epoch=epoch.id, direction=_fresh_direction(wiring, rollout)), epoch.delta)
+    return opened(Cell(epoch=epoch.id, direction=_fresh_direction(wiring, rollout)), -epoch.delta)
 
 
-def _tumbled(block: Account, units: Sequence[Unit], delta: float) -> Account:
+def _tumbled(block: Account, units: Sequence[Unit]) -> Account:
     """The fresh key's block after `units`; a full block gives way to a new one when the next unit comes."""
     while units:
         if block.evidence.units >= FRESH_BLOCK:
-            block = opened(block.evidence.cell, delta)
+            block = opened(block.evidence.cell, block.null_mean)
         room = FRESH_BLOCK - block.evidence.units
-        block, units = block.add(units[:room], delta), units[room:]
+        block, units = block.add(units[:room]), units[room:]
     return block
-
-
-def _watched(
-    streams: Mapping[Direction, FloatArray], units: Sequence[Unit], since: Since, delta_r: float
-) -> dict[Direction, FloatArray]:
-    """The detectors after `units`: d rounded up; what has no score is read as d = 0."""
-    following = dict(streams)
-    starts = (since.hold, since.down, since.back)
-    newest = max(starts)
-    for unit in units:
-        rows = following.get(unit.direction)
-        if rows is None:
-            rows = _unwatched()
-        d_milli = 0 if unit.d is None or unit.missing is not None else ceil_milli(unit.d)
-        stepped = shiryaev_roberts.step(rows, d_milli, delta_r=delta_r)
-        if unit.revision < newest:
-            counts = np.array([unit.revision >= start for start in starts])
-            stepped = np.where(counts[:, None], stepped, rows)
-        following[unit.direction] = stepped
-    return following
-
-
-def _unwatched() -> FloatArray:
-    return np.zeros((len(DETECTORS), len(shiryaev_roberts.fresh())))
-
-
-def _cleared(rows: FloatArray, stale: Sequence[int]) -> FloatArray:
-    cleared = rows.copy()
-    cleared[list(stale)] = 0.0
-    return cleared

@@ -19,9 +19,14 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
+def escaped(name: str) -> str:
+    """A name from outside, made safe to stand in a template."""
+    return name.replace("{", "{{").replace("}", "}}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One gate's answer. `template` says it in words; `value`, `need` and `n` are put in when somebody reads it."""
+    """One gate's answer. `template` says it in words; `gate`, `value`, `need`, `n` are put in when somebody reads it."""
 
     gate: str
     verdict: Verdict
@@ -32,4 +37,4 @@ class Finding:
 
     @property
     def words(self) -> str:
-        return self.template.format(value=self.value, need=self.need, n=self.n)
+        return self.template.format(gate=self.gate, value=self.value, need=self.need, n=self.n)

@@ -42,7 +42,7 @@ def look(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: float)
         epoch=epoch,
         facts=facts,
         now=now,
-        detectors=detector_values(state, epoch.delta_r),
+        detectors=detector_values(state, epoch),
         needs=thresholds(rollout.ladder.shares_bp, epoch.alpha, rollout.alpha_index),
     )
 

@@ -1,18 +1,29 @@
-"""Judges: a model's opinion of both answers of a pair, one file each. `JUDGES` is the table of them.
+"""Judges: a model's opinion of both answers of a pair. `JUDGES` is the table of the forms in which it is asked.
 
-Add a judge: a file with a class that keeps to `base.Judge`, and one line here. `POINTWISE` is the one that routes use.
+    asking     orders, the second question, the fallback judge, the cost
+    client     one call through the gateway's data plane
+    prompt     fences, cuts, the prompt's hash      reply   strict reading
+    pointwise  pairwise                             what is asked, and how the reply is read
+
+Add a form: a file with a class that keeps to `base.Form`, one line here, its name in the schema of rubrics (`judging`).
 """
 
-from collections.abc import Callable
-
-from scoring.judges.base import Judge, JudgeSettled, JudgeUnavailable
+from scoring.judges.asking import Asker, Observe
+from scoring.judges.base import Form, Identity, Judge, JudgeSettled, JudgeUnavailable
 from scoring.judges.client import GatewayClient
-from scoring.judges.pointwise import PointwiseJudge
+from scoring.judges.pairwise import Pairwise
+from scoring.judges.pointwise import Pointwise
 
-Observe = Callable[[str, str, float], None]
-MakeJudge = Callable[[GatewayClient, JudgeSettled, Observe], Judge]
+JUDGES: dict[str, Form] = {"pointwise": Pointwise(), "pairwise": Pairwise()}
 
-POINTWISE = "pointwise"
-JUDGES: dict[str, MakeJudge] = {POINTWISE: PointwiseJudge}
-
-__all__ = ["JUDGES", "POINTWISE", "GatewayClient", "Judge", "JudgeSettled", "JudgeUnavailable"]
+__all__ = [
+    "JUDGES",
+    "Asker",
+    "Form",
+    "GatewayClient",
+    "Identity",
+    "Judge",
+    "JudgeSettled",
+    "JudgeUnavailable",
+    "Observe",
+]

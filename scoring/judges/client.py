@@ -6,7 +6,7 @@ daily budget are the gateway's. Must not know rubrics or prompts.
 | what came back | whose fault | becomes |
 |---|---|---|
 | no connection, a timeout, 5xx, 429, 408, 401, 403, 404, an error inside a 200 | infrastructure | JudgeUnavailable |
-| 400, 413, 422: the provider refuses this content; a refusal; a reply cut off; no completion | the content's | Unscorable |
+| 400, 413, 422: the provider refuses this content; refusal; cut off; no completion | the content's | a reply with `fault` |
 """
 
 import asyncio
@@ -17,7 +17,6 @@ import httpx
 import msgspec
 
 from scoring.judges.base import JudgeUnavailable
-from scoring.judges.reply import Unscorable
 from tutelage.contracts.records import Usage
 
 CALL_DEADLINE_S = 90.0
@@ -27,11 +26,12 @@ _REFUSED_CONTENT = frozenset({400, 413, 422})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A whole completion. `usage` is None where the upstream gave none."""
+    """A reply that came. `fault` says why its text is no verdict; `usage` is None where the upstream gave none."""
 
     text: str | None
     usage: Usage | None
     total_ms: float
+    fault: str | None = None
 
 
 class _Details(msgspec.Struct, frozen=True):
@@ -79,44 +79,49 @@ class GatewayClient:
         await self._http.aclose()
 
     async def complete(self, body: dict[str, Any]) -> Reply:
-        """One chat completion. Raises JudgeUnavailable or Unscorable."""
+        """One chat completion. Raises JudgeUnavailable."""
+        model = str(body["model"])
         try:
             async with asyncio.timeout(self._deadline_s):
                 response = await self._http.post("/v1/chat/completions", json=body)
         except (httpx.HTTPError, TimeoutError) as fault:
-            raise JudgeUnavailable(f"{body['model']}: {type(fault).__name__}") from fault
-        _refuse_status(str(body["model"]), response.status_code)
-        return _read(str(body["model"]), response)
+            raise JudgeUnavailable(f"{model}: {type(fault).__name__}") from fault
+        total_ms = response.elapsed.total_seconds() * 1000
+        if response.status_code in _REFUSED_CONTENT:
+            reason = f"status {response.status_code}: the provider refuses this content"
+            return Reply(text=None, usage=Usage(prompt=0, completion=0), total_ms=total_ms, fault=reason)
+        if response.status_code != 200:
+            raise JudgeUnavailable(f"{model}: status {response.status_code}")
+        completion = _completion(response.content)
+        if completion is None:
+            return Reply(text=None, usage=None, total_ms=total_ms, fault="the reply is no completion")
+        if completion.error is not None:
+            raise JudgeUnavailable(f"{model}: an error inside a 200")
+        return Reply(
+            text=completion.choices[0].message.content if completion.choices else None,
+            usage=_usage(completion.usage),
+            total_ms=total_ms,
+            fault=_fault(completion),
+        )
 
 
-def _refuse_status(model: str, status: int) -> None:
-    if status in _REFUSED_CONTENT:
-        raise Unscorable(f"status {status}: the provider refuses this content")
-    if status != 200:
-        raise JudgeUnavailable(f"{model}: status {status}")
-
-
-def _read(model: str, response: httpx.Response) -> Reply:
-    if len(response.content) > MAX_REPLY_BYTES:
-        raise Unscorable("the completion is too long")
+def _completion(content: bytes) -> _Completion | None:
+    if len(content) > MAX_REPLY_BYTES:
+        return None
     try:
-        completion = _decoder.decode(response.content)
+        return _decoder.decode(content)
     except (msgspec.DecodeError, RecursionError):
-        raise Unscorable("the reply is no completion") from None
-    if completion.error is not None:
-        raise JudgeUnavailable(f"{model}: an error inside a 200")
+        return None
+
+
+def _fault(completion: _Completion) -> str | None:
+    """Why this completion is no verdict, whatever its text says."""
     if not completion.choices:
-        raise Unscorable("the completion has no choice")
+        return "the completion has no choice"
     choice = completion.choices[0]
     if choice.message.refusal or choice.finish_reason == "content_filter":
-        raise Unscorable("the judge refused")
-    if choice.finish_reason == "length":
-        raise Unscorable("the reply was cut off")
-    return Reply(
-        text=choice.message.content,
-        usage=_usage(completion.usage),
-        total_ms=response.elapsed.total_seconds() * 1000,
-    )
+        return "the judge refused"
+    return "the reply was cut off" if choice.finish_reason == "length" else None
 
 
 def _usage(usage: _Usage | None) -> Usage | None:

@@ -1,122 +1,60 @@
-"""`pointwise`: one call holds both answers, blind, as A and B; each is scored on each criterion.
+"""`pointwise`: each answer is scored on each criterion by itself, on the criterion's scale."""
 
-Owns the order of the answers, the second question, and the cost. Must not know the queue.
-
-The order is drawn by a hash of the pair's id and the rubric's version, before any content is seen: half of all pairs show the
-student first, and asking again shows the same order. A reply that cannot be used is asked for once more; then the pair is
-unscorable. An infrastructure fault is never a verdict.
-"""
-
-import hashlib
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-from scoring.judges.base import JudgeSettled, JudgeUnavailable
-from scoring.judges.client import GatewayClient, Reply
-from scoring.judges.prompt import Question, messages, prompt_hash, reply_schema
-from scoring.judges.reply import Unscorable, read_reply
-from scoring.rubrics.schema import Rubric
-from scoring.rubrics.scorer import JUDGE_UNSCORABLE, Draft, Verdict, answer_of
-
-MAX_REPLY_TOKENS = 1024
-MAX_RATIONALE_CHARACTERS = 2_000
-QUESTIONS = 2
-STUDENT_FIRST, TEACHER_FIRST = "student_first", "teacher_first"
+from scoring.judges.base import Unscorable
+from scoring.judges.prompt import BLIND, DATA_ONLY, closed, judged_criteria
+from scoring.judges.reply import named, reply_object
+from scoring.rubrics.schema import Criterion, JudgeSpec, Rubric
+from scoring.rubrics.scorer import Said
 
 
-class PointwiseJudge:
-    """The judge at upstream `settled.upstream`. `observe(judge, outcome, seconds)` is told of every call."""
+class Pointwise:
+    """Scores of A and of B."""
 
-    def __init__(
-        self,
-        client: GatewayClient,
-        settled: JudgeSettled,
-        observe: Callable[[str, str, float], None],
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._client = client
-        self._settled = settled
-        self._observe = observe
-        self._timer = timer
+    system = f"""{BLIND}
+{DATA_ONLY}
+Score each answer on each criterion by itself, with a whole number from 0 to the criterion's highest score. An answer that \
+does not answer scores 0. Reply with one JSON object of the given schema and nothing else."""
 
-    def prompt_hash(self, rubric: Rubric) -> str:
-        return prompt_hash(rubric)
+    def criteria(self, rubric: Rubric) -> str:
+        lines: list[str] = []
+        for criterion, spec in _judged(rubric):
+            note = " Compare with the reference." if criterion.reference == "label" else ""
+            lines.append(f"- {criterion.name} (0 to {spec.scale}): {spec.question.strip()}{note}")
+            for score, anchor in sorted(spec.anchors.items()):
+                example = f" For example: {anchor.example.strip()}" if anchor.example is not None else ""
+                lines.append(f"    {score} = {anchor.means.strip()}{example}")
+        return "\n".join(lines)
 
-    async def judge(self, rubric: Rubric, draft: Draft) -> Verdict:
-        """Ask, and ask once more where the reply cannot be used. Raises JudgeUnavailable."""
-        order = order_of(draft.pair.id, rubric.id)
-        body = self._body(rubric, draft, order)
-        spent: list[int | None] = []
-        reason = ""
-        for retries in range(QUESTIONS):
-            try:
-                reply = await self._call(body)
-                spent.append(self._settled.cost_nusd(reply.usage, reply.total_ms))
-                scores, rationale = read_reply(rubric, reply.text)
-                return self._verdict(
-                    rubric,
-                    order,
-                    scores={name: by_arm(order, *pair) for name, pair in scores.items()},
-                    rationale=rationale[:MAX_RATIONALE_CHARACTERS],
-                    cost_nusd=_total(spent),
-                    retries=retries,
-                )
-            except Unscorable as fault:
-                reason = str(fault)
-        return self._verdict(
-            rubric, order, failure=JUDGE_UNSCORABLE, rationale=reason, cost_nusd=_total(spent), retries=QUESTIONS - 1
+    def schema(self, rubric: Rubric) -> dict[str, Any]:
+        """A rationale, then a whole number per answer and criterion."""
+        scores = closed(
+            {
+                criterion.name: {"type": "integer", "enum": list(range(spec.scale + 1))}
+                for criterion, spec in _judged(rubric)
+            }
         )
+        return closed({"rationale": {"type": "string"}, "a": scores, "b": scores})
 
-    async def _call(self, body: dict[str, Any]) -> Reply:
-        began, outcome = self._timer(), "answered"
-        try:
-            return await self._client.complete(body)
-        except (JudgeUnavailable, Unscorable) as fault:
-            outcome = "unavailable" if isinstance(fault, JudgeUnavailable) else "unscorable"
-            raise
-        finally:
-            self._observe(self._settled.upstream, outcome, self._timer() - began)
-
-    def _body(self, rubric: Rubric, draft: Draft, order: str) -> dict[str, Any]:
-        teacher, student = answer_of(draft.pair.teacher), answer_of(draft.pair.student)
-        first, second = (student, teacher) if order == STUDENT_FIRST else (teacher, student)
-        question = Question(
-            pair_id=draft.pair.id, request=draft.pair.request, reference=draft.reference, first=first, second=second
-        )
-        return {
-            "model": f"judge:{self._settled.upstream}",
-            "messages": messages(rubric, question),
-            "temperature": 0,
-            "max_completion_tokens": MAX_REPLY_TOKENS,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "verdict", "strict": True, "schema": reply_schema(rubric)},
-            },
-        }
-
-    def _verdict(self, rubric: Rubric, order: str, **said: Any) -> Verdict:
-        return Verdict(
-            **({"scores": {}} | said),
-            judge=self._settled.upstream,
-            judge_version=self._settled.version,
-            prompt_hash=self.prompt_hash(rubric),
-            orders=(order,),
-        )
+    def read(self, rubric: Rubric, text: str | None) -> tuple[Mapping[str, Said], str]:
+        reply, rationale = reply_object(text, ("a", "b"))
+        names = tuple(criterion.name for criterion in judged_criteria(rubric))
+        for answer in ("a", "b"):
+            named(reply[answer], names, f"answer {answer}")
+        said: dict[str, Said] = {}
+        for criterion, spec in _judged(rubric):
+            first, second = (_score(criterion, spec, reply[answer][criterion.name]) for answer in ("a", "b"))
+            said[criterion.name] = Said(d=first - second, student=first, teacher=second)
+        return said, rationale
 
 
-def order_of(pair_id: str, rubric: str) -> str:
-    """Who is shown as A: a fair coin that only the pair's id and the rubric's version toss."""
-    tossed = hashlib.sha256(f"order/{rubric}/{pair_id}".encode()).digest()[0]
-    return STUDENT_FIRST if tossed & 1 else TEACHER_FIRST
+def _judged(rubric: Rubric) -> list[tuple[Criterion, JudgeSpec]]:
+    return [(criterion, criterion.judge) for criterion in rubric.criteria if criterion.judge is not None]
 
 
-def by_arm(order: str, first: float, second: float) -> tuple[float, float]:
-    """(teacher, student) of the scores of A and B."""
-    return (second, first) if order == STUDENT_FIRST else (first, second)
-
-
-def _total(spent: list[int | None]) -> int | None:
-    """Unknown where any call's cost is."""
-    known = [cost for cost in spent if cost is not None]
-    return sum(known) if spent and len(known) == len(spent) else None
+def _score(criterion: Criterion, spec: JudgeSpec, value: Any) -> float:
+    if type(value) is not int or not 0 <= value <= spec.scale:
+        raise Unscorable(f"the score of {criterion.name} is not a whole number from 0 to {spec.scale}")
+    return value / spec.scale

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from scoring.rubrics.schema import Rubric
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.load import plain_yaml
 
 
 def rubrics_folder(config: Path, rubrics: str) -> Path:
@@ -25,13 +25,13 @@ def load_rubric(folder: str | Path, name: str) -> Rubric:
     if "@" not in name or "/" in name:
         raise ConfigurationError(f"rubric {name!r} must be NAME@VERSION, such as support-triage@3")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as fault:
         raise ConfigurationError(f"cannot read rubric {path}: {fault.strerror}") from fault
-    except yaml.YAMLError as fault:
-        raise ConfigurationError(f"rubric {path} is not plain YAML: {fault}") from fault
+    except UnicodeDecodeError as fault:
+        raise ConfigurationError(f"rubric {path} is not UTF-8 text (byte {fault.start})") from fault
     try:
-        rubric = Rubric.model_validate(document)
+        rubric = Rubric.model_validate(plain_yaml(text, f"rubric {path}"))
     except ValidationError as faults:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'rubric'}: {e['msg']}" for e in faults.errors(include_url=False)]
         raise ConfigurationError(f"rubric {path}: " + "\n".join(lines)) from None

@@ -8,8 +8,8 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 | what came of the pair | failure | d |
 |---|---|---|
 | both arms answered | none | by the rubric |
-| the student failed: error, timeout, broken answer | student_failed | its score is 0; where a judge would score the teacher, 1 |
-| the teacher failed, or both | teacher_failed | its score is 1 |
+| the student failed, or refused where the teacher did not | student_failed | its score is 0; at a judge the teacher has 1 |
+| the teacher failed, or both | teacher_failed | its score is 1; the student's by comparison with nothing is 0 |
 | the student's answer was lost (too large, not redacted) | student_lost | None: -1 for promotion, 0 for rollback |
 | a `label` rubric has no right answer for the input | no_reference | None: outside the population, counted, never -1 |
 | the judge saw content and gave no usable verdict | judge_unscorable | None: -1 for promotion, 0 for rollback |
@@ -17,20 +17,22 @@ what can be done without one, whoever asked the judge hands its scores to `finis
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from pydantic import ValidationError
 
 from scoring.checks import CHECKS, Check
+from scoring.rubrics.answers import answer_of, failed, refused, same_answer
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric
-from scoring.rubrics.same import same_answer
+from scoring.rubrics.outcomes import outcomes
 from scoring.rubrics.schema import Criterion, Rubric
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Answer, Attempt, CriterionScore, Judgement, Pair
+from tutelage.contracts.records import Answer, CriterionScore, Judgement, Outcome, Pair
 
 CHECK, JUDGE = "check", "judge"
 """Methods. A rubric has one: `judge` where any criterion needs a judge, so that a pair has one key per rubric version."""
@@ -45,15 +47,28 @@ WITHOUT_D = frozenset({JUDGE_UNSCORABLE, NO_REFERENCE, STUDENT_LOST, WORKER_FAIL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a judge made of one pair: (teacher, student) per criterion, in [0, 1]. `failure` where it made nothing."""
+class Said:
+    """What a judge said on one criterion: the difference, and both scores in [0, 1] where it gave scores."""
 
-    scores: Mapping[str, tuple[float, float]]
+    d: float
+    teacher: float | None = None
+    student: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge made of one pair, per criterion. `failure` where it made nothing.
+
+    `first_minus_second` is the weighted difference between the answers in the order in which they were shown.
+    """
+
+    scores: Mapping[str, Said]
     failure: str | None = None
     judge: str | None = None
     judge_version: str | None = None
     prompt_hash: str | None = None
     orders: tuple[str, ...] = ()
+    first_minus_second: float | None = None
     rationale: str | None = None
     cost_nusd: int | None = None
     retries: int = 0
@@ -69,34 +84,40 @@ class Draft:
     pair: Pair
     reference: str | None
     scores: tuple[CriterionScore, ...]
+    outcomes: Mapping[str, Outcome]
     failure: str | None
     needs_judge: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorer:
-    """One compiled rubric. `labels` are right answers by the hash of the input."""
+    """One compiled rubric. `labels` are right answers by the hash of the input.
+
+    Equal answers are a tie for `free`; where a floor is kept they are `asked` about, for the score that both have.
+    """
 
     rubric: Rubric
     checks: Mapping[str, Check]
     labels: Mapping[str, str]
+    ties: Literal["free", "asked"] = "free"
 
     @property
     def method(self) -> str:
         return JUDGE if self.rubric.needs_judge else CHECK
 
-    def draft(self, pair: Pair) -> Draft:
-        """What the checks and the arms' failures say. Deterministic."""
-        reference = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
+    def draft(self, pair: Pair, correction: str | None = None) -> Draft:
+        """What the checks and the arms' failures say. Deterministic. A person's `correction` goes over the label."""
+        label = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
+        reference = label if correction is None or self._unreadable(correction) else correction
         failure = self._failure(pair, reference)
-        if failure in (NO_REFERENCE, STUDENT_LOST):
-            return Draft(pair=pair, reference=reference, scores=(), failure=failure, needs_judge=False)
+        scored = () if failure in (NO_REFERENCE, STUDENT_LOST) else self.rubric.criteria
         return Draft(
             pair=pair,
             reference=reference,
-            scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in self.rubric.criteria),
+            scores=tuple(self._by_check(criterion, pair, reference, failure) for criterion in scored),
+            outcomes=outcomes(pair, self._schemas()),
             failure=failure,
-            needs_judge=self.rubric.needs_judge and failure != STUDENT_FAILED and not _same(pair) and _answered(pair),
+            needs_judge=self.rubric.needs_judge and failure in self._judged_failures() and self._worth_asking(pair),
         )
 
     def finish(self, draft: Draft, scored_at: float, verdict: Verdict = NOTHING_ASKED) -> Judgement:
@@ -104,18 +125,25 @@ class Scorer:
         asked = draft.needs_judge and verdict.failure is None
         scores = tuple(_with_verdict(score, verdict, draft) for score in draft.scores) if asked else draft.scores
         failure = verdict.failure or draft.failure
+        without = failure in WITHOUT_D
         return Judgement(
             pair_id=draft.pair.id,
             rubric=self.rubric.id,
             method=self.method,
             scores=scores,
-            d=None if failure in WITHOUT_D else self._d(scores),
+            d=None if without else self._d(scores),
             scored_at=scored_at,
+            disagreement=self._disagreement(scores),
+            teacher_score=None if without else self._own(score.teacher for score in self._counted(scores)),
+            student_score=None if without else self._own(score.student for score in self._counted(scores)),
+            outcomes=dict(draft.outcomes),
+            risk_milli=self.rubric.risk_milli(draft.pair.slices),
             failure=failure,
             judge=verdict.judge,
             judge_version=verdict.judge_version,
             prompt_hash=verdict.prompt_hash,
             orders=verdict.orders,
+            first_minus_second=verdict.first_minus_second,
             rationale=verdict.rationale,
             cost_nusd=verdict.cost_nusd,
             retries=verdict.retries,
@@ -130,6 +158,7 @@ class Scorer:
             scores=(),
             d=None,
             scored_at=scored_at,
+            risk_milli=self.rubric.risk_milli(pair.slices),
             failure=WORKER_FAILED,
             retries=retries,
         )
@@ -137,13 +166,35 @@ class Scorer:
     def _failure(self, pair: Pair, reference: str | None) -> str | None:
         if reference is None and any(criterion.reference == "label" for criterion in self.rubric.criteria):
             return NO_REFERENCE
+        teacher, student = answer_of(pair.teacher), answer_of(pair.student)
         if failed(pair.teacher):
             return TEACHER_FAILED
-        if failed(pair.student):
+        if failed(pair.student) or (refused(student) and not refused(teacher)):
             return STUDENT_FAILED
-        if answer_of(pair.student) is None:
+        if student is None:
             return STUDENT_LOST
-        return TEACHER_FAILED if answer_of(pair.teacher) is None else None
+        return TEACHER_FAILED if teacher is None else None
+
+    def _worth_asking(self, pair: Pair) -> bool:
+        """Whether there is something to judge: an answer of the student's, and not the teacher's own words."""
+        student = answer_of(pair.student)
+        return student is not None and (self.ties == "asked" or not same_answer(answer_of(pair.teacher), student))
+
+    def _unreadable(self, correction: str) -> bool:
+        """Whether a `label` check cannot read what a person wrote: `about five` is no number, so the label stands."""
+        specs = [c.check for c in self.rubric.criteria if c.check is not None and c.reference == "label"]
+        return any(CHECKS[spec.kind].fault(correction) is not None for spec in specs)
+
+    def _judged_failures(self) -> tuple[str | None, ...]:
+        """Whose pairs a judge can say something about: a comparison needs both answers, a score only the student's."""
+        return (None,) if self.rubric.judging == "pairwise" else (None, TEACHER_FAILED)
+
+    def _schemas(self) -> list[Check]:
+        return [
+            self.checks[criterion.name]
+            for criterion in self.rubric.criteria
+            if criterion.check is not None and criterion.check.kind == "json_schema"
+        ]
 
     def _by_check(self, criterion: Criterion, pair: Pair, reference: str | None, failure: str | None) -> CriterionScore:
         """Scores by the criterion's check; what a judge has yet to say is None. A failed arm's score is set."""
@@ -153,41 +204,48 @@ class Scorer:
         note = None
         if check is None:
             scores = (None, None)
-            note = "equal answers: a tie" if _same(pair) else None
-        elif criterion.reference == "teacher":
-            scores = (1.0, check.score(student, (teacher.text if teacher is not None else None) or ""))
+            note = "equal answers: a tie" if same_answer(teacher, student) else None
+        elif criterion.check is not None and criterion.reference == "teacher":
+            scores = (1.0, check.score(student, CHECKS[criterion.check.kind].of_teacher(teacher)))
         else:
             scores = (check.score(teacher, reference), check.score(student, reference))
         if failure == STUDENT_FAILED:
             note = "the judge is not asked about a failure: teacher read as 1" if check is None else None
             scores = (1.0 if scores[0] is None else scores[0], 0.0)
         if failure == TEACHER_FAILED:
-            scores = (1.0, 0.0 if student is None else scores[1])
+            unseen = student is None or (check is None and self.rubric.judging == "pairwise")
+            scores = (1.0, 0.0 if unseen else scores[1])
         return CriterionScore(
-            criterion=criterion.name, weight=criterion.weight, teacher=scores[0], student=scores[1], note=note
+            criterion=criterion.name,
+            weight=criterion.weight,
+            teacher=scores[0],
+            student=scores[1],
+            d=_difference(*scores),
+            note=note,
         )
+
+    def _counted(self, scores: tuple[CriterionScore, ...]) -> list[CriterionScore]:
+        """Scores of the criteria that enter d."""
+        apart = {criterion.name for criterion in self.rubric.criteria if criterion.reference == "teacher"}
+        return [score for score in scores if score.criterion not in apart]
 
     def _d(self, scores: tuple[CriterionScore, ...]) -> float:
         """A criterion without scores is a tie."""
-        counted = {criterion.name for criterion in self.rubric.criteria if criterion.reference != "teacher"}
-        parts = [
-            score.weight * (score.student - score.teacher)
-            for score in scores
-            if score.criterion in counted and score.student is not None and score.teacher is not None
-        ]
+        parts = [score.weight * score.d for score in self._counted(scores) if score.d is not None]
         return max(-1.0, min(1.0, math.fsum(parts)))
 
+    def _disagreement(self, scores: tuple[CriterionScore, ...]) -> float | None:
+        counted = self._counted(scores)
+        apart = [score for score in scores if score not in counted and score.d is not None]
+        weight = math.fsum(score.weight for score in apart)
+        return math.fsum(score.weight * (score.d or 0.0) for score in apart) / weight if apart else None
 
-def failed(attempt: Attempt | None) -> bool:
-    """The upstream gave no whole answer. An attempt that is not there was lost by us, and has not failed."""
-    if attempt is None:
-        return False
-    return attempt.error is not None or attempt.broke or attempt.status is None or attempt.status >= 400
-
-
-def answer_of(attempt: Attempt | None) -> Answer | None:
-    """The answer that may be scored; None where the arm failed or its answer was lost."""
-    return None if attempt is None or failed(attempt) else attempt.answer
+    def _own(self, values: Iterable[float | None]) -> float | None:
+        """One arm's own score; None where a criterion has none."""
+        weights = [criterion.weight for criterion in self.rubric.criteria if criterion.reference != "teacher"]
+        parts = [None if value is None else weight * value for weight, value in zip(weights, values, strict=True)]
+        known = [part for part in parts if part is not None]
+        return min(1.0, math.fsum(known)) if len(known) == len(parts) else None
 
 
 def compile_rubric(folder: str | Path, name: str) -> Scorer:
@@ -198,6 +256,9 @@ def compile_rubric(folder: str | Path, name: str) -> Scorer:
         if criterion.judge is not None and criterion.reference == "teacher":
             raise _fault(rubric, criterion, "a judge cannot score agreement with the teacher; use a check")
     labels = load_labels(Path(folder) / rubric.labels) if rubric.labels is not None else {}
+    for criterion in rubric.criteria:
+        if criterion.check is not None and criterion.reference == "label":
+            _usable(rubric, criterion, CHECKS[criterion.check.kind].fault, labels)
     return Scorer(rubric=rubric, checks=checks, labels=labels)
 
 
@@ -219,21 +280,31 @@ def _build(rubric: Rubric, criterion: Criterion) -> Check:
     return check
 
 
+def _usable(
+    rubric: Rubric, criterion: Criterion, fault: Callable[[str], str | None], labels: Mapping[str, str]
+) -> None:
+    """Raises ConfigurationError for the first right answer that the check cannot read."""
+    for key, value in labels.items():
+        reason = fault(value)
+        if reason is not None:
+            raise _fault(rubric, criterion, f"the right answer of input {key[:12]}…: {reason}")
+
+
 def _fault(rubric: Rubric, criterion: Criterion, reason: str) -> ConfigurationError:
     return ConfigurationError(f"rubric {rubric.id}, criterion {criterion.name!r}: {reason}")
 
 
-def _same(pair: Pair) -> bool:
-    teacher, student = answer_of(pair.teacher), answer_of(pair.student)
-    return teacher is not None and student is not None and same_answer(teacher, student)
-
-
-def _answered(pair: Pair) -> bool:
-    return answer_of(pair.student) is not None
+def _difference(teacher: float | None, student: float | None) -> float | None:
+    return None if teacher is None or student is None else student - teacher
 
 
 def _with_verdict(score: CriterionScore, verdict: Verdict, draft: Draft) -> CriterionScore:
     if score.student is not None:
         return score
-    teacher, student = verdict.scores[score.criterion]
-    return msgspec.structs.replace(score, teacher=1.0 if draft.failure == TEACHER_FAILED else teacher, student=student)
+    said = verdict.scores[score.criterion]
+    if draft.failure == TEACHER_FAILED:
+        said = Said(teacher=1.0, student=said.student, d=_difference(1.0, said.student) or 0.0)
+    if said.teacher is not None and same_answer(answer_of(draft.pair.teacher), answer_of(draft.pair.student)):
+        both = (said.teacher + (said.student or 0.0)) / 2
+        said = Said(teacher=both, student=both, d=0.0)
+    return msgspec.structs.replace(score, teacher=said.teacher, student=said.student, d=said.d)

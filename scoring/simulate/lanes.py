@@ -1,6 +1,7 @@
 """The statistics of many rollouts at once, one array row each; and which rows are worth a look.
 
-Owns   what `scoring.gates.state.fold` keeps for one rollout, as arrays over rollouts; `suspects`; `state_of`.
+Owns   what `scoring.gates.state.fold` keeps for one rollout of the default gate, one pooled cell, as arrays over
+       rollouts; `suspects`; `state_of`. Epochs that ask for more cells go through `walk`.
 Knows not  what is decided: `suspects` only says where `decide` might answer with an event. It may name too many rows,
        never too few; a test compares it with looking after every pair.
 """
@@ -14,30 +15,38 @@ from numpy.typing import NDArray
 
 from router.rollout import FUTILITY, Phase, Rollout
 from router.types import FULL_BP, Direction
-from scoring.evidence import Cell, Evidence
-from scoring.gates.accounts import Account, futility_prior, promotion_prior
+from scoring.evidence import POOLED, QUALITY, Cell, Evidence
+from scoring.gates.accounts import Account
 from scoring.gates.fresh import MIN_KEYS
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
-from scoring.gates.state import BUDGET, DETECTORS, FRESH_BLOCK, FRESH_NEED, State, Wiring
+from scoring.gates.labels import Labels
+from scoring.gates.latency import Baselines
+from scoring.gates.metrics import futility_prior, promotion_prior
+from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
+from scoring.gates.streams import DETECTORS, EITHER, Wiring, budget
 from scoring.gates.view import thresholds
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray, Prior
 from scoring.stats.eprocess import log_increment
 from scoring.stats.lattice import FULL_WEIGHT, LATTICE
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.records import Epoch, GateRules, Unit
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _SLACK = 1e-6
-_STREAMS = (Direction.FORWARD, Direction.REVERSE)
+_STREAMS = (Direction.FORWARD, Direction.REVERSE, EITHER)
 
 
 class Lanes:
     """Arrays of shape (rollouts, …). `levels`: every d in thousandths that may come; pairs are indices into it."""
 
     def __init__(self, rollouts: list[Rollout], epoch: Epoch, wiring: Wiring, levels: IntArray) -> None:
+        if epoch.gates != GateRules():
+            raise ValueError(
+                "lanes know one pooled cell; an epoch with more cells is simulated by `scoring.simulate.walk`"
+            )
         rows, bets = len(rollouts), 16
         self.epoch, self.wiring, self.levels = epoch, wiring, levels
         self.promotion, self.futility = promotion_prior(epoch), futility_prior(epoch)
@@ -52,7 +61,8 @@ class Lanes:
         self.fresh_counts = np.zeros((rows, len(levels)), dtype=np.int64)
         self.fresh_n = np.zeros(rows, dtype=np.int64)
         self.detectors = np.zeros((rows, len(_STREAMS), len(DETECTORS), len(self.weights)))
-        self.budget = np.array([BUDGET[wiring].get(direction, 0.0) for direction in _STREAMS])
+        parts = budget(epoch, {}, wiring)
+        self.budget = np.array([parts.get((direction, POOLED, QUALITY), 0.0) for direction in _STREAMS])
         self.share = np.zeros(rows)
         self.need, self.dwells_until = np.zeros(rows), np.zeros(rows)
         self.climbs, self.live = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
@@ -98,6 +108,7 @@ class Lanes:
             detectors = self.detectors[rows, stream]
             self._watch(detectors, self.factors[level[rows]])
             self.detectors[rows, stream] = detectors
+        self._watch(self.detectors[:, _STREAMS.index(EITHER)], self.factors[level])
 
     def suspects(self, now: float) -> IntArray:
         """Rows in which `decide` may answer with an event."""
@@ -116,26 +127,35 @@ class Lanes:
         """The state of one row, as `fold` would have left it. Every pair is of another user."""
         live = bool(self.live[row]) and self.wiring is Wiring.DIRECTED
         streams = {
-            direction: self.detectors[row, index].copy()
+            (direction, POOLED, QUALITY): self.detectors[row, index].copy()
             for index, direction in enumerate(_STREAMS)
             if self.budget[index] > 0.0
         }
         return State(
             epoch=self.epoch.id,
-            delta=self.epoch.delta,
             wiring=self.wiring,
             since=rollout.since,
-            evidence=Account(
-                evidence=self._counted(self.counts[row], Direction.FORWARD),
-                capital=self.capital[row].copy(),
-                against=self.against[row].copy(),
-            ),
+            cells={
+                OVERALL: Account(
+                    evidence=self._counted(self.counts[row], Direction.FORWARD),
+                    null_mean=-self.epoch.delta,
+                    capital=self.capital[row].copy(),
+                    against=self.against[row].copy(),
+                )
+            },
             fresh=Account(
                 evidence=self._counted(self.fresh_counts[row], Direction.REVERSE if live else Direction.FORWARD),
+                null_mean=-self.epoch.delta,
                 capital=self.fresh_capital[row].copy(),
                 against=np.zeros_like(self.against[row]),
             ),
             streams=streams,
+            named={},
+            baselines=Baselines(),
+            comparisons={},
+            blocks={},
+            traffic={},
+            labels=Labels(),
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

@@ -7,14 +7,14 @@ Knows not  statistics.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from router.rollout import Begin, Mode, Rollout, step
 from router.stages import Ladder
-from scoring.gates.state import Wiring
+from scoring.gates.streams import Wiring
 from scoring.stats import laws
 from scoring.stats.laws import Law
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.records import Epoch, GateRules
 
 STAGES_BP = (0, 100, 500, 1000, 2500, 5000, 9000)
 
@@ -29,12 +29,14 @@ LAWS: Mapping[str, Callable[[float], Law]] = {
 class Plan:
     """One simulated rollout. The clock ticks once per request; a request is a pair where it is sampled.
 
-    `after` replaces `law` from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
+    `law` is of pairs that the teacher serves, `reverse` of those that the student serves where it is another. `after`
+    replaces both from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
     fresh key and detectors, so requests are pairs. DIRECTED: the share decides who serves; every request is sampled.
     """
 
     law: Law
     horizon: int = 6_000
+    reverse: Law | None = None
     after: Law | None = None
     change_at: int = 0
     wiring: Wiring = Wiring.UNDIRECTED
@@ -44,6 +46,7 @@ class Plan:
     alpha: float = 0.005
     sigma0: float = 0.30
     dwell: float = 0.0
+    gates: GateRules = field(default_factory=GateRules)
 
     def law_at(self, request: int) -> Law:
         return self.law if self.after is None or request < self.change_at else self.after
@@ -70,6 +73,7 @@ def epoch_of(plan: Plan) -> Epoch:
         trained_until=None,
         unit="request",
         opened_at=0.0,
+        gates=plan.gates,
     )
 
 

@@ -1,10 +1,7 @@
 """What many simulated rollouts say: rates with limits, means with Monte-Carlo errors, against their goals.
 
-Owns   `Row` (one figure and its goal), `Summary` (one mean), the goals of the default gate.
-Knows not  how the rollouts came about.
-
-A rate claim fails only when its 99 % lower limit exceeds it. A mean fails when it exceeds its goal by more than two
-Monte-Carlo errors; a rate that should be high, when it falls short by more than two.
+Owns   `Summary` (all runs of one plan), the goals of the default gate.
+Knows not  how the rollouts came about; `rows` says when a goal is reached.
 """
 
 from __future__ import annotations
@@ -17,12 +14,11 @@ import numpy as np
 
 from router.types import FULL_BP
 from scoring.simulate.plan import Plan
+from scoring.simulate.rows import CONFIDENCE, Row, Sense, mean_row, quantile_row, rate_error, rate_row, row
 from scoring.simulate.story import Story
 from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tutelage.contracts.records import Json
-
-CONFIDENCE = 0.99
 
 EXPOSURE_GOAL = 0.005
 """Expected maximum share of a student at the margin."""
@@ -45,18 +41,6 @@ GOALS = {
     -0.03: Goal(reaches=0.88, pairs=3_560, stays=0.80),
 }
 """Rubric scores, margin 0.05, 6,000 pairs, one undirected stream."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One figure. `limit` is the 99 % lower limit of a rate that must not exceed its goal."""
-
-    name: str
-    value: float
-    goal: float
-    mc_error: float
-    reached: bool
-    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,23 +113,8 @@ def delays(stories: Sequence[Story], change_at: int, goals: dict[str, tuple[floa
     for name, wait in waits.items():
         mean_goal, p90_goal = goals[name]
         rows.append(mean_row(f"{name}, mean pairs", wait, mean_goal))
-        p90, error = float(np.quantile(wait, 0.9)), 2.5 * float(np.std(wait)) / math.sqrt(len(wait))
-        rows.append(
-            Row(name=f"{name}, p90", value=p90, goal=p90_goal, mc_error=error, reached=p90 <= p90_goal + 2 * error)
-        )
+        rows.append(quantile_row(f"{name}, p90 of pairs", wait, 0.9, p90_goal))
     return tuple(rows)
-
-
-def mean_row(name: str, values: Sequence[float], goal: float) -> Row:
-    """A mean that should not exceed its goal."""
-    mean, error = float(np.mean(values)), float(np.std(values)) / math.sqrt(len(values))
-    return Row(name=name, value=mean, goal=goal, mc_error=error, reached=mean <= goal + 2 * error)
-
-
-def rate_row(name: str, hits: int, trials: int, goal: float) -> Row:
-    """A rate of something bad: missed when its 99 % lower limit exceeds the goal."""
-    rate, limit = hits / trials, lower_limit(hits, trials, confidence=CONFIDENCE)
-    return Row(name=name, value=rate, goal=goal, mc_error=_rate_error(rate, trials), reached=limit <= goal, limit=limit)
 
 
 def _validity(rungs: Sequence[Rung], stories: Sequence[Story]) -> tuple[Row, ...]:
@@ -189,9 +158,8 @@ def _rung(stories: Sequence[Story], plan: Plan, rung: int) -> Rung:
 
 
 def _high_row(name: str, rate: float, trials: int, goal: float) -> Row:
-    # The goals themselves were measured on 300 runs: a rate of 1 there still carries an error of 1/300.
-    error = max(_rate_error(rate, trials), _rate_error(goal, 300), 1 / 300)
-    return Row(name=name, value=rate, goal=goal, mc_error=error, reached=rate >= goal - 2 * error)
+    # A rate of 1 in n runs still carries an error of 1/n.
+    return row(name, rate, goal, error=max(rate_error(rate, trials), 1 / trials), sense=Sense.AT_LEAST)
 
 
 def _none(name: str, goal: float) -> Row:
@@ -213,7 +181,3 @@ def _first_after(times: Sequence[int], change_at: int) -> float:
 
 def _rate(found: Sequence[bool]) -> float:
     return float(np.mean(found))
-
-
-def _rate_error(rate: float, trials: int) -> float:
-    return math.sqrt(rate * (1.0 - rate) / trials)

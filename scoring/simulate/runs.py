@@ -6,13 +6,14 @@ Owns   the loop. Knows not  goals.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from router.rollout import Phase, step
 from scoring.gates.controller import decide
 from scoring.gates.facts import ALL_WELL
-from scoring.gates.state import Wiring
+from scoring.gates.streams import Wiring
 from scoring.simulate.lanes import IntArray, Lanes
 from scoring.simulate.plan import Plan, epoch_of, rollout_of
 from scoring.simulate.story import Story
@@ -32,14 +33,15 @@ def run_all(
     epoch, begun = epoch_of(plan), rollout_of(plan)
     stories = [Story(rollout=begun) for _ in range(runs)]
     going = list(stories)
-    levels = np.union1d(plan.law.d_milli, plan.law.d_milli if plan.after is None else plan.after.d_milli)
+    laws = [law for law in (plan.law, plan.reverse, plan.after) if law is not None]
+    levels = np.unique(np.concatenate([law.d_milli for law in laws]))
     lanes = Lanes([begun] * runs, epoch, plan.wiring, levels)
     draws = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(runs)]
     for start in range(0, plan.horizon, BLOCK):
         requests = min(BLOCK, plan.horizon - start)
-        level, luck = _drawn(plan, draws, levels, start, requests)
+        drawn = _drawn(plan, draws, levels, start, requests)
         for offset in range(requests):
-            _tick(lanes, going, start + offset + 1, level[:, offset], luck[:, offset])
+            _tick(lanes, going, start + offset + 1, drawn.at(offset))
         progress(start + requests)
         alive = np.array([story.rolled_back_at is None for story in going])
         lanes.keep(alive)
@@ -50,15 +52,30 @@ def run_all(
     return stories
 
 
-def _drawn(
-    plan: Plan, draws: list[np.random.Generator], levels: IntArray, start: int, requests: int
-) -> tuple[IntArray, FloatArray]:
-    """Levels and serving luck of the next requests, shape (rows, requests). Each row has its own generator."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Requests:
+    """The level if the teacher serves, the level if the student does, and the luck that decides; a row per rollout."""
+
+    forward: IntArray
+    backward: IntArray
+    luck: FloatArray
+
+    def at(self, offset: int) -> _Requests:
+        """One request of each row."""
+        return _Requests(forward=self.forward[:, offset], backward=self.backward[:, offset], luck=self.luck[:, offset])
+
+
+def _drawn(plan: Plan, draws: list[np.random.Generator], levels: IntArray, start: int, requests: int) -> _Requests:
+    """The next requests. Each row has its own generator."""
     uniform = np.stack([rng.random((2, requests)) for rng in draws])
     switch = requests if plan.after is None else min(max(plan.change_at - start, 0), requests)
-    early = _levels(plan.law, levels, uniform[:, 0, :switch])
-    late = _levels(plan.after or plan.law, levels, uniform[:, 0, switch:])
-    return np.concatenate((early, late), axis=1), uniform[:, 1]
+    early, late = uniform[:, 0, :switch], uniform[:, 0, switch:]
+    after = _levels(plan.after or plan.law, levels, late)
+    forward = np.concatenate((_levels(plan.law, levels, early), after), axis=1)
+    backward = forward
+    if plan.reverse is not None:
+        backward = np.concatenate((_levels(plan.reverse, levels, early), after), axis=1)
+    return _Requests(forward=forward, backward=backward, luck=uniform[:, 1])
 
 
 def _levels(law: Law, levels: IntArray, uniform: FloatArray) -> IntArray:
@@ -67,10 +84,13 @@ def _levels(law: Law, levels: IntArray, uniform: FloatArray) -> IntArray:
     return places
 
 
-def _tick(lanes: Lanes, going: list[Story], at: int, level: IntArray, luck: FloatArray) -> None:
+def _tick(lanes: Lanes, going: list[Story], at: int, request: _Requests) -> None:
     """One request in every row, then every look that could matter."""
-    reverse = None if lanes.wiring is Wiring.UNDIRECTED else luck < lanes.share
-    lanes.fold(level, reverse)
+    if lanes.wiring is Wiring.UNDIRECTED:
+        lanes.fold(request.forward, None)
+    else:
+        reverse = request.luck < lanes.share
+        lanes.fold(np.where(reverse, request.backward, request.forward), reverse)
     for row in lanes.suspects(float(at)):
         story = going[row]
         if story.rolled_back_at is None:

@@ -1,88 +1,59 @@
-"""The published figures of the whole gate, as one table.
+"""The published figures, all of them, as one table.
 
-Owns   which plans are simulated for it. To add a figure: a function here, a line in `FIGURES`.
+Owns   the list of figures, and how they are spread over two processes.
+Knows not  what they measure: see `scoring.simulate.figures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 
-from scoring.simulate.plan import Plan
-from scoring.simulate.report import GOALS, Row, delays, rate_row, summarise
-from scoring.simulate.runs import run_all
-from scoring.stats.laws import rubric5
+from scoring.simulate.figures import efficiency, engineering, gate, peers, rollback, slices, trouble, validity
+from scoring.simulate.figures.scale import Figures, Scale
+from scoring.simulate.rows import Figure
 
-SIGMA0 = 0.273
-"""Standard deviation of the rubric law: a calibrated plan."""
-
-MARGIN = 0.05
-CHANGE_AT = 2_000
-DELAYS = {"step-down": (160.0, 290.0), "back in shadow": (335.0, 560.0)}
-STALE_GOAL = 0.01
-STALE_DWELL = 700
-STALE_LEFT = 100
+PARTS: tuple[tuple[str, Figures], ...] = (
+    ("1 validity", validity.FIGURES),
+    ("2 and 3 efficiency", efficiency.FIGURES),
+    ("4 beside others", peers.FIGURES),
+    ("5 rollback", rollback.FIGURES),
+    ("6 whole gate", gate.FIGURES),
+    ("7 slices", slices.FIGURES),
+    ("8 trouble", trouble.FIGURES),
+    ("9 engineering", engineering.FIGURES),
+)
 WORKERS = 2
 
 
-def at_the_margin(runs: int, seed: int) -> tuple[Row, ...]:
-    """A student whose true mean is the margin: how often it reaches each rung."""
-    plan = Plan(law=rubric5(-MARGIN), sigma0=SIGMA0)
-    return summarise(run_all(plan, runs=runs, seed=seed), plan).rows
+def names() -> tuple[str, ...]:
+    """Every figure, in the order of the table."""
+    return tuple(name for _, figures in PARTS for name in figures)
 
 
-def good_enough(mean: float) -> Callable[[int, int], tuple[Row, ...]]:
-    """A student whose true mean is `mean`, above the margin: whether and when it gets to the last rung."""
-
-    def rows(runs: int, seed: int) -> tuple[Row, ...]:
-        plan = Plan(law=rubric5(mean), sigma0=SIGMA0)
-        return summarise(run_all(plan, runs=runs, seed=seed), plan).rows
-
-    return rows
-
-
-def turns_bad(runs: int, seed: int) -> tuple[Row, ...]:
-    """An equal student that falls to −.10 while it serves: how soon it is taken down and back."""
-    plan = Plan(law=rubric5(0.0), after=rubric5(-0.10), change_at=CHANGE_AT, horizon=CHANGE_AT + 2_500, sigma0=SIGMA0)
-    return delays(run_all(plan, runs=runs, seed=seed), CHANGE_AT, DELAYS)
-
-
-def stale_evidence(runs: int, seed: int) -> tuple[Row, ...]:
-    """Evidence complete, then a fall to −.10 a hundred pairs before the dwell ends: whether it is promoted anyway."""
-    fall = STALE_DWELL - STALE_LEFT
-    plan = Plan(
-        law=rubric5(0.0),
-        after=rubric5(-0.10),
-        change_at=fall,
-        dwell=float(STALE_DWELL),
-        horizon=fall + 1_500,
-        sigma0=SIGMA0,
-    )
-    hits = sum(bool(story.reached) for story in run_all(plan, runs=runs, seed=seed))
-    return (rate_row("promoted on stale evidence", hits, runs, STALE_GOAL),)
-
-
-FIGURES: dict[str, Callable[[int, int], tuple[Row, ...]]] = {
-    "d = -0.05": at_the_margin,
-    **{f"d = {mean:+.2f}": good_enough(mean) for mean in GOALS},
-    "0 to -0.10": turns_bad,
-    "0 to -0.10 before the dwell ends": stale_evidence,
-}
-
-
-def validation(*, runs: int, seed: int, progress: Callable[[int], None] = lambda done: None) -> tuple[Row, ...]:
-    """All rows, in the order of `FIGURES`; on two processes. `progress` hears how many figures are done."""
-    found: dict[str, tuple[Row, ...]] = {}
+def validation(
+    scale: Scale, *, only: Sequence[str] = (), progress: Callable[[int], None] = lambda done: None
+) -> dict[str, tuple[Figure, ...]]:
+    """The figures of each part, all or those named, in the order of the table. `progress` hears how many are done."""
+    chosen = [name for name in names() if not only or name in only]
+    found: dict[str, tuple[Figure, ...]] = {}
     # Spawned: the caller may have threads (a progress bar), which a fork would not carry over.
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(_rows, name, runs, seed): name for name in FIGURES}
+        waiting = {pool.submit(measured, name, scale): name for name in chosen}
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
             progress(len(found))
-    return tuple(replace(row, name=f"{name}: {row.name}") for name in FIGURES for row in found[name])
+    parts = {part: [name for name in figures if name in found] for part, figures in PARTS}
+    return {
+        part: tuple(replace(figure, name=f"{name}: {figure.name}") for name in present for figure in found[name])
+        for part, present in parts.items()
+        if present
+    }
 
 
-def _rows(name: str, runs: int, seed: int) -> tuple[Row, ...]:
-    return FIGURES[name](runs, seed)
+def measured(name: str, scale: Scale) -> tuple[Figure, ...]:
+    """One figure's rows."""
+    figures = {key: measure for _, part in PARTS for key, measure in part.items()}
+    return figures[name](scale)

@@ -1,6 +1,7 @@
 """The e-Shiryaev-Roberts detector: has the student become worse than −δ_r, lately?
 
-Owns   the detector's grid, weights, step and statistic. State: M, ten non-negative numbers.
+Owns   the detector's grid, weights, step and statistic. State: M, ten non-negative numbers; two rows of them where
+       a move in either direction matters (`fresh_drift`, `drift_step`, `drift_statistic`).
 Knows not  thresholds, resets, what an alarm does: three copies with three thresholds belong to the controller.
 
     z = −(d + δ_r),   λ_k = geomspace(.08, .95, 10)/(1 + δ_r),   ω_k ∝ exp(−½((log λ_k − log .5)/.8)²)
@@ -19,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 
 from scoring.stats.bets import FloatArray
-from scoring.stats.lattice import LATTICE
+from scoring.stats.lattice import LATTICE, ceil_milli
 
 _FRACTIONS: FloatArray = np.geomspace(0.08, 0.95, 10)
 _CENTRE = 0.5
@@ -79,6 +80,38 @@ def step(state: FloatArray, d_milli: int, *, delta_r: float) -> FloatArray:
 def statistic(state: FloatArray, *, delta_r: float) -> float:
     """R = Σ_k ω_k M_k. Compare with A: on average at least A pairs pass before a false alarm."""
     return float(state @ weights(delta_r))
+
+
+def fresh_drift() -> FloatArray:
+    """The two-sided detector's state before the first pair, shape (2, 10), read-only."""
+    return _frozen(np.zeros((2, len(_FRACTIONS))))
+
+
+def drift_step(state: FloatArray, change: float, *, tolerance: float) -> FloatArray:
+    """The two-sided state after one more re-scored item: row 0 watches for a fall, row 1 for a rise.
+
+    change     what it is now minus what it was at the reference, in [-1, 1]: a judge's d of an anchor pair, a score of
+               the teacher. Each row reads it rounded against itself.
+    tolerance  τ: drift of less than ±τ is none. Larger tolerates more and reacts later.
+    """
+    fall, rise = ceil_milli(change), ceil_milli(-change)
+    return np.stack((step(state[0], fall, delta_r=tolerance), step(state[1], rise, delta_r=tolerance)))
+
+
+def drift_statistic(state: FloatArray, *, tolerance: float) -> float:
+    """½ R(fall) + ½ R(rise). While |E[change | past]| ≤ τ at least A items pass, on average, before it reaches A.
+
+    >>> state = fresh_drift()
+    >>> for _ in range(60):
+    ...     state = drift_step(state, 0.3, tolerance=0.05)
+    >>> drift_statistic(state, tolerance=0.05) > 10_000
+    True
+    >>> for _ in range(400):
+    ...     state = drift_step(state, 0.0, tolerance=0.05)
+    >>> drift_statistic(state, tolerance=0.05) < 100
+    True
+    """
+    return float((state @ weights(tolerance)).mean())
 
 
 def pooled(streams: Iterable[tuple[float, float]]) -> float:

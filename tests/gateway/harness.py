@@ -13,6 +13,7 @@ import httpx
 import openai
 
 from gateway.app import Gateway, Wiring
+from gateway.pressure import Pressure
 from gateway.snapshots import snapshot_of
 from router.rollout import Mode, Phase, Rollout
 from router.stages import Ladder
@@ -44,6 +45,16 @@ KEYS = (
     key("tut-admin", role="admin"),
     key("tut-revoked", revoked_at=1.0),
 )
+
+
+class Still:
+    """No pulse: this loop runs the clients and the models too, and says nothing of the gateway's load."""
+
+    def __init__(self, _: Pressure) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
 
 
 class MemoryStore:
@@ -166,7 +177,7 @@ class Running:
         return await self.task
 
     def records(self) -> list[Exchange | ShadowAttempt]:
-        rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 10_000)]
+        rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 1_000_000)]
         return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange | ShadowAttempt)]
 
     def exchanges(self) -> list[Exchange]:
@@ -216,7 +227,7 @@ async def running(
                 samplings={"chat": sampling} if sampling is not None else {},
             )
         )
-    gateway = Gateway(settings, 0, Wiring(open_source=lambda _: store))
+    gateway = Gateway(settings, 0, Wiring(open_source=lambda _: store, pulse=Still))
     task = asyncio.ensure_future(gateway.run())
     started = asyncio.ensure_future(gateway.started.wait())
     await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)

@@ -52,7 +52,7 @@ class ModelServer:
 async def model_server(name: str, script: Script | None = None) -> AsyncIterator[ModelServer]:
     server = ModelServer(name=name, script=script or answering(f"I am {name}"))
     app = web.Application(client_max_size=2**28)
-    app.router.add_post("/v1/{tail:.*}", server.handle)
+    app.router.add_route("*", "/v1/{tail:.*}", server.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -3,9 +3,10 @@
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.capture import RawAttempt, RawExchange, RawPolicy, RawShadow
 from router.types import Arm, RoutePlan
@@ -16,7 +17,7 @@ AT = 1_795_000_000.0
 CHAT = b'{"model":"gpt-4.1","messages":[{"role":"user","content":"Who are you?"}],"temperature":0}'
 PLAN = RoutePlan(
     serve=Arm.TEACHER, assigned=Arm.TEACHER, fallback=None, shadow=Arm.STUDENT, holdout=False, in_population=True, reasons=(),
-    bucket=17, share_bp=0, arm_bp=10_000, shadow_bp=10_000, policy_version=1,
+    bucket=17, share_bp=0, arm_bp=10_000, shadow_bp=10_000, floor_bp=10_000, policy_version=1,
 )  # fmt: skip
 FULL = RawPolicy(log="full", train=True, purpose="tests")
 JSON = ((b"content-type", b"application/json"), (b"x-request-id", b"req-1"))
@@ -65,7 +66,8 @@ def exchange(*attempts: RawAttempt, **changes: Any) -> RawExchange:
         id=new_id(), generation=1, snapshot=7, digest="d" * 8, route="chat", tenant="acme", key_id="key-1",
         endpoint="chat.completions", stream=False, body=CHAT, sticky_source="body", sticky_key="sticky", salt="salt", revision=3,
         epoch="epoch", plan=PLAN, slices={}, policy=FULL, admitted_at=AT, attempts=attempts or (attempt(),),
-        served_arm=Arm.TEACHER, outcome="ok", cause=None, client_gone=False, truncated=False, ended_ms=101.0, overhead_ms=0.4,
+        served_arm=Arm.TEACHER, outcome="ok", cause=None, successor=None, client_gone=False,
+        truncated=False, ended_ms=101.0, overhead_ms=0.4,
     )  # fmt: skip
     return replace(made, **changes)
 

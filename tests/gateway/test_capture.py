@@ -1,10 +1,10 @@
 import hashlib
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from examples.sections.task import canonical as task_canonical
 from examples.sections.task import chat_request
@@ -110,7 +110,13 @@ def test_text_parts_are_one_input(context):
 def test_turns_are_counted_by_users_messages(context):
     assert taken(exchange(body=said("a", "b", "c")), context).turn == 3
     assert taken(exchange(body=body_of(input="hi"), endpoint="responses"), context).turn == 1
-    assert taken(exchange(body=body_of(prompt="hi"), endpoint="completions"), context).turn is None
+    assert taken(exchange(body=body_of(prompt="hi"), endpoint="completions"), context).turn == 1
+    assert taken(exchange(body=body_of(prompt=["hi", "ho"]), endpoint="completions"), context).turn is None
+
+
+@pytest.mark.parametrize("asked", [{"prompt": "hi"}, {"prompt": ["hi"]}, {"input": "hi"}])
+def test_a_prompt_by_itself_is_the_input(context, asked):
+    assert taken(exchange(body=body_of(**asked)), context).input_hash == input_sha256("hi")
 
 
 def test_the_parameters_hash_ignores_what_changes_no_answer():

@@ -79,7 +79,7 @@ async def test_request_and_answer_keep_their_bytes(teacher: ModelServer, student
     )
     teacher.script = lambda asked: _plain(body)
     asked = (
-        b'{"top_k":9007199254740993,"model":"gpt-4o","messages":[{"role":"user","content":"\\ud800 \\u00e9"}],"t":1.50}'
+        b'{"seed":9007199254740993,"model":"gpt-4o","messages":[{"role":"user","content":"\\ud800 \\u00e9"}],"t":1.50}'
     )
     async with running(teacher, student, tmp_path) as at:
         answer = await at.http().post(PATH, content=asked, headers={"content-type": "application/json"})

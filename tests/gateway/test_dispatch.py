@@ -10,8 +10,9 @@ import httpx
 import openai
 import pytest
 
+from router.rollout import Successor
 from router.types import Sampling
-from tests.gateway.harness import PINNER, Running, running, until
+from tests.gateway.harness import PINNER, Running, rollout, running, until
 from tests.gateway.model_server import (
     DONE,
     Asked,
@@ -97,8 +98,10 @@ async def test_a_students_fault_before_the_first_byte_is_answered_by_the_teacher
         exchange = await at.exchange()
     assert (answer.status_code, answer.headers["x-tutelage-arm"]) == (200, "teacher")
     assert ("data: [DONE]" in answer.text) == stream
+    asked_twice = [("student", "retry")] if cause in ("status_503", "status_529") else []
     assert [(attempt.arm, attempt.purpose) for attempt in exchange.attempts] == [
         ("student", "serve"),
+        *asked_twice,
         ("teacher", "fallback"),
     ]
     assert (exchange.attempts[0].error, exchange.outcome, exchange.served_arm) == (cause, "ok", "teacher")
@@ -114,10 +117,11 @@ async def test_a_dead_student_costs_nobody_an_answer_and_is_left_alone(
         client = at.http()
         answers = [await client.post(PATH, json={**ASK, "user": str(user)}) for user in range(20)]
         await until(lambda: len(at.exchanges()) == 20)
-        tried = [exchange for exchange in at.exchanges() if len(exchange.attempts) == 2]
+        tried = [exchange for exchange in at.exchanges() if exchange.attempts[0].arm == "student"]
         left = [exchange for exchange in at.exchanges() if exchange.plan.reasons == ("student_unavailable",)]
     assert {answer.status_code for answer in answers} == {200}
-    assert (len(tried), len(left)) == (5, 15)
+    assert sorted(len(exchange.attempts) for exchange in tried) == [2, 3, 3], "five failures, two of them retries"
+    assert len(left) == 17
     assert {exchange.attempts[0].error for exchange in tried} == {"connect"}
 
 
@@ -362,3 +366,22 @@ async def test_an_unknown_host_is_a_connect_failure(teacher: ModelServer, studen
         answer: httpx.Response = await at.http().post(PATH, json=ASK)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_connect")
     assert "no-such-host" not in answer.text
+
+
+@pytest.mark.parametrize(("share_bp", "asked"), [(0, 2), (10_000, 1)])
+async def test_a_successor_is_asked_wherever_the_student_is_shadowed(
+    share_bp: int, asked: int, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def change(document: dict[str, Any]) -> None:
+        document["upstreams"]["next"] = {**document["upstreams"]["small"], "version": "s2", "base_url": student.url}
+        document["routes"]["chat"]["student"] = "next"
+
+    async with running(teacher, student, tmp_path, sampling=EVERYTHING, share_bp=share_bp, change=change) as at:
+        heir = Successor(student="next@s2", epoch="e2", since=1)
+        await at.publish(rollouts={"chat": rollout(share_bp, successor=heir)})
+        await at.openai().chat.completions.create(**ASK)
+        await until(lambda: len(at.shadows()) == asked)
+        exchange = await at.exchange()
+        assert exchange.successor == ("next@s2" if asked == 2 else None)
+        versions = {shadow.attempt.version for shadow in at.shadows() if shadow.attempt is not None}
+        assert versions == ({"s1", "s2"} if asked == 2 else {"t1"})

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.routing import Routing, routing_of
 from gateway.snapshots import snapshot_of
-from router.rollout import Rollout
+from router.rollout import Rollout, Successor
 from tests.gateway.harness import KEYS, document, replace_snapshot, rollout
 from tutelage.contracts.load import validated
 
@@ -63,6 +63,24 @@ def test_a_route_without_a_rollout_is_the_teachers(tmp_path: Path):
 def test_the_share_in_force(state: Rollout, kills: tuple[str, ...], share_bp: int, tmp_path: Path):
     route = routing(tmp_path, {"chat": state}, kills).exact["chat"]
     assert (route.state.share_bp, route.state.salt, route.epoch) == (share_bp, "salt", "e1")
+
+
+def test_the_student_that_the_rollout_knows_serves_while_its_successor_is_asked_beside(tmp_path: Path):
+    upstreams = document("http://a/v1", "http://b/v1", tmp_path)["upstreams"]
+    upstreams["next"] = {**upstreams["small"], "version": "s2", "base_url": "http://c/v1", "can": {}}
+    routes = {"chat": {"teacher": "big", "student": "next", "share": "50%"}}
+    heir = Successor(student="next@s2", epoch="e2", since=4)
+    route = routing(tmp_path, {"chat": rollout(2_500, successor=heir)}, upstreams=upstreams, routes=routes).exact[
+        "chat"
+    ]
+    assert route.student is not None
+    assert route.successor is not None
+    assert (route.state.student, route.student.version, route.successor.upstream) == ("small", "s1", "next")
+    assert route.state.can.tools
+    sent_away = routing(tmp_path, {"chat": rollout(2_500)}, upstreams=upstreams, routes=routes).exact["chat"]
+    assert (sent_away.state.student, sent_away.successor) == ("small", None)
+    taken_over = routing(tmp_path, {"chat": rollout(2_500, student="next@s2")}, upstreams=upstreams, routes=routes)
+    assert (taken_over.exact["chat"].state.student, taken_over.exact["chat"].successor) == ("next", None)
 
 
 def test_judges_have_neither_student_nor_fallback_nor_capture(tmp_path: Path):

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway import spool as module
 from gateway.capture import RawPolicy

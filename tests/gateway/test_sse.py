@@ -19,7 +19,7 @@ def split(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def passed(chunks: list[bytes], *, strip: bool) -> tuple[bytes, Scanner]:
-    scanner = Scanner(strip)
+    scanner = Scanner(strip_usage=strip)
     out = b"".join([scanner.feed(chunk) for chunk in chunks])
     return out + scanner.rest(), scanner
 
@@ -41,7 +41,7 @@ contents = st.text(max_size=30)
 @given(streams, cuts)
 def test_without_stripping_every_chunk_leaves_as_it_came(stream: bytes, places: list[int]):
     chunks = split(stream, places)
-    scanner = Scanner(False)
+    scanner = Scanner(strip_usage=False)
     assert [scanner.feed(chunk) for chunk in chunks] == chunks
     assert scanner.rest() == b""
 
@@ -112,7 +112,7 @@ def test_done_inside_an_answer_is_not_the_end():
 
 
 def test_it_knows_when_the_stream_stands_inside_an_event():
-    scanner = Scanner(False)
+    scanner = Scanner(strip_usage=False)
     scanner.feed(b"data: {}\n\ndata: {")
     assert scanner.inside
     scanner.feed(b"}\n\n")
@@ -126,7 +126,7 @@ def test_an_error_event_is_seen_and_an_answer_about_errors_is_not():
 
 
 def test_an_endless_event_passes_without_being_kept():
-    scanner = Scanner(True)
+    scanner = Scanner(strip_usage=True)
     sent = sum(len(scanner.feed(b"x" * 2**20)) for _ in range(16))
     assert sent >= 12 * 2**20
     assert len(scanner.rest()) <= 4 * 2**20 + 2**20

@@ -12,9 +12,7 @@ from gateway.wire import (
     Strings,
     client_id,
     encode_fields,
-    first_message,
     inject_usage,
-    needs_of,
     read_body,
     to_client,
     to_upstream,
@@ -85,51 +83,6 @@ def test_usage_is_asked_for_where_the_client_did_not(given_options: Any, injecte
     fields = read_body(body(stream=True, stream_options=given_options)).fields
     assert inject_usage(fields) is injected
     assert json.loads(encode_fields(fields))["stream_options"] == sent
-
-
-@pytest.mark.parametrize(
-    ("fields", "name", "expected"),
-    [
-        ({"tools": [{"type": "function"}]}, "tools", True),
-        ({"tools": []}, "tools", False),
-        ({"tools": None}, "tools", False),
-        ({"response_format": {"type": "json_schema"}}, "structured", True),
-        ({"response_format": {"type": "text"}}, "structured", False),
-        ({"guided_json": {"type": "object"}}, "structured", True),
-        ({"logprobs": True}, "logprobs", True),
-        ({"previous_response_id": "r"}, "stateful", "previous_response_id"),
-        ({"max_tokens": 7}, "output_tokens", 7),
-        ({"max_completion_tokens": 8, "max_tokens": 7}, "output_tokens", 8),
-        ({"max_tokens": "many"}, "output_tokens", 0),
-        ({"modalities": ["text", "audio"]}, "audio", True),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "vision", True),
-        ({"messages": [{"role": "user", "content": 'I say "image_url"'}]}, "vision", False),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]},
-            "stateful",
-            "file_id",
-        ),
-        ({"messages": 7}, "vision", False),
-    ],
-)
-def test_needs_are_read_from_the_top_level(fields: dict[str, Any], name: str, expected: object):
-    assert getattr(needs_of(read_body(body(**fields)), "chat.completions"), name) == expected
-
-
-def test_an_image_in_the_text_does_not_count_as_prompt():
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
-    asked = body(messages=[{"role": "user", "content": [image, {"type": "text", "text": "x" * 400}]}])
-    assert needs_of(read_body(asked), "chat.completions").prompt_tokens_at_least == 100
-
-
-def test_a_conversation_is_named_by_its_system_and_first_user_text():
-    system, user = {"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "u"}]}
-    later = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}]
-    first = first_message(read_body(body(messages=[system, user])))
-    assert first == "s\0u"
-    assert first_message(read_body(body(messages=[system, user, *later]))) == first
-    assert first_message(read_body(body(messages=[system]))) is None
-    assert first_message(read_body(body(messages="x"))) is None
 
 
 def test_headers_named_by_connection_and_our_own_do_not_travel():

@@ -51,6 +51,16 @@ def key_of(arm: Arm) -> str:
     return next(key for key in KEYS if (bucket("r/1", key) < 5_000) == (arm is S))
 
 
+@pytest.mark.parametrize(("value", "rate"), [("passed", 1_000), ("open", 8_000), (None, 8_000)])
+def test_what_has_passed_is_drawn_at_the_watching_rate(value: str | None, rate: int):
+    sampling = replace(SAMPLING, forward_bp=8_000, slice="slice", watched=("passed",), watch_bp=1_000)
+    slices = {} if value is None else {"slice": value}
+    made = plan(route(sampling=sampling, share_bp=0), ask(slices=slices))
+    assert (made.shadow_bp, made.floor_bp) == (rate, 1_000)
+    reverse = plan(route(sampling=sampling, share_bp=10_000), ask(slices=slices))
+    assert (reverse.shadow_bp, reverse.floor_bp) == (10_000, 10_000)
+
+
 @pytest.mark.parametrize(
     ("assigned", "rule", "teacher", "student", "serve", "fallback", "reasons"),
     [
@@ -171,6 +181,7 @@ def test_without_a_student_the_teacher_serves_everything(pinned: Arm | None):
         (Needs(vision=True), Capabilities(), ("vision",)),
         (Needs(audio=True), Capabilities(), ("audio",)),
         (Needs(logprobs=True), Capabilities(logprobs=False), ("logprobs",)),
+        (Needs(hosted_tools=True), Capabilities(tools=True), ("hosted_tools",)),
         (Needs(stateful="previous_response_id"), Capabilities(), ("stateful",)),
         (Needs(tools=True, stateful="file_id", endpoint="x"), Capabilities(), ("endpoint", "tools", "stateful")),
     ],

@@ -17,6 +17,7 @@ from router.rollout import (
     Begin,
     ChangeMode,
     Clear,
+    Dismiss,
     Effect,
     Event,
     Hold,
@@ -25,6 +26,7 @@ from router.rollout import (
     Mode,
     NewEpoch,
     NewStudent,
+    NewSuccessor,
     Pause,
     Phase,
     Promote,
@@ -36,6 +38,9 @@ from router.rollout import (
     SetShare,
     Since,
     StepDown,
+    Succeed,
+    Successor,
+    candidate,
     step,
 )
 from router.stages import Ladder
@@ -88,12 +93,15 @@ EVENTS: dict[str, Event] = {
     "Kill": Kill(**TOLD),
     "Clear": Clear(**TOLD),
     "NewStudent": NewStudent(**TOLD, student="v2", epoch="e2", salt="s2", ladder=LADDER),
+    "NewSuccessor": NewSuccessor(**TOLD, student="v2", epoch="e2"),
+    "Succeed": Succeed(**TOLD),
+    "Dismiss": Dismiss(**TOLD),
     "NewEpoch": NewEpoch(**TOLD, epoch="e2", ladder=LADDER),
     "ChangeMode": ChangeMode(**TOLD, mode=Mode.FIXED, share_bp=700),
 }
 
 # Phase after and share in force, in basis points; `-` is IllegalTransition. `paused` and `held` are HELD by an operator and by
-# the controller. Clear is tried on what was killed.
+# the controller. Clear is tried on what was killed, Succeed and Dismiss where there is a successor.
 TABLE = """
             PENDING    SHADOW         RAMPING        paused         held           COMPLETE       ROLLED_BACK    MANUAL
 Begin       SHADOW/0   -              -              -              -              -              -              -
@@ -110,6 +118,9 @@ SetShare    -          MANUAL/250     MANUAL/250     MANUAL/250     MANUAL/250  
 Kill        PENDING/0  SHADOW/0       RAMPING/0      HELD/0         HELD/0         COMPLETE/0     ROLLED_BACK/0  MANUAL/0
 Clear       PENDING/0  SHADOW/0       RAMPING/100    HELD/100       HELD/100       COMPLETE/5000  ROLLED_BACK/0  MANUAL/300
 NewStudent  SHADOW/0   SHADOW/0       SHADOW/0       HELD/0         SHADOW/0       SHADOW/0       SHADOW/0       SHADOW/0
+NewSuccessor -         -              RAMPING/100    HELD/100       HELD/100       COMPLETE/5000  -              -
+Succeed     -          -              RAMPING/100    HELD/100       RAMPING/100    COMPLETE/5000  -              -
+Dismiss     PENDING/0  SHADOW/0       RAMPING/100    HELD/100       HELD/100       COMPLETE/5000  ROLLED_BACK/0  MANUAL/300
 NewEpoch    PENDING/0  SHADOW/0       HELD/100       HELD/100       HELD/100       HELD/5000      ROLLED_BACK/0  MANUAL/300
 ChangeMode  PENDING/0  MANUAL/700     MANUAL/700     MANUAL/700     MANUAL/700     MANUAL/700     ROLLED_BACK/0  MANUAL/700
 """
@@ -132,7 +143,8 @@ OTHER_RESTARTS = {("Resume", "ROLLED_BACK"): ALL, ("ChangeMode", "PENDING"): "",
 
 
 def before(event: str, column: str) -> Rollout:
-    return replace(COLUMNS[column], killed=event == "Clear")
+    heir = Successor(student="v2", epoch="e2", since=5) if event in ("Succeed", "Dismiss") else None
+    return replace(COLUMNS[column], killed=event == "Clear", successor=heir)
 
 
 def after(start: Rollout, *events: Event) -> Rollout:
@@ -170,6 +182,9 @@ def test_a_cell_of_the_table(event: str, column: str, cell: str):
 @pytest.mark.parametrize(("event", "column"), [(event, column) for event, column, cell in CELLS if cell != "-"])
 def test_which_statistics_begin_anew(event: str, column: str):
     moved, _ = step(before(event, column), EVENTS[event])
+    if event == "Succeed":
+        assert moved.since == Since(evidence=5, hold=5, down=5, back=5, fresh=moved.revision)
+        return
     restarted = OTHER_RESTARTS.get((event, column), RESTARTS.get(event, ""))
     assert moved.since == replace(Since(), **dict.fromkeys(restarted.split(), moved.revision))
 
@@ -196,16 +211,56 @@ def test_dwell_begins_with_each_change_of_share_rung_or_attempt_and_with_nothing
         "Kill",
         "NewStudent",
         "ChangeMode",
+        "Succeed",
     }
     for event, told in EVENTS.items():
         if event in ("Begin", "Release", "Resume", "Clear"):
             continue  # they do not apply here
-        moved, _ = step(ramping(), told)
+        moved, _ = step(replace(before(event, "RAMPING"), killed=False), told)
         assert (moved.entered_at == told.at) == (event in moving), event
     assert step(rollout(), EVENTS["Begin"])[0].entered_at == TOLD["at"]
     assert step(COLUMNS["paused"], EVENTS["Resume"])[0].entered_at == 1000.0
     assert step(COLUMNS["ROLLED_BACK"], EVENTS["Resume"])[0].entered_at == TOLD["at"]
     assert step(ramping(killed=True), EVENTS["Clear"])[0].entered_at == TOLD["at"]
+
+
+# --- a successor ------------------------------------------------------------------------------------------------------
+
+
+def test_a_successor_takes_over_the_rung_its_users_and_its_evidence():
+    begun = after(ramping(alpha_index=2, rung=2, share_bp=1000), EVENTS["NewSuccessor"])
+    assert begun.successor == Successor(student="v2", epoch="e2", since=8)
+    heir = candidate(begun)
+    assert heir is not None
+    assert (heir.phase, heir.rung, heir.share_bp, heir.ladder.shares_bp) == (Phase.SHADOW, 0, 0, (0, 1000, 5000))
+    assert (heir.student, heir.epoch, heir.attempt, heir.alpha_index) == ("v2", "e2", 2, 3)
+    following = after(begun, EVENTS["Hold"], EVENTS["Succeed"])
+    assert (following.student, following.epoch, following.rung, following.share_bp) == ("v2", "e2", 2, 1000)
+    assert (following.salt, following.attempt, following.alpha_index) == (begun.salt, 2, 3)
+    assert (following.successor, following.holds, following.phase) == (None, frozenset(), Phase.RAMPING)
+    assert following.since.evidence == heir.since.evidence == 8
+
+
+def test_a_successor_s_first_rung_is_where_the_serving_student_stands_now():
+    begun = after(ramping(), EVENTS["NewSuccessor"])
+    higher, lower = candidate(after(begun, EVENTS["Advance"])), candidate(after(begun, EVENTS["StepDown"]))
+    assert higher is not None
+    assert lower is not None
+    assert (higher.ladder.shares_bp, lower.ladder.shares_bp) == ((0, 1000, 5000), (0, 100, 1000, 5000))
+    with pytest.raises(IllegalTransition, match="no rung to take over"):
+        step(replace(begun, rung=0), EVENTS["Succeed"])
+
+
+@pytest.mark.parametrize("event", ["RollBack", "Rollback", "NewEpoch", "NewStudent", "ChangeMode"])
+def test_what_takes_the_serving_student_away_ends_its_successor(event: str):
+    assert after(ramping(), EVENTS["NewSuccessor"], EVENTS[event]).successor is None
+
+
+def test_a_successor_that_was_dismissed_is_remembered():
+    gone = after(ramping(), EVENTS["NewSuccessor"], EVENTS["Dismiss"])
+    assert (gone.successor, gone.dismissed, gone.student, gone.share_bp) == (None, "v2", "v1", 100)
+    with pytest.raises(IllegalTransition, match="there is no successor"):
+        step(gone, EVENTS["Dismiss"])
 
 
 # --- operator verbs ---------------------------------------------------------------------------------------------------
@@ -298,6 +353,12 @@ def test_a_new_student_starts_over_and_spends_the_next_alpha():
     new = after(ramping(waived_by="ann"), EVENTS["NewStudent"])
     assert (new.student, new.epoch, new.salt, new.attempt, new.alpha_index) == ("v2", "e2", "s2", 2, 2)
     assert new.waived_by is None
+
+
+def test_a_new_student_serves_nothing_on_a_fixed_split_until_somebody_sets_its_share():
+    new = after(rollout(mode=Mode.FIXED, initial_bp=1000, phase=Phase.MANUAL, share_bp=1000), EVENTS["NewStudent"])
+    assert (new.phase, new.share_bp) == (Phase.MANUAL, 0)
+    assert after(new, EVENTS["SetShare"]).share_bp == 250
 
 
 def test_an_operators_pause_outlives_a_new_student_and_futility_does_not():

@@ -43,6 +43,7 @@ def pair(number: int = 0, teacher: Any = "net", student: Any = "net", **changes:
         student=attempt(Arm.STUDENT, student) if isinstance(student, str) else student,
         policy=CapturePolicy(log="full", train=True, purpose="test"),
         shadow_bp=10_000,
+        floor_bp=10_000,
         policy_version=1,
     )
     return msgspec.structs.replace(given, **changes)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from router.types import Arm
-from scoring.judges.base import JudgeUnavailable
+from scoring.judges.base import Identity, JudgeUnavailable
+from scoring.judges.budget import Budget
 from scoring.metrics import WorkerMetrics
+from scoring.routes import RouteScoring
 from scoring.rubrics.schema import Rubric
-from scoring.rubrics.scorer import Draft, Verdict, compile_rubric
-from scoring.worker import MAX_DELIVERIES, RouteScoring, Worker, backoff_s, main
+from scoring.rubrics.scorer import Draft, Said, Verdict, compile_rubric
+from scoring.worker import MAX_DELIVERIES, Worker, backoff_s, main
 from tests.scoring.judges.server import judge_server, verdict
 from tests.scoring.pairs import ROUTE, attempt, failed, pair
 from tutelage.contracts.records import Answer, Judgement, Pair
@@ -48,14 +51,14 @@ class ScriptedJudge:
         self.faults = list(faults)
         self.asked: list[str] = []
 
+    def identity(self, rubric: Rubric) -> Identity:
+        return Identity(upstream="claude", version="v9", prompt_hash="words")
+
     async def judge(self, rubric: Rubric, draft: Draft) -> Verdict:
         self.asked.append(draft.pair.id)
         if self.faults:
             raise self.faults.pop(0)
-        return Verdict(scores={"helpful": (1.0, 0.5)}, judge="claude", cost_nusd=7)
-
-    def prompt_hash(self, rubric: Rubric) -> str:
-        return "hash"
+        return Verdict(scores={"helpful": Said(teacher=1.0, student=0.5, d=-0.5)}, judge="claude", cost_nusd=7)
 
 
 class Clock:
@@ -356,7 +359,8 @@ def test_the_worker_asks_the_judge_through_the_gateway(
         wait_for(lambda: store.depth(ROUTE).waiting == 0)
         assert ended(process, signal.SIGTERM) == 0
     assert set(server.keys) == {"Bearer tut-secret"}
-    assert len(server.requests) == 41, "one was refused by infrastructure, and asked again"
+    orders = [store.judgements(f"pair-{n:06}")[0].orders for n in range(40)]
+    assert len(server.requests) == 1 + sum(map(len, orders)), "one was refused by infrastructure, and asked again"
     assert {store.judgements(f"pair-{n:06}")[0].d for n in range(40)} == {0.0}
 
 
@@ -380,3 +384,39 @@ def test_an_answer_text_of_any_kind_keeps_the_scorer_total(rubrics: Path):
     for text in (None, "", ":", "\ud800", "x" * 1_000_000):
         answered = attempt(Arm.STUDENT, answer=Answer(text=text))
         assert scorer.finish(scorer.draft(pair(0, student=answered)), 1.0).d == -1.0
+
+
+# --- the judge's budget -----------------------------------------------------------------------------------------------
+
+
+def with_budget(rubrics: Path, judge: ScriptedJudge, cap_nusd: int) -> RouteScoring:
+    return replace(judged_route(rubrics, judge), budget=Budget(cap_nusd=cap_nusd, assumed_nusd=7))
+
+
+async def test_a_spent_budget_keeps_pairs_until_the_next_day_and_never_scores_them_unseen(store: Store, rubrics: Path):
+    """Each call costs 7; with those in flight counted no third one is begun."""
+    day_s, judge = 86_400.0, ScriptedJudge()
+    now = [10.5 * day_s]
+    route = with_budget(rubrics, judge, cap_nusd=20)
+    store.join(Joined(pairs=[pair(n, student=f"mail {n}") for n in range(5)]))
+    worker = Worker(
+        store, {ROUTE: route}, name="w", metrics=WorkerMetrics(), clock=lambda: now[0], idle_s=0.01, visible_s=1e6
+    )
+    running = asyncio.create_task(worker.run())
+    await until(lambda: not store.claim("looking", 1, 1e6, now[0]) and store.depth(ROUTE).scored >= 2)
+    assert store.depth(ROUTE).waiting == 5 - store.depth(ROUTE).scored >= 2
+    assert store.spend(ROUTE, 10).nusd <= 21
+    now[0] = 11.0 * day_s
+    await until(lambda: store.depth(ROUTE).scored >= 4)
+    worker.stop()
+    await running
+    judged = [item for n in range(5) for item in store.judgements(f"pair-{n:06}")]
+    assert {item.failure for item in judged} == {None}
+
+
+async def test_questions_that_came_to_nothing_are_charged(store: Store, rubrics: Path):
+    judge = ScriptedJudge(JudgeUnavailable("the fallback is down", cost_nusd=14))
+    await scored(store, judged_route(rubrics, judge), pair(0, student="mail"))
+    days = range(20)
+    assert sum(store.spend(ROUTE, day).nusd for day in days) == 14 + 7
+    assert sum(store.spend(ROUTE, day).calls for day in days) == 2

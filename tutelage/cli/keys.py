@@ -5,12 +5,13 @@ import time
 from typing import Annotated
 
 import typer
+from msgspec.structs import asdict
 
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key
+from tutelage.contracts.records import Key, KeyLimits
 from tutelage.serve import new_secret
 
 
@@ -31,10 +32,15 @@ def create(
     may_pin: Annotated[bool, typer.Option("--may-pin", help="May demand an arm with x-tutelage-arm.")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="Nothing of its content is ever captured.")] = False,
     no_train: Annotated[bool, typer.Option("--no-train", help="Captured, never trained on.")] = False,
+    max_concurrency: Annotated[int | None, typer.Option(min=1, help="Requests that it may have open at once.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute, of prompts and answers.")] = None,
+    usd_per_day: Annotated[float | None, typer.Option(min=0, help="Dollars per UTC day.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a key and print it, once."""
+    """Create a key and print it, once. A limit that is not given is the default of `limits.key` in the configuration."""
     plain, now = new_secret(), time.time()
+    limits = KeyLimits(max_concurrency=max_concurrency, rpm=rpm, tpm=tpm, usd_per_day=usd_per_day)
     key = Key(
         id=uuid7(now),
         digest=hashlib.sha256(plain.encode()).hexdigest(),
@@ -45,6 +51,7 @@ def create(
         may_pin=may_pin,
         may_log=not no_log,
         may_train=not no_train,
+        limits=None if limits == KeyLimits() else limits,
     )
     with opened(config) as (_, store):
         store.put_key(key)
@@ -63,6 +70,7 @@ def list_keys(config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
             "label": key.label,
             "created_at": key.created_at,
             "revoked_at": key.revoked_at,
+            "limits": None if key.limits is None else asdict(key.limits),
         }
         for key in kept
     ]

@@ -11,7 +11,7 @@ import typer
 
 from router.rollout import IllegalTransition
 from tutelage import __version__
-from tutelage.cli import check, demo, keys, routes, run, simulate
+from tutelage.cli import aa, check, demo, evaluate, keys, plan, routes, run, simulate
 from tutelage.contracts.errors import ConfigurationError, StaleRevision, StoreUnavailable, TutelageError, UnknownName
 
 COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
@@ -20,6 +20,9 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     keys.register,
     check.register,
     demo.register,
+    evaluate.register,
+    aa.register,
+    plan.register,
     simulate.register,
 )
 _EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (

@@ -39,8 +39,8 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Json
 from tutelage.contracts.settings import Settings
-from tutelage.control.shown import rollout_document
-from tutelage.control.snapshot import version_of
+from tutelage.control.declaration import version_of
+from tutelage.control.shown import economics_document, rollout_document
 from tutelage.store.apply import Applied, apply
 from tutelage.store.base import Store
 
@@ -82,6 +82,7 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
         rollout = _rollout(settings, store, route)
         decisions = store.history(route, _LOOK_BACK)
         gate = _gate(store, route)
+        money = economics_document(settings.routes[route], store.spending(route))
     last = decisions[0] if decisions else None
     move = next((row for row in decisions if row.revision_to != row.revision_from), None)
     lines = [shown.rollout_words(rollout)]
@@ -90,11 +91,13 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
     if last is not None and last is not move:
         lines.append(f"last refusal: {shown.decision_words(last)}")
     lines += ["no gate reads this route"] if gate is None else shown.gate_words(gate)
+    lines += shown.economics_words(money)
     document = {
         **rollout_document(rollout),
         "move": msgspec.to_builtins(move),
         "decision": msgspec.to_builtins(last),
         "gates": gate,
+        "economics": money,
     }
     answer(document, "\n".join(lines), as_json=as_json)
 
@@ -117,11 +120,13 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
         "kill_file": killed_here,
         "drift": drift,
         "queue": shown.queue_document(depth),
+        "economics": (money := economics_document(settings.routes[name], store.spending(name))),
     }
     words = f"{name}: no rollout yet" if rollout is None else shown.rollout_words(rollout)
     if settings.routes[name].student is None:
         words = f"{name}: {settings.routes[name].teacher} serves everything"
     words += f"; {depth.waiting} pairs wait, {depth.scored} scored"
+    words += f"; {shown.saving_words(money)}" if money["days"] else ""
     words += "; KILLED on this host by its kill file" if killed_here else ""
     return document, words + (f"; drift: {drift}" if drift else "")
 

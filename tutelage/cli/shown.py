@@ -17,6 +17,11 @@ def percent(share_bp: int) -> str:
     return f"{share_bp / 100:g} %"
 
 
+def dollars(usd: float | None) -> str:
+    """An amount; what is not known is said to be unknown, never 0."""
+    return "unknown" if usd is None else f"{'-' if usd < 0 else ''}${abs(usd):,.2f}"
+
+
 def utc(at: float) -> str:
     """A time to the second: `2026-11-24 04:10:51Z`."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -66,9 +71,32 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
         for name, value in gate["detectors"].items()
     ]
+    if gate["successor"] is not None:
+        lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
     lines.append(f"  pairs to the next rung: {_band(left['low'])} to {_band(left['high'])}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines
+
+
+def saving_words(money: Mapping[str, Json]) -> str:
+    """The net saving in a few words, with the alarm where prices are missing."""
+    if money["unknown"]:
+        return f"net saving unknown: no price for {', '.join(money['unknown'])}"
+    return f"net saving {dollars(money['net_usd'])}"
+
+
+def economics_words(money: Mapping[str, Json]) -> tuple[str, ...]:
+    """What was spent, saved and has to be earned back (`tutelage.control.shown.economics_document`)."""
+    if not money["days"]:
+        return ("nothing spent yet",)
+    spent = ", ".join(f"{name} {dollars(line['usd'])}" for name, line in money["accounts"].items() if line["calls"])
+    lines = [f"{saving_words(money)} in {money['days']} days; avoided {dollars(money['avoided_usd'])}; spent: {spent}"]
+    if (even := money["break_even"]) is not None and (money["fixed_usd"] or even["daily_usd"] < 0):
+        when = "never at this rate" if even["days"] is None else f"after {even['days']:,.1f} days"
+        lines.append(
+            f"fixed costs of {dollars(money['fixed_usd'])} are earned {when} ({dollars(even['daily_usd'])} a day)"
+        )
+    return tuple(lines)
 
 
 def _cell_words(cell: CellNumbers) -> str:

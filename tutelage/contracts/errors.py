@@ -5,6 +5,7 @@
     ├── StaleRevision         the caller's; 412, read the revision again
     ├── LeaseLost             nobody's; another control process is the active one, this one stands by
     ├── UnknownName           the caller's; 404, names what there is
+    ├── NotDrawn              the caller's; 409, this pair is not one that people are asked about
     └── StoreUnavailable      the machine's; moves fail with 503, serving goes on
 `router.rollout.IllegalTransition` (409) belongs to the pure tree.
 """
@@ -43,6 +44,12 @@ class UnknownName(TutelageError):
     """No route, key or pair of that name."""
 
     status = 404
+
+
+class NotDrawn(TutelageError):
+    """A label of a pair that was not drawn for it: it would not stand for the others."""
+
+    status = 409
 
 
 class StoreUnavailable(TutelageError):

@@ -44,13 +44,18 @@ def load(path: Path) -> Settings:
         raise ConfigurationError(reason) from fault
     except UnicodeDecodeError as fault:
         raise ConfigurationError(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from fault
-    try:
-        document = yaml.load(_quoted_secrets(text), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
-    except yaml.YAMLError as fault:
-        raise ConfigurationError(f"{path} is not plain YAML: {fault}") from fault
+    document = plain_yaml(_quoted_secrets(text), str(path))
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} holds {type(document).__name__}, not a mapping; see docs/CONFIGURATION.md")
     return validated(document, str(path))
+
+
+def plain_yaml(text: str, source: str) -> Any:
+    """The document in `text`: no tags, no key twice. Raises ConfigurationError; `source` names where it came from."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
+    except (yaml.YAMLError, RecursionError) as fault:
+        raise ConfigurationError(f"{source} is not plain YAML: {fault}") from fault
 
 
 def _quoted_secrets(text: str) -> str:

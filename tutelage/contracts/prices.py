@@ -66,7 +66,7 @@ class PriceList:
             return None
         cost = settings.cost
         if cost is not None and cost.gpu_hour_usd is not None:
-            nusd = round(cost.gpu_hour_usd * cost.gpus * NUSD * total_ms / _MS_PER_HOUR)
+            nusd = round(cost.gpu_hour_usd * cost.gpus * NUSD * total_ms / _MS_PER_HOUR / cost.concurrency)
             return Price(nusd=nusd, version=self._versions[upstream])
         if usage is None:
             return None

@@ -49,7 +49,8 @@ class Attempt(Record, frozen=True, kw_only=True):
 
     `status` is the upstream's HTTP status or None when none came; `error` is an error class of
     `gateway.upstreams.base` ("connect", "timeout_first_token", "status_500", "truncated", …) or None.
-    `broke` tells that the answer began and did not end.
+    `broke` tells that the answer began and did not end. `left_out` names fields of the request that did not reach this
+    upstream as they came: dropped, or said in its own words.
     """
 
     arm: Arm
@@ -68,6 +69,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     cost_nusd: int | None = None
     price_version: str | None = None
     answer: Answer | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Plan(Record, frozen=True, kw_only=True):
@@ -84,11 +86,26 @@ class Plan(Record, frozen=True, kw_only=True):
     share_bp: int
     arm_bp: int
     shadow_bp: int
+    floor_bp: int
     policy_version: int
 
     @classmethod
     def of(cls, plan: RoutePlan) -> "Plan":
-        return cls(**{name: getattr(plan, name) for name in cls.__struct_fields__})
+        return cls(
+            serve=plan.serve,
+            assigned=plan.assigned,
+            fallback=plan.fallback,
+            shadow=plan.shadow,
+            holdout=plan.holdout,
+            in_population=plan.in_population,
+            reasons=plan.reasons,
+            bucket=plan.bucket,
+            share_bp=plan.share_bp,
+            arm_bp=plan.arm_bp,
+            shadow_bp=plan.shadow_bp,
+            floor_bp=plan.floor_bp,
+            policy_version=plan.policy_version,
+        )
 
 
 class CapturePolicy(Record, frozen=True, kw_only=True):
@@ -136,6 +153,7 @@ class Exchange(Record, frozen=True, kw_only=True, tag="exchange", tag_field="kin
     outcome: str
     policy: CapturePolicy
     cause: str | None = None
+    successor: str | None = None
     client_gone: bool = False
     truncated: bool = False
     ended_ms: float = 0.0
@@ -200,7 +218,9 @@ class Pair(Record, frozen=True, kw_only=True):
     student: Attempt | None
     policy: CapturePolicy
     shadow_bp: int
+    floor_bp: int
     policy_version: int
+    judge_bp: int = 10_000
     holdout: bool = False
     parity: tuple[str, ...] = ()
     excluded: str | None = None
@@ -209,13 +229,29 @@ class Pair(Record, frozen=True, kw_only=True):
 
 
 class CriterionScore(Record, frozen=True, kw_only=True):
-    """Both arms' scores in [0, 1] on one criterion; None where the arm gave nothing to score."""
+    """One criterion. `teacher` and `student` are scores in [0, 1], None where there was nothing to score or a pairwise judge
+    gave no scores; `d` is their difference, or the pairwise verdict: the mean over the orders asked of {-1, 0, 1}.
+    """
 
     criterion: str
     weight: float
     teacher: float | None
     student: float | None
+    d: float | None = None
     note: str | None = None
+
+
+class Outcome(Record, frozen=True, kw_only=True):
+    """One outcome of both arms. An indicator is 0 or 1, up is harm; what has a unit in its name is as measured."""
+
+    teacher: float | None
+    student: float | None
+
+
+APART = frozenset({"judge_unscorable", "student_lost", "teacher_failed", "worker_failed"})
+"""Failures that are counted as missing: their score, if any, is an assumption."""
+SEVERE = -0.5
+"""From this difference down a pair is a severe regression; from its opposite up, as large a gain."""
 
 
 class Judgement(Record, frozen=True, kw_only=True):
@@ -233,21 +269,65 @@ class Judgement(Record, frozen=True, kw_only=True):
     scores: tuple[CriterionScore, ...]
     d: float | None
     scored_at: float
+    disagreement: float | None = None
+    teacher_score: float | None = None
+    student_score: float | None = None
+    outcomes: dict[str, Outcome] = {}
+    risk_milli: int = 1000
     failure: str | None = None
     judge: str | None = None
     judge_version: str | None = None
     prompt_hash: str | None = None
     orders: tuple[str, ...] = ()
+    first_minus_second: float | None = None
     rationale: str | None = None
     cost_nusd: int | None = None
     retries: int = 0
     schema: int = SCHEMA_VERSION
 
+    @property
+    def missing(self) -> str | None:
+        """The class under which this score is kept apart; None for a plain score and outside the population."""
+        return self.failure if self.failure in APART else None
+
+    @property
+    def severe(self) -> int | None:
+        """1 for a gain of .5 or more, -1 for a regression of .5 or more, else 0; None without a d."""
+        return None if self.d is None else (self.d >= -SEVERE) - (self.d <= SEVERE)
+
+
+class AnchorReading(Record, frozen=True, kw_only=True):
+    """What a judge made today of a labelled pair, beside what it made of it first. Key: `id`.
+
+    `reference_d` is the first plain reading of this anchor under the same rubric, judge and prompt; None where this is it.
+    """
+
+    id: str
+    route: str
+    rubric: str
+    anchor: str
+    at: float
+    d: float | None
+    reference_d: float | None
+    label_d: float | None
+    judge: str
+    judge_version: str
+    prompt_hash: str
+    failure: str | None = None
+    cost_nusd: int | None = None
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def drift(self) -> float | None:
+        """Half of judge_now - judge_ref, in [-1, 1]; None for a first reading and without a d."""
+        return None if self.d is None or self.reference_d is None else (self.d - self.reference_d) / 2
+
 
 class Unit(Record, frozen=True, kw_only=True):
     """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
 
-    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission.
+    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission. `metrics`
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
     """
 
     id: str
@@ -260,8 +340,34 @@ class Unit(Record, frozen=True, kw_only=True):
     first_at: float
     last_at: float
     weight_milli: int = 1000
+    risk_milli: int = 1000
     policy_version: int = 0
     missing: str | None = None
+    slices: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    times_ms: dict[str, float] = {}
+
+
+class GateRules(Record, frozen=True, kw_only=True):
+    """What must pass beside overall quality, and what is watched beside it. The defaults: nothing.
+
+    `severe`, `slice_margin` and `disagreement` are margins, `floor` the least mean score of the student itself; None: not
+    asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
+    `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
+    `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
+    `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels.
+    """
+
+    severe: float | None = None
+    slices: tuple[str, ...] = ()
+    slice_margin: float = 0.1
+    slice_share_bp: int = 500
+    floor: float | None = None
+    disagreement: float | None = None
+    guardrails: dict[str, float] = {}
+    max_units_per_key: int | None = None
+    adaptive: str | None = None
+    label_bp: int | None = None
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -289,6 +395,8 @@ class Epoch(Record, frozen=True, kw_only=True):
     trained_until: float | None
     unit: str
     opened_at: float
+    judge_fallback: str | None = None
+    gates: GateRules = GateRules()
     schema: int = SCHEMA_VERSION
 
 
@@ -330,6 +438,29 @@ class Decision(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
 
 
+class Spending(Record, frozen=True, kw_only=True):
+    """What one account of a route came to on a UTC day (days since 1970). Key: (route, day, account); sums add.
+
+    `account` is teacher, student, shadow, reverse, rescore or judge. `unpriced` calls cost something that nobody knows.
+    """
+
+    route: str
+    day: int
+    account: str
+    calls: int
+    unpriced: int
+    nusd: int
+
+
+class KeyLimits(Record, frozen=True, kw_only=True):
+    """What one key may have open, ask per minute and spend per UTC day, on one host. None: the default of `limits.key`."""
+
+    max_concurrency: int | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    usd_per_day: float | None = None
+
+
 class Key(Record, frozen=True, kw_only=True):
     """An API key at rest: `digest` is the SHA-256 of the key (256 random bits, so a slow hash buys nothing)."""
 
@@ -343,6 +474,7 @@ class Key(Record, frozen=True, kw_only=True):
     may_log: bool = True
     may_train: bool = True
     revoked_at: float | None = None
+    limits: KeyLimits | None = None
     schema: int = SCHEMA_VERSION
 
 

@@ -19,6 +19,8 @@ from router.types import FULL_BP
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
+"""Fields of a request for which the gateway knows other words."""
 STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
@@ -82,6 +84,10 @@ class GatewaySettings(Section):
     metrics_port: int = Field(9100, ge=0, le=65535)
     drain_deadline: Seconds = 30.0
 
+    def count(self, cores: int) -> int:
+        """How many processes that is on a host of `cores`."""
+        return cores if self.processes == "auto" else self.processes
+
 
 class StoreSettings(Section):
     """Where rollouts, keys, evidence and pairs are kept."""
@@ -117,17 +123,21 @@ class CanSettings(Section):
     vision: bool = False
     audio: bool = False
     logprobs: bool = True
-    endpoints: tuple[str, ...] = ("chat.completions",)
+    endpoints: tuple[Literal["chat.completions", "completions", "embeddings", "responses"], ...] = ("chat.completions",)
 
 
 class CostSettings(Section):
-    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name."""
+    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name.
+
+    `concurrency` is how many calls share the GPUs at a time, on average: each is charged that part of its time.
+    """
 
     prompt_usd_per_mtok: float | None = Field(None, ge=0)
     completion_usd_per_mtok: float | None = Field(None, ge=0)
     cached_usd_per_mtok: float | None = Field(None, ge=0)
     gpu_hour_usd: float | None = Field(None, ge=0)
     gpus: int = Field(1, ge=1)
+    concurrency: float = Field(1.0, ge=1)
 
 
 class DeadlineSettings(Section):
@@ -149,10 +159,13 @@ class UpstreamSettings(Section):
     api_key: Secret | None = None
     training_use: Literal["allowed", "denied", "unknown"] = "unknown"
     trained_until: Instant | None = None
+    successor: bool = False
     can: CanSettings = CanSettings()
     cost: CostSettings | None = None
     deadlines: DeadlineSettings = DeadlineSettings()
     max_connections: int = Field(256, ge=1)
+    ca_file: str | None = None
+    fields: dict[str, Literal["pass", "drop", "translate", "reject"]] = {}
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -160,10 +173,22 @@ class UpstreamSettings(Section):
             return ()
         return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
 
+    def same_model(self, other: "UpstreamSettings") -> bool:
+        """Whether both ask one model at one place."""
+        together = self.urls == other.urls or not set(self.urls).isdisjoint(other.urls)
+        return self.model == other.model and together
+
     @model_validator(mode="after")
     def _reachable(self) -> "UpstreamSettings":
         if self.kind != "litellm" and not self.urls:
             raise ValueError(f"an upstream of kind {self.kind} needs base_url")
+        if self.kind == "litellm" and self.ca_file is not None:
+            raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
+        for field, rule in self.fields.items():
+            if rule == "translate" and field not in TRANSLATED:
+                raise ValueError(f"fields.{field} has no translation; there are some for {', '.join(TRANSLATED)}")
+            if field in ("model", "stream"):
+                raise ValueError(f"fields.{field}: the gateway itself reads it, it cannot be left out")
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
@@ -189,7 +214,13 @@ class SliceSettings(Section):
     """Where slices come from: `routing` is known at admission (`header:NAME`), `analysis` is found in the text."""
 
     routing: tuple[str, ...] = ()
-    analysis: tuple[str, ...] = ()
+    analysis: tuple[Literal["language", "length"], ...] = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header by slice: `header:x-tutelage-slice` is the slice `slice`; another header gives its own name."""
+        found = [source.removeprefix("header:").lower() for source in self.routing if source.startswith("header:")]
+        return {header.removeprefix("x-tutelage-"): header for header in found}
 
 
 class ShadowSettings(Section):
@@ -203,11 +234,50 @@ class ShadowSettings(Section):
 
 
 class JudgeSettings(Section):
-    """`upstream` is served under the internal route `judge:<upstream>`."""
+    """`upstream` is served under the internal route `judge:<upstream>`; `fallback` judges what it could not.
+
+    `rate: auto` is all pairs, or what `max_usd_per_day` affords.
+    """
 
     upstream: str
+    fallback: str | None = None
+    both_orders: BasisPoints = 2000
+    anchors_every: Seconds = Field(86_400.0, ge=60)
     rate: BasisPoints | Literal["auto"] = "auto"
     max_usd_per_day: float | None = Field(None, ge=0)
+
+
+class GuardrailSettings(Section):
+    """What detectors watch beside quality, each with the mean harm that is tolerated; none: not watched."""
+
+    error: float | None = Field(0.05, ge=0, lt=1)
+    refusal: float | None = Field(0.05, ge=0, lt=1)
+    invalid: float | None = Field(0.05, ge=0, lt=1)
+    slow_first_token: float | None = Field(0.1, ge=0, lt=1)
+    slow_total: float | None = Field(0.1, ge=0, lt=1)
+    cost: float | None = Field(0.25, ge=0, lt=1)
+    length: float | None = Field(0.25, ge=0, lt=1)
+    outcome: float | None = Field(0.1, ge=0, lt=1)
+
+
+class GateSettings(Section):
+    """What must pass beside overall quality. Margins are of mean differences, as `rollout.margin`; none: not asked for.
+
+    Every slice of `slices.routing` is made of cells; those of `slices.analysis` that are `required` are as well.
+    """
+
+    severe: Annotated[float, Field(gt=0, lt=1)] | Literal["margin", "off"] = "margin"
+    required: tuple[Literal["language", "length"], ...] = ()
+    slice_margin: float | None = Field(None, gt=0, lt=1)
+    slice_share: BasisPoints = 500
+    floor: float | None = Field(None, gt=0, lt=1)
+    disagreement: float | None = Field(None, gt=0, lt=1)
+    guardrails: GuardrailSettings = GuardrailSettings()
+    max_units_per_key: int | None = Field(10, ge=1)
+    adaptive: Literal["auto", "off"] = "auto"
+    watch: BasisPoints = Field(1000, ge=1)
+    labels: BasisPoints | None = Field(None, ge=1)
+    carve_outs: Literal["off"] = "off"
 
 
 class RolloutSettings(Section):
@@ -222,6 +292,16 @@ class RolloutSettings(Section):
     sigma0_source: str = "default"
     dwell: Seconds = 3600.0
     approval: Literal["none", "required"] = "none"
+    gates: GateSettings = GateSettings()
+
+
+class FixedCostSettings(Section):
+    """What the student costs whether it serves or not, in dollars: what its savings have to earn back."""
+
+    data_usd: float = Field(0.0, ge=0)
+    training_usd: float = Field(0.0, ge=0)
+    evaluation_usd: float = Field(0.0, ge=0)
+    upkeep_usd_per_day: float = Field(0.0, ge=0)
 
 
 class RouteSettings(Section):
@@ -240,7 +320,9 @@ class RouteSettings(Section):
     unit: Literal["conversation", "request"] = "conversation"
     rubric: str | None = None
     judge: JudgeSettings | None = None
+    fixed_cost: FixedCostSettings = FixedCostSettings()
     usage: Literal["inject", "if_asked"] = "inject"
+    model: Literal["upstream", "echo"] = "upstream"
     blind: bool = False
     system_prompt_version: str | None = None
 
@@ -252,9 +334,23 @@ class RouteSettings(Section):
             raise ValueError("a route with a student needs either rollout (evidence moves the share) or a fixed share")
         if self.rollout is not None and self.rollout.mode == "gated" and self.rubric is None:
             raise ValueError("a gated rollout needs a rubric")
+        unknown = set() if self.rollout is None else {*self.rollout.gates.required} - {*self.slices.analysis}
+        if unknown:
+            raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
+        if self.rollout is not None and self.rollout.gates.labels is not None and self.unit != "request":
+            raise ValueError("rollout.gates.labels needs unit: request: people score pairs, not whole conversations")
         if self.rollout is not None and self.capture.content != "full":
             raise ValueError("a rollout needs capture: {content: full, purpose: …}: gates read both answers")
         return self
+
+
+class KeyLimitSettings(Section):
+    """What a key may do where it has no limit of its own. None: no bound. For one host; divided by its gateway processes."""
+
+    max_concurrency: int | None = Field(None, ge=1)
+    rpm: int | None = Field(None, ge=1)
+    tpm: int | None = Field(None, ge=1)
+    usd_per_day: float | None = Field(None, ge=0)
 
 
 class LimitSettings(Section):
@@ -266,6 +362,7 @@ class LimitSettings(Section):
     shadows: int = Field(64, ge=0)
     spool_records: int = Field(10_000, ge=1)
     spool_mb: float = Field(256, gt=0)
+    key: KeyLimitSettings = KeyLimitSettings()
 
 
 class Settings(Section):
@@ -305,14 +402,26 @@ class Settings(Section):
             known(f"routes.{name}.student", route.student)
             if route.judge is not None:
                 known(f"routes.{name}.judge.upstream", route.judge.upstream)
-                if route.judge.upstream in (route.teacher, route.student):
-                    raise ValueError(
-                        f"routes.{name}.judge.upstream {route.judge.upstream!r} serves an arm: no self-judging"
-                    )
+                known(f"routes.{name}.judge.fallback", route.judge.fallback)
+                self._no_self_judging(name, route)
             gated = route.rollout is not None and route.rollout.mode == "gated"
             if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
                 raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only later pairs")
         return self
+
+    def _no_self_judging(self, name: str, route: RouteSettings) -> None:
+        """A judge is another model than both arms, whatever its upstream is called, and not its own fallback."""
+        arms = {arm: self.upstreams[arm] for arm in (route.teacher, route.student) if arm is not None}
+        judges = {} if route.judge is None else {"upstream": route.judge.upstream, "fallback": route.judge.fallback}
+        for key, judge in judges.items():
+            served = [
+                arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].same_model(model)
+            ]
+            if served:
+                what = "it" if judge in served else f"the model of upstream {served[0]!r}"
+                raise ValueError(f"routes.{name}.judge.{key} {judge!r}: {what} serves an arm: no self-judging")
+        if len(set(judges.values())) < len(judges):
+            raise ValueError(f"routes.{name}.judge.fallback is the judge itself; name another upstream or none")
 
     def public(self) -> dict[str, Any]:
         """The configuration as published in the snapshot: JSON, basis points and seconds, secrets by name."""

@@ -21,7 +21,8 @@ class PublishedConfig(Record, frozen=True, kw_only=True):
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
-    """`generation` rises when a store is rebuilt, `sequence` with every commit. The dictionaries are by route."""
+    """`generation` rises when a store is rebuilt, `sequence` with every commit. The dictionaries are by route;
+    `successors` are the epochs of students that are measured beside the serving ones."""
 
     generation: int
     sequence: int
@@ -30,6 +31,7 @@ class Snapshot(Record, frozen=True, kw_only=True):
     samplings: dict[str, Sampling]
     epochs: dict[str, Epoch]
     keys: tuple[Key, ...]
+    successors: dict[str, Epoch] = msgspec.field(default_factory=dict)
 
 
 _decoder: msgspec.json.Decoder[Snapshot] = msgspec.json.Decoder(Snapshot)

@@ -20,6 +20,8 @@ import structlog
 import uvicorn
 
 from router.rollout import IllegalTransition
+from scoring.judges import JUDGES
+from scoring.judges.prompt import prompt_hash
 from scoring.rubrics.load import load_rubric, rubrics_folder
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
@@ -27,14 +29,19 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Spooled
 from tutelage.contracts.settings import Settings
+from tutelage.control.adaptive import AdaptiveSampling
 from tutelage.control.app import application
 from tutelage.control.chores import Retention, ShadowBudget, TeacherRate
 from tutelage.control.decide import Gatekeeper
+from tutelage.control.declaration import digest
 from tutelage.control.desk import Desk
-from tutelage.control.join import Tail
+from tutelage.control.drift import JudgeDrift
+from tutelage.control.health import Health
+from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
-from tutelage.control.snapshot import Publisher, Sources, digest
+from tutelage.control.snapshot import Publisher, Sources
+from tutelage.control.tail import Tail
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
@@ -58,9 +65,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def rubric_digests(settings: Settings, folder: Path) -> dict[str, str]:
-    """SHA-256 of each rubric's content by name: a rubric that was changed in place is another epoch."""
+    """SHA-256 of each rubric's content and of how its judge is asked, by name: other words are another epoch."""
     names = {route.rubric for route in settings.routes.values() if route.rubric is not None}
-    return {name: digest(load_rubric(folder, name).model_dump(mode="json")) for name in names}
+    rubrics = {name: load_rubric(folder, name) for name in names}
+    return {
+        name: digest([rubric.model_dump(mode="json"), prompt_hash(rubric, JUDGES[rubric.judging])])
+        for name, rubric in rubrics.items()
+    }
 
 
 def sources() -> Sources:
@@ -97,15 +108,27 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
     def seen(record: Spooled) -> None:
         metrics.saw_record(record)
         budget.saw(record)
+        health.saw(record)
 
+    tail = Tail(store, data_dir, seen)
+    drift = JudgeDrift(store)
+    health = Health(data_dir, tail.overdue, drift.alarm)
     parts = Parts(
         store=store,
         settings=settings,
         publisher=Publisher(settings, rubric_digests(settings, rubrics), made),
-        tail=Tail(store, data_dir, seen),
-        keeper=Gatekeeper(store, settings, metrics, made.new_id),
+        tail=tail,
+        keeper=Gatekeeper(store, settings, metrics, made.new_id, health),
+        health=health,
         metrics=metrics,
-        chores=(TeacherRate(store, settings), budget, Retention(store, settings, metrics, data_dir)),
+        judge_rates=JudgeRates(store, settings, metrics).now,
+        chores=(
+            TeacherRate(store, settings),
+            AdaptiveSampling(store, settings),
+            drift,
+            budget,
+            Retention(store, settings, metrics, data_dir),
+        ),
     )
     holder = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     return Loop(parts, holder, time.time), store

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.errors import INVALID_REQUEST, SERVER_ERROR, InternalFault, Refusal, envelope, of_status
 from router.rollout import IllegalTransition
 from tutelage import __version__
-from tutelage.contracts.errors import StaleRevision, StoreUnavailable, TutelageError, UnknownName
+from tutelage.contracts.errors import NotDrawn, StaleRevision, StoreUnavailable, TutelageError, UnknownName
 from tutelage.contracts.records import Json
 from tutelage.control.api import keys, pairs, routes, subjects
 from tutelage.control.desk import Desk
@@ -26,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (routes.router, pairs.router, keys.router, subj
 _CODES: tuple[tuple[type[Exception], str], ...] = (
     (StaleRevision, "stale_revision"),
     (UnknownName, "not_found"),
+    (NotDrawn, "not_drawn"),
     (StoreUnavailable, "store_unavailable"),
     (IllegalTransition, "illegal_transition"),
 )

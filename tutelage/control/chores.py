@@ -4,6 +4,8 @@ Each chore knows when it is due by itself. Must not know the gate: rates follow 
 """
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -16,7 +18,7 @@ from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import snapshot as publication
 from tutelage.control.metrics import Metrics
 from tutelage.store.base import Lease, Store
-from tutelage.store.spool import purge, spools
+from tutelage.store.spool import purge, purge_feedback, spools
 
 log = structlog.get_logger()
 
@@ -126,6 +128,7 @@ class Retention:
             return
         self._due_at = now + RETENTION_EVERY_S
         positions = self._store.positions()
+        self._feedback(now, positions)
         for name, route in self._settings.routes.items():
             before = now - route.capture.retention_days * DAY_S
             self._metrics.purged.labels(name, "pairs").inc(self._store.purge(name, before))
@@ -136,3 +139,10 @@ class Retention:
                     log.warning("a spool cannot be purged now", gateway=gateway, fault=str(fault))
                     continue
                 self._metrics.purged.labels(name, "spooled").inc(deleted)
+
+    def _feedback(self, now: float, positions: Mapping[str, int]) -> None:
+        """What spools hold of it names no route and is in the store by now: the shortest retention of all decides."""
+        days = min((route.capture.retention_days for route in self._settings.routes.values()), default=0)
+        for gateway, path in spools(self._data_dir).items():
+            with suppress(StoreUnavailable):  # said where its route's rows are purged
+                purge_feedback(path, now - days * DAY_S, positions.get(gateway, 0))

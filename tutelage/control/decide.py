@@ -9,11 +9,11 @@ fold and its state are one transaction; an event names the revision that it was 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from router.rollout import Effect, IllegalTransition, Rollout
+from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -24,8 +24,11 @@ from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of, losses
+from tutelage.control.gates import facts_of, state_of
+from tutelage.control.health import Health
+from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.succession import Beside, succession
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
@@ -47,6 +50,7 @@ class _Memory:
     """What is remembered of a route between two looks."""
 
     state: controller.State
+    beside: controller.State | None = None
     facts: Facts = ALL_WELL
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
@@ -54,15 +58,16 @@ class _Memory:
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
-    evidence_began: int = 0
-    losses_before: dict[str, int] = field(default_factory=dict)
 
 
 class Gatekeeper:
     """`new_id` names decisions by their time."""
 
-    def __init__(self, store: Store, settings: Settings, metrics: Metrics, new_id: Callable[[float], str]) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, metrics: Metrics, new_id: Callable[[float], str], health: Health
+    ) -> None:
         self._store = store
+        self._health = health
         self._settings = settings
         self._metrics = metrics
         self._new_id = new_id
@@ -81,9 +86,13 @@ class Gatekeeper:
             if rollout is None or epoch is None or rollout.epoch != epoch.id:
                 return False
             memory = self._remembered(rollout, epoch)
-            cut = self._cutter.cut(route, unit, now)
-            self._fold(memory, cut, rollout, epoch, lease)
-            self._look(memory, rollout, epoch, lease, now)
+            heir, its = candidate(rollout), snapshot.successors.get(route)
+            beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
+            cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
+            self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
+            self._fold_labels(memory, rollout, epoch, lease)
+            if not self._succeeds(memory, rollout, beside, lease, now):
+                self._look(memory, rollout, epoch, lease, now)
             if len(cut.orders) < UNITS_PER_LOOK:
                 return False
         return True
@@ -91,10 +100,11 @@ class Gatekeeper:
     def _remembered(self, rollout: Rollout, epoch: Epoch) -> _Memory:
         memory = self._routes.get(rollout.route)
         if memory is None:
-            body = self._store.gate_state(rollout.route)
-            state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
+            state = state_of(self._store, rollout, epoch)
             memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
             self._routes[rollout.route] = memory
+        if memory.beside is not None and memory.beside.epoch == rollout.epoch:
+            memory.state, memory.beside = memory.beside, None  # it has taken over
         return memory
 
     def _refusals(self, rollout: Rollout) -> set[str]:
@@ -102,19 +112,60 @@ class Gatekeeper:
         decisions = self._store.history(rollout.route, REFUSALS_READ)
         return {kind_of(d.reason) for d in decisions if d.event == REFUSAL and d.revision_to == rollout.revision}
 
-    def _fold(self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
-        """State and marks in one transaction; the state in memory follows only where the store took it."""
+    def _fold(
+        self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
+    ) -> None:
+        """States and marks in one transaction; the states in memory follow only where the store took them."""
         if not cut.orders:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch)
-        body = controller.encode(state)
-        if not self._store.fold(Fold(route=rollout.route, folded=cut.orders, gate_state=body, lease=lease)):
+        heir = None
+        if beside is not None:
+            begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
+            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=cut.orders,
+            gate_state=controller.encode(state),
+            lease=lease,
+            successor_state=None if heir is None else controller.encode(heir),
+        )
+        if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state = state
+        memory.state, memory.beside = state, heir
         memory.looked_at = float("-inf")
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
+
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
+        """What people have said since; the state remembers up to where."""
+        if epoch.gates.label_bp is None:
+            return
+        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
+        fold = Fold(route=rollout.route, folded=(), gate_state=controller.encode(state), lease=lease)
+        if not self._store.fold(fold):
+            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+        memory.state = state
+        memory.looked_at = float("-inf")
+
+    # --- a successor ---------------------------------------------------------------------------------------------------
+
+    def _succeeds(self, memory: _Memory, rollout: Rollout, beside: Beside | None, lease: Lease, now: float) -> bool:
+        """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
+        if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
+            return False
+        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, memory.facts, now)
+        event = succession(ruling.event, now)
+        if event is None:
+            return False
+        moved = self._apply(rollout, replace(ruling, event=event), lease)
+        if moved is not None and moved.epoch == rollout.epoch:
+            memory.beside = None  # it was sent away
+        return moved is not None
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -184,13 +235,11 @@ class Gatekeeper:
         self._metrics.saw_decision(decision)
 
     def _refresh(self, memory: _Memory, rollout: Rollout, now: float) -> None:
-        if now < memory.facts_at + FACTS_EVERY_S and memory.evidence_began == rollout.since.evidence:
+        if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        if memory.evidence_began and memory.evidence_began != rollout.since.evidence:
-            memory.losses_before = losses(depth)
-        memory.evidence_began = rollout.since.evidence
-        memory.facts = facts_of(depth, now, memory.losses_before)
+        lost = self._store.losses(rollout.route, rollout.since.evidence)
+        memory.facts = facts_of(depth, lost, now, self._health.of(rollout.route, now))
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 

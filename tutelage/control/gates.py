@@ -5,29 +5,30 @@ Computed from what the store holds, by the functions that decide: a standby show
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
+from router.rollout import Rollout, candidate
 from scoring.gates import controller
-from scoring.gates.accounts import promotion_prior
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import MIN_KEYS, fresh
 from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
+from scoring.gates.metrics import promotion_prior
 from scoring.gates.numbers import with_bounds
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
 from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Json
+from tutelage.contracts.records import Epoch, Json
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.health import QUIET, Signals
+from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store.base import QueueDepth, Store
 
-JUDGE_DEADLINE_S = 900.0
-"""A pair that waits longer for its score holds the rollout."""
 LOSSES = (
     "gateway_died",
     "shutdown",
@@ -40,29 +41,33 @@ LOSSES = (
     "truncated",
 )
 """Reasons of the join that could hide bad answers. The others say nothing of the student."""
+OVERDUE = "overdue"
+"""Counted as missing until it comes: the other half of an exchange that has been waited for too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a gate: what it reads, and what follows."""
+    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor."""
 
     view: View
     ruling: controller.Ruling
     proven: bool
+    beside: "Look | None" = None
 
 
-def facts_of(depth: QueueDepth, now: float, before: Mapping[str, int] | None = None) -> Facts:
-    """What the queue says of the machinery. `before` are the losses counted before this evidence began."""
+def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float, signals: Signals = QUIET) -> Facts:
+    """What the queue and the machinery say. `lost` is what no pair could be made of since this evidence began."""
     oldest = depth.oldest_admitted_at
     late_s = 0.0 if oldest is None else max(0.0, now - oldest - JUDGE_DEADLINE_S)
-    earlier = before or {}
-    lost = {name: depth.by_exclusion[name] - earlier.get(name, 0) for name in LOSSES if name in depth.by_exclusion}
-    return Facts(judge_late_s=late_s, missing={name: count for name, count in lost.items() if count > 0})
-
-
-def losses(depth: QueueDepth) -> dict[str, int]:
-    """The losses counted so far."""
-    return {name: depth.by_exclusion[name] for name in LOSSES if name in depth.by_exclusion}
+    overdue = {OVERDUE: signals.overdue} if signals.overdue else {}
+    return Facts(
+        teacher_open=signals.teacher_open,
+        judge_late_s=late_s,
+        judge_drift=signals.judge_drift,
+        capture_lossy=signals.capture_lossy,
+        sample_ratio=signals.sample_ratio,
+        missing={name: lost[name] for name in LOSSES if name in lost} | overdue,
+    )
 
 
 def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
@@ -71,9 +76,14 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     epoch = snapshot.epochs.get(name)
     if rollout is None or epoch is None:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
-    body = store.gate_state(name)
-    state = controller.initial(rollout, epoch) if body is None else controller.decode(body)
-    facts = facts_of(store.depth(name), now)
+    facts = facts_of(store.depth(name), store.losses(name, rollout.since.evidence), now)
+    heir, its = candidate(rollout), snapshot.successors.get(name)
+    beside = None if heir is None or its is None else _look(store, heir, its, facts, now)
+    return replace(_look(store, rollout, epoch, facts, now), beside=beside)
+
+
+def _look(store: Store, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Look:
+    state = state_of(store, rollout, epoch)
     return Look(
         view=view_of(state, rollout, epoch, facts, now),
         ruling=controller.decide(state, rollout, epoch, facts, now),
@@ -81,10 +91,17 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     )
 
 
+def state_of(store: Store, rollout: Rollout, epoch: Epoch) -> controller.State:
+    """What the store holds of this student: under its own name, or still under that of a successor that it was."""
+    bodies = (store.gate_state(rollout.route), store.successor_state(rollout.route))
+    kept = [controller.decode(body) for body in bodies if body is not None]
+    return next((state for state in kept if state.epoch == epoch.id), None) or controller.initial(rollout, epoch)
+
+
 def document(seen: Look) -> Json:
     """The look as the admin plane shows it. Numbers that do not exist, infinity included, are null."""
     view, ruling = seen.view, seen.ruling
-    rollout, evidence = view.rollout, view.state.evidence.evidence
+    rollout, evidence = view.rollout, view.state.overall.evidence
     alarms = (warm(view), step_down(view), roll_back(view))
     seen_cells = with_bounds(view)
     quality = seen_cells[0]
@@ -115,6 +132,18 @@ def document(seen: Look) -> Json:
         "proven": seen.proven,
         "blockers": list(ruling.blockers),
         "reason": ruling.reason,
+        "successor": None if seen.beside is None else _successor(seen.beside),
+    }
+
+
+def _successor(seen: Look) -> Json:
+    """A student that is measured beside the serving one: how far it is from taking over."""
+    return {
+        "student": seen.view.rollout.student,
+        "epoch": seen.view.rollout.epoch,
+        "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in with_bounds(seen.view)],
+        "pairs_left": _pairs_left(seen.view),
+        "reason": seen.ruling.reason,
     }
 
 
@@ -139,7 +168,7 @@ def _shown(finding: Finding) -> Json:
 
 def _pairs_left(view: View) -> Json:
     """How many more forward pairs the next rung takes: a band, never a point."""
-    account = view.state.evidence
+    account = view.state.overall
     left = pairs_left(
         account.evidence.scored(),
         log_e=account.log_e(promotion_prior(view.epoch)),

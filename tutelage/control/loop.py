@@ -12,19 +12,22 @@ again.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
-from router.rollout import Phase
+from router.rollout import candidate
 from router.types import FULL_BP, UnitOf
+from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.settings import RouteSettings, Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.join import JoinRoute, Tail
+from tutelage.control.conclude import JoinRoute
+from tutelage.control.health import Health
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
+from tutelage.control.tail import Tail
 from tutelage.store.base import Lease, Store
 
 log = structlog.get_logger()
@@ -59,14 +62,16 @@ class Chore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a loop is built of."""
+    """What a loop is built of. `judge_rates(now)`: the part of each route's pairs that is judged, in basis points."""
 
     store: Store
     settings: Settings
     publisher: Publisher
     tail: Tail
     keeper: Keeper
+    health: Health
     metrics: Metrics
+    judge_rates: Callable[[float], Mapping[str, int]] = lambda now: {}
     chores: tuple[Chore, ...] = ()
 
 
@@ -157,7 +162,7 @@ class Loop:
         return self._snapshot
 
     def _join(self, snapshot: Snapshot, now: float) -> bool:
-        routes = join_routes(self._parts.settings, snapshot)
+        routes = join_routes(self._parts.settings, snapshot, self._parts.judge_rates(now))
         for _ in range(_BATCHES_AT_MOST):
             joined = self._parts.tail.read(routes, now)
             self._parts.metrics.saw_joined(joined)
@@ -167,34 +172,35 @@ class Loop:
 
     def _slowly(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
         metrics, store = self._parts.metrics, self._parts.store
+        self._parts.health.look(now)
         metrics.halves.set(self._parts.tail.waiting)
         metrics.unreadable.set(self._parts.tail.unreadable)
         for name, rollout in snapshot.rollouts.items():
             metrics.saw_rollout(rollout)
-            if rollout.phase is Phase.PENDING and name in self._parts.settings.routes:
+            metrics.saw_spending(name, statement_of(store.spending(name)))
+            if name in self._parts.settings.routes and self._parts.publisher.behind(rollout):
                 self._parts.publisher.settle(store, lease, name, now)
         for chore in self._parts.chores:
             chore.do(snapshot, lease, now)
 
 
-def join_routes(settings: Settings, snapshot: Snapshot) -> Mapping[str, JoinRoute]:
-    """What the join must know of each route with a rollout."""
-    return {
-        name: JoinRoute(
-            rollout=rollout,
-            epoch=snapshot.epochs[name],
-            unit=UnitOf(route.unit),
-            judge_bp=judge_bp(route),
-            patience_s=patience_s(settings, route),
-        )
-        for name, route in settings.routes.items()
-        if (rollout := snapshot.rollouts.get(name)) is not None and name in snapshot.epochs
-    }
-
-
-def judge_bp(route: RouteSettings) -> int:
-    """The part of the pairs that is judged: all of them where no rate is set."""
-    return FULL_BP if route.judge is None or route.judge.rate == "auto" else route.judge.rate
+def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int]) -> Mapping[str, JoinRoute]:
+    """What the join must know of each route with a rollout. `judge_rates` in basis points, by route; else all pairs."""
+    routes = {}
+    for name, route in settings.routes.items():
+        rollout, epoch = snapshot.rollouts.get(name), snapshot.epochs.get(name)
+        if rollout is not None and epoch is not None:
+            serving = JoinRoute(
+                rollout=rollout,
+                epoch=epoch,
+                unit=UnitOf(route.unit),
+                judge_bp=judge_rates.get(name, FULL_BP),
+                patience_s=patience_s(settings, route),
+            )
+            heir, its = candidate(rollout), snapshot.successors.get(name)
+            beside = None if heir is None or its is None else replace(serving, rollout=heir, epoch=its)
+            routes[name] = replace(serving, successor=beside)
+    return routes
 
 
 def patience_s(settings: Settings, route: RouteSettings) -> float:

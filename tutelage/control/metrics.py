@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from router.rollout import Phase, Rollout
+from scoring.economics import ACCOUNTS, Statement
 from tutelage.contracts.records import CellNumbers, Decision, Exchange, Feedback, Spooled
 from tutelage.store.base import Joined, QueueDepth
 
@@ -51,15 +52,25 @@ class Metrics:
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],
             registry=registry,
         )  # fmt: skip
+        self.feedback = Counter(
+            "tutelage_feedback", "Feedback attached to its exchange", ["route", "type"], registry=registry
+        )
+        self.unattached = Counter(
+            "tutelage_feedback_dropped", "Feedback dropped, by reason", ["reason"], registry=registry
+        )
         self.cost = Counter(
             "tutelage_cost_usd",
             "Dollars spent, where the price is known",
             ["route", "arm", "purpose"],
             registry=registry,
         )
+        self.spent = self._gauge("tutelage_spent_usd", "Dollars spent since the store began", "route", "account")
+        self.unpriced = self._gauge("tutelage_unpriced_calls", "Calls of unknown price", "route", "account")
+        self.net_saving = self._gauge("tutelage_net_saving_usd", "Net saving since the store began", "route")
         self.folded = Counter("tutelage_units_folded", "Units folded into evidence", ["route"], registry=registry)
         self.waiting = self._gauge("tutelage_pairs_waiting", "Pairs waiting for judgement", "route")
         self.oldest = self._gauge("tutelage_pairs_oldest_seconds", "Age of the oldest pair waiting", "route")
+        self.judge_rate = self._gauge("tutelage_judge_rate_bp", "Part of the pairs that is judged", "route")
         self.halves = Gauge("tutelage_join_halves", "Exchanges that wait for their other half", registry=registry)
         self.unreadable = Gauge(
             "tutelage_spool_unreadable", "Spooled records that could not be read", registry=registry
@@ -80,6 +91,10 @@ class Metrics:
                 self.excluded.labels(pair.route, pair.excluded).inc()
         for exclusion in joined.excluded:
             self.excluded.labels(exclusion.route, exclusion.reason).inc()
+        for attached in joined.feedback:
+            self.feedback.labels(attached.route, attached.feedback.type).inc()
+        for reason in joined.unattached:
+            self.unattached.labels(reason).inc()
 
     def saw_record(self, record: Spooled) -> None:
         if isinstance(record, Feedback):
@@ -113,6 +128,13 @@ class Metrics:
                 self.missing.labels(route, numbers.cell, cause).set(count)
         for name, value in detectors.items():
             self.detector.labels(route, name).set(value)
+
+    def saw_spending(self, route: str, statement: Statement) -> None:
+        for account in ACCOUNTS:
+            line = statement.line(account)
+            self.spent.labels(route, account).set(line.usd)
+            self.unpriced.labels(route, account).set(line.unpriced)
+        self.net_saving.labels(route).set(_or_nan(statement.net_usd))
 
     def saw_queue(self, route: str, depth: QueueDepth, now: float) -> None:
         oldest = depth.oldest_admitted_at

@@ -1,7 +1,11 @@
 """What the admin plane and the command line both show of a rollout. Must not know HTTP or terminals."""
 
+from collections.abc import Sequence
+
 from router.rollout import Rollout
-from tutelage.contracts.records import Json
+from scoring.economics import FixedCosts, break_even, statement_of
+from tutelage.contracts.records import Json, Spending
+from tutelage.contracts.settings import RouteSettings
 
 
 def rollout_document(rollout: Rollout) -> dict[str, Json]:
@@ -25,3 +29,12 @@ def rollout_document(rollout: Rollout) -> dict[str, Json]:
         "waived_by": rollout.waived_by,
         "initial_bp": rollout.initial_bp,
     }
+
+
+def economics_document(route: RouteSettings, spendings: Sequence[Spending]) -> dict[str, Json]:
+    """What the route has cost and saved since the store began; unknown is null. `break_even` is null without a net."""
+    statement = statement_of(spendings)
+    fixed = FixedCosts(**route.fixed_cost.model_dump())
+    even = break_even(statement, fixed)
+    document: dict[str, Json] = statement.as_json()
+    return document | {"fixed_usd": fixed.once_usd, "break_even": None if even is None else even.as_json()}

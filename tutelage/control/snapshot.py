@@ -1,47 +1,29 @@
-"""From configuration to what the store holds: rollouts, epochs, sampling, and the published configuration.
+"""From what is declared to what the store holds: rollouts, epochs, sampling, and the published configuration.
 
-Owns the comparison of what the operator declared with what stands, as a list of events: pure, one event at a time,
-so that a crash between two of them is repaired by asking again. Must not know gates, spools or HTTP. The order
-matters: rollouts first (a new student is at share 0 before any gateway learns of it), then sampling, then the
-configuration.
-
-What a route declares beyond these events: a field of `Declared`.
+Owns the order, which matters: rollouts first (a new student is at share 0 before any gateway learns of it), then
+sampling, then the configuration. What is declared, and which event follows, is `tutelage.control.declaration`. Must not
+know gates, spools or HTTP.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from router.rollout import Begin, ChangeMode, Event, Mode, NewEpoch, NewStudent, Phase, Rollout
-from router.stages import Ladder
+from router.rollout import Phase, Rollout
 from router.types import FULL_BP, Sampling
-from tutelage.contracts.errors import ConfigurationError, StaleRevision
-from tutelage.contracts.records import Epoch, Json
-from tutelage.contracts.settings import RolloutSettings, Settings, ShadowSettings, UpstreamSettings
+from tutelage.contracts.errors import StaleRevision
+from tutelage.contracts.settings import Settings, ShadowSettings
 from tutelage.contracts.snapshot import PublishedConfig
+from tutelage.control.declaration import ACTOR, declared, digest, entered, first, next_event, version_of
 from tutelage.store import apply as writes
 from tutelage.store.base import Lease, Store
 
 log = structlog.get_logger()
 
-ACTOR = "configuration"
 _MOVES_AT_MOST = 8
 """Events that one reading of the configuration may come to, per route. More would be a loop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
-    """What the configuration says of one route with a student."""
-
-    mode: Mode
-    share_bp: int
-    ladder: Ladder
-    epoch: Epoch
-    shadow: ShadowSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,113 +38,6 @@ def published(settings: Settings, at: float) -> PublishedConfig:
     """The configuration as gateways read it; its digest is SHA-256 of its canonical JSON."""
     public = settings.public()
     return PublishedConfig(digest=digest(public), settings=public, published_at=at)
-
-
-def digest(document: Json) -> str:
-    """SHA-256, hexadecimal, of a JSON document in canonical form: keys sorted, no spaces."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def declared(settings: Settings, name: str, rubrics: Mapping[str, str], at: float) -> Declared | None:
-    """What `settings` declare of route `name`; None where it has no student. `rubrics` are digests of the rubrics'
-    content.
-
-    Raises ConfigurationError for stages that are no ladder.
-    """
-    route = settings.routes[name]
-    if route.student is None:
-        return None
-    rollout = route.rollout or RolloutSettings()
-    try:
-        ladder = Ladder(shares_bp=tuple(rollout.stages))
-    except ValueError as fault:
-        raise ConfigurationError(f"routes.{name}.rollout.stages: {fault}") from None
-    return Declared(
-        mode=Mode.FIXED if route.rollout is None else Mode(rollout.mode),
-        share_bp=route.share or 0,
-        ladder=ladder,
-        epoch=_epoch(settings, name, rollout, rubrics, at),
-        shadow=route.shadow,
-    )
-
-
-def version_of(name: str, upstream: UpstreamSettings) -> str:
-    """How an arm is named in epochs and rollouts: upstream and declared version."""
-    return f"{name}@{upstream.version}"
-
-
-def _epoch(settings: Settings, name: str, rollout: RolloutSettings, rubrics: Mapping[str, str], at: float) -> Epoch:
-    """The epoch that the route declares. Its id is a digest of the declaration alone: the same words, the same
-    epoch.
-    """
-    route = settings.routes[name]
-    student_name = route.student or ""
-    student, teacher = settings.upstreams[student_name], settings.upstreams[route.teacher]
-    judge = None if route.judge is None else settings.upstreams[route.judge.upstream]
-    words: dict[str, Json] = {
-        "route": name,
-        "student": version_of(student_name, student),
-        "teacher": version_of(route.teacher, teacher),
-        "rubric": route.rubric,
-        "judge": None if route.judge is None or judge is None else version_of(route.judge.upstream, judge),
-        "judge_prompt_hash": rubrics.get(route.rubric or ""),
-        "system_prompt_version": route.system_prompt_version,
-        "delta": rollout.margin,
-        "delta_r": rollout.margin if rollout.delta_r is None else rollout.delta_r,
-        "alpha": rollout.alpha,
-        "sigma0": rollout.sigma0,
-        "sigma0_source": rollout.sigma0_source,
-        "stages_bp": tuple(rollout.stages),
-        "dwell_s": rollout.dwell,
-        "approval": rollout.approval,
-        "trained_until": student.trained_until,
-        "unit": route.unit,
-    }
-    models = [student.model, teacher.model, None if judge is None else judge.model]
-    return Epoch(id=digest([words, models])[:16], opened_at=at, **words)
-
-
-# --- events -----------------------------------------------------------------------------------------------------------
-
-
-def first(wanted: Declared, salt: str, at: float) -> Rollout:
-    """The rollout of a route that has none yet: PENDING until `Begin`."""
-    return Rollout(
-        route=wanted.epoch.route,
-        student=wanted.epoch.student,
-        mode=wanted.mode,
-        ladder=wanted.ladder,
-        epoch=wanted.epoch.id,
-        salt=salt,
-        initial_bp=wanted.share_bp,
-        entered_at=at,
-    )
-
-
-def next_event(rollout: Rollout, wanted: Declared, new_salt: Callable[[], str], at: float) -> Event | None:
-    """The next event that brings `rollout` to what is declared; None where nothing is to do now."""
-    epoch = wanted.epoch
-    if rollout.student != epoch.student:
-        reason = f"the student is {epoch.student}, it was {rollout.student}"
-        return NewStudent(
-            at=at,
-            actor=ACTOR,
-            reason=reason,
-            student=epoch.student,
-            epoch=epoch.id,
-            salt=new_salt(),
-            ladder=wanted.ladder,
-        )
-    if rollout.epoch != epoch.id:
-        reason = "teacher, judge, rubric, margin or ladder changed"
-        return NewEpoch(at=at, actor=ACTOR, reason=reason, epoch=epoch.id, ladder=wanted.ladder)
-    if (rollout.mode, rollout.initial_bp) != (wanted.mode, wanted.share_bp):
-        reason = f"the configuration says {wanted.mode} at {wanted.share_bp} bp"
-        return ChangeMode(at=at, actor=ACTOR, reason=reason, mode=wanted.mode, share_bp=wanted.share_bp)
-    if rollout.phase is Phase.PENDING and at >= (epoch.trained_until or 0.0):
-        return Begin(at=at, actor=ACTOR, reason="the student's training time is over")
-    return None
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -219,20 +94,27 @@ class Publisher:
 
     def settle(self, store: Store, lease: Lease, name: str, at: float) -> None:
         """Apply what is left between the route's rollout and its declaration. A stale read is read again."""
-        wanted = declared(self._settings, name, self._rubrics, at)
-        if wanted is None:
-            return
         for _ in range(_MOVES_AT_MOST):
             try:
-                if not self._step(store, lease, wanted, at):
+                if not self._step(store, lease, name, at):
                     return
             except StaleRevision:
                 continue
         log.error("configuration and rollout do not come together", route=name)
 
-    def _step(self, store: Store, lease: Lease, wanted: Declared, at: float) -> bool:
-        name = wanted.epoch.route
+    def behind(self, rollout: Rollout) -> bool:
+        """Whether the rollout knows another student than the configuration, or waits for its student's training."""
+        student = self._settings.routes[rollout.route].student
+        if student is None:
+            return False
+        known = (rollout.student, None if rollout.successor is None else rollout.successor.student, rollout.dismissed)
+        return rollout.phase is Phase.PENDING or version_of(student, self._settings.upstreams[student]) not in known
+
+    def _step(self, store: Store, lease: Lease, name: str, at: float) -> bool:
         rollout = store.rollout(name)
+        wanted = declared(self._settings, name, self._rubrics, at, rollout)
+        if wanted is None:
+            return False
         if rollout is None:
             writes.create(
                 store,
@@ -255,7 +137,7 @@ class Publisher:
             expected_revision=rollout.revision,
             new_id=self._sources.new_id,
             lease=lease,
-            epoch=wanted.epoch if isinstance(event, NewStudent | NewEpoch) else None,
+            epoch=entered(event, wanted),
         )
         log.info("configuration changed the rollout", route=name, event_name=type(event).__name__, reason=event.reason)
         return True

@@ -1,5 +1,9 @@
 """Units: what a gate counts as one observation, cut from judged pairs. Pure but for `Cutter`, which asks the store.
 
+A unit is folded in the order of admission: what is judged waits for what was admitted before it, until that is judged or
+past `JUDGE_DEADLINE_S`, when the rollout is held. So neither evidence nor detectors see first what is quick to be judged:
+while the judge is away, ties, which need no judge, would else speak for the student alone.
+
 A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its judged
 turns, one unit per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer
 lost on the student's side count as d = -1 for promotion, a teacher that failed as the worker scored it.
@@ -9,21 +13,28 @@ meanwhile.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
-from router.types import Direction, UnitOf
+import msgspec
+
+from router.types import FULL_BP, Direction, UnitOf
+from scoring.stats.lattice import weight_milli
 from tutelage.contracts.records import Unit
+from tutelage.control.analysis import slices_of
+from tutelage.control.conclude import CONTENT_LOST
+from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
+JUDGE_DEADLINE_S = 900.0
+"""A pair that waits longer for its score holds the rollout; until then those admitted after it wait with it."""
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
 OVERDUE_S = 7200.0
 """A turn that waits longer than this for its judgement no longer keeps its conversation open."""
-PLAIN = (None, "student_failed")
-"""Failures that carry a full score: a student that failed has score 0, and that is its score."""
 NO_REFERENCE = "no_reference"
 """There is no right answer for the input: outside the population, counted, never a score."""
+STUDENT_LOST = "student_lost"
 WORST = -1.0
 
 
@@ -43,24 +54,24 @@ class Cutter:
         self._store = store
         self._limit = limit
 
-    def cut(self, route: str, unit: UnitOf, now: float) -> Cut:
-        """The next units of `route`; empty where nothing is ready."""
+    def cut(self, route: str, unit: UnitOf, now: float, analyses: Sequence[str] = ()) -> Cut:
+        """The next units of `route`, with the slices that `analyses` find; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
-            return of_requests(self._store.unfolded(route, self._limit))
-        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit))
+            return of_requests(self._store.unfolded(route, self._limit, now - JUDGE_DEADLINE_S), analyses)
+        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit), analyses)
 
 
-def of_requests(scored: Sequence[Scored]) -> Cut:
+def of_requests(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> Cut:
     """Each judged pair is a unit."""
     counted = _in_population(scored)
     return Cut(
-        units=tuple(_unit((turn,)) for turn in counted),
+        units=tuple(_unit((turn,), analyses) for turn in counted),
         orders=tuple(turn.order for turn in scored),
         no_reference=len(scored) - len(counted),
     )
 
 
-def of_conversations(conversations: Iterable[Turns]) -> Cut:
+def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = ()) -> Cut:
     """Each silent conversation is a unit per direction and epoch: arms are never averaged with each other."""
     units: list[Unit] = []
     orders: list[int] = []
@@ -70,20 +81,28 @@ def of_conversations(conversations: Iterable[Turns]) -> Cut:
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)
-        units += [_unit(tuple(group)) for _, group in groupby(ordered, key=_population)]
+        units += [_unit(tuple(group), analyses) for _, group in groupby(ordered, key=_population)]
     in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
     return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:
-    return [turn for turn in scored if turn.judgement.failure != NO_REFERENCE]
+    return [_as_counted(turn) for turn in scored if turn.judgement.failure != NO_REFERENCE]
+
+
+def _as_counted(turn: Scored) -> Scored:
+    """A student's answer that we lost is not a failure of the student: nothing is known of it, and it is the worst."""
+    student = turn.pair.student
+    if student is None or student.error not in CONTENT_LOST:
+        return turn
+    return replace(turn, judgement=msgspec.structs.replace(turn.judgement, d=None, failure=STUDENT_LOST))
 
 
 def _population(turn: Scored) -> tuple[Direction, str]:
     return turn.pair.direction, turn.pair.epoch
 
 
-def _unit(turns: tuple[Scored, ...]) -> Unit:
+def _unit(turns: tuple[Scored, ...], analyses: Sequence[str]) -> Unit:
     """One unit of turns of one population. It counts from the revision of its first turn: never for more than it
     saw.
     """
@@ -100,17 +119,20 @@ def _unit(turns: tuple[Scored, ...]) -> Unit:
         d=sum(_read_for_promotion(turn) for turn in turns) / len(turns) if known else None,
         first_at=first.admitted_at,
         last_at=max(turn.pair.admitted_at for turn in turns),
+        weight_milli=weight_milli(first.shadow_bp / FULL_BP, first.floor_bp / FULL_BP),
+        risk_milli=min(turn.judgement.risk_milli for turn in turns),
         policy_version=first.policy_version,
         missing=missing[0] if missing else None,
+        slices=slices_of(first, analyses),
+        metrics=metrics_of(turns),
+        times_ms=times_ms_of(turns),
     )
 
 
 def missing_class(turn: Scored) -> str | None:
     """Why a turn has no plain score; None where it has one."""
-    failure = turn.judgement.failure
-    if failure in PLAIN:
-        return None if turn.judgement.d is not None else "no_score"
-    return failure
+    judgement = turn.judgement
+    return judgement.missing or ("no_score" if judgement.d is None else None)
 
 
 def _read_for_promotion(turn: Scored) -> float:

@@ -93,6 +93,8 @@ class Stage:
                 "sigma0": self.sigma0,
                 "sigma0_source": self.sigma0_source,
                 "dwell": "0s",
+                # Load generator, gateway and both arms share one machine: its speed says nothing of the student's.
+                "gates": {"guardrails": {"slow_first_token": None, "slow_total": None}},
             },
         }
 

@@ -152,4 +152,5 @@ def in_words(rollout: Rollout) -> str:
     killed = ", killed" if rollout.killed else ""
     held = f", held by {', '.join(sorted(rollout.holds))}" if rollout.holds else ""
     where = f"rung {rollout.rung}, attempt {rollout.attempt}, revision {rollout.revision}"
-    return f"{rollout.phase} at {rollout.share_in_force_bp / 100:.2f} %, {where}{held}{killed}"
+    heir = "" if rollout.successor is None else f", successor {rollout.successor.student}"
+    return f"{rollout.phase} at {rollout.share_in_force_bp / 100:.2f} %, {where}{held}{killed}{heir}"

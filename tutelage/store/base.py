@@ -15,7 +15,17 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import Decision, Epoch, Judgement, Key, Pair, Record
+from tutelage.contracts.records import (
+    AnchorReading,
+    Decision,
+    Epoch,
+    Feedback,
+    Judgement,
+    Key,
+    Pair,
+    Record,
+    Spending,
+)
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -59,20 +69,26 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A pair taken from the queue by one worker until `until` (UTC seconds), delivered `deliveries` times so far."""
+    """A pair taken from the queue by one worker until `until` (UTC seconds), delivered `deliveries` times so far.
+
+    `correction` is what a person said the right answer to this input is, the latest where there are several.
+    """
 
     pair: Pair
     until: float
     deliveries: int
+    correction: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
+    the answer that was served."""
 
     order: int
     pair: Pair
     judgement: Judgement
+    feedback: tuple[Feedback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,38 +102,57 @@ class Turns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
-    """What one tick concluded for a route: orders of folded pairs, and the state after them, in one transaction."""
+    """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
+
+    `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
+    """
 
     route: str
     folded: tuple[int, ...]
     gate_state: bytes
     lease: Lease
+    successor_state: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
-    """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's."""
+    """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's, `revision` the
+    rollout's at admission, or as it stands where the exchange itself was lost."""
 
     id: str
     route: str
     epoch: str
     reason: str
     at: float
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attached:
+    """Feedback whose exchange was found and is its tenant's. A correction is the reference of its `input_hash` on its route."""
+
+    feedback: Feedback
+    route: str
+    input_hash: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """What one reading of the spools came to: committed in one transaction.
 
-    `waiting` are encoded records by (record id, exchange id) that lack their other half, `done` the record ids of halves
-    that were used, `positions` how far each spool is read.
+    `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
+    that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
+    what the records cost.
     """
 
     pairs: Sequence[Pair] = ()
     excluded: Sequence[Exclusion] = ()
+    feedback: Sequence[Attached] = ()
+    unattached: Sequence[str] = ()
     waiting: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
+    spent: Sequence[Spending] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +166,25 @@ class QueueDepth:
     oldest_admitted_at: float | None = None
     scored: int = 0
     by_exclusion: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """By whom and how a route is judged: readings of anchors are compared inside one of these only."""
+
+    route: str
+    rubric: str
+    judge: str
+    judge_version: str
+    prompt_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorState:
+    """Where a labelled pair stands under one judging: when it was last read, its first plain d."""
+
+    last_at: float
+    reference_d: float | None
 
 
 class SnapshotStore(Protocol):
@@ -202,7 +256,7 @@ class PairStore(Protocol):
         """Commit one reading of the spools. Pairs are queued where not excluded; a pair that exists is left as it is."""
 
     def waiting_halves(self) -> Sequence[bytes]:
-        """The encoded exchanges and shadow attempts that still wait for their other half."""
+        """The encoded exchanges and shadow attempts that still wait for their other half, feedback for its exchange."""
 
     def claim(self, worker: str, limit: int, visible_after_s: float, now: float) -> Sequence[Claimed]:
         """Take up to `limit` pairs, oldest first; they return to the queue if no judgement comes in time."""
@@ -220,14 +274,48 @@ class PairStore(Protocol):
 
     def judgements(self, pair_id: str) -> Sequence[Judgement]: ...
 
+    def feedback(self, exchange_id: str) -> Sequence[Feedback]:
+        """What was said of an exchange, in the order in which it came."""
+
     def depth(self, route: str) -> QueueDepth: ...
+
+    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
+        """Sampled exchanges of which no pair could be made, by reason: those admitted under `since_revision` or later."""
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""
 
+    def spending(self, route: str) -> Sequence[Spending]:
+        """What the route has cost, per day and account, oldest first: serving and shadows as joined, judges as judged."""
+
     def purge(self, route: str, admitted_before: float) -> int:
         """Delete pairs (content and all) past their retention; returns how many. Folded evidence holds counts only and
         stays."""
+
+
+class JudgeStore(Protocol):
+    """What judging costs, and what judges make of labelled pairs."""
+
+    def spend(self, route: str, day: int) -> Spending:
+        """The account `judge` of UTC day `day` (days since 1970). `judged` adds to it what its judgements cost."""
+
+    def charge(self, spending: Spending) -> None:
+        """Add to an account what calls cost that came to no judgement."""
+
+    def drawable(self, route: str, admitted_after: float) -> int:
+        """Pairs admitted after a time from which the judge's rate draws: drawn or not, no other reason against them."""
+
+    def scored(self, route: str, admitted_after: float) -> int:
+        """Pairs admitted after a time that have a judgement."""
+
+    def put_readings(self, readings: Sequence[AnchorReading]) -> None:
+        """Store readings of anchors and charge what they cost to the judge. A reading that exists is left as it is."""
+
+    def readings(self, route: str, after: int, limit: int) -> Sequence[tuple[int, AnchorReading]]:
+        """Readings of a route with the store's own rising number above `after`, oldest first."""
+
+    def anchors(self, judging: Judging) -> Mapping[str, AnchorState]:
+        """The anchors read so far under `judging`, by name."""
 
 
 class GateStore(Protocol):
@@ -235,8 +323,15 @@ class GateStore(Protocol):
 
     def gate_state(self, route: str) -> bytes | None: ...
 
-    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
-        """Judged pairs not folded yet, by (admitted_at, id)."""
+    def successor_state(self, route: str) -> bytes | None: ...
+
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        """Forward pairs that a person has scored: the label's own rising number above `after`, the pair with the judgement
+        that gates read, and the person's, oldest first."""
+
+    def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
+        """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
+        that were admitted after `waiting_since`. What waits longer is waited for no more."""
 
     def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
         """Up to `limit` sticky keys whose last turn was admitted before `idle_since` and none of whose turns admitted
@@ -247,7 +342,7 @@ class GateStore(Protocol):
         somebody else's or one of the pairs was folded before: read the state again."""
 
 
-class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, GateStore, Protocol):
+class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, JudgeStore, GateStore, Protocol):
     """All roles in one object."""
 
     def close(self) -> None: ...

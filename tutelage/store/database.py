@@ -16,7 +16,7 @@ from threading import RLock
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -47,6 +47,7 @@ SCHEMA = (
     )""",
     "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
     "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
+    "CREATE INDEX pairs_waiting ON pairs (route, admitted_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
     "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
@@ -54,11 +55,32 @@ SCHEMA = (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    "CREATE TABLE exclusions (id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, at REAL NOT NULL)",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    "CREATE INDEX judgements_of_people ON judgements (method) WHERE method = 'human'",
+    """CREATE TABLE anchor_readings (
+        rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
+        at REAL NOT NULL, d REAL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
+    "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
+    """CREATE TABLE exclusions (
+        id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
+    )""",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    """CREATE TABLE feedback (
+        id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
+    )""",
+    "CREATE INDEX feedback_of_exchange ON feedback (exchange_id, at)",
+    """CREATE TABLE corrections (
+        route TEXT NOT NULL, input_hash TEXT NOT NULL, at REAL NOT NULL, value TEXT NOT NULL, PRIMARY KEY (route, input_hash)
+    ) WITHOUT ROWID""",
     "CREATE TABLE waiting (id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE positions (spool TEXT PRIMARY KEY, position INTEGER NOT NULL)",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL)",
+    """CREATE TABLE spending (
+        route TEXT NOT NULL, day INTEGER NOT NULL, account TEXT NOT NULL,
+        calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
+        PRIMARY KEY (route, day, account)
+    ) WITHOUT ROWID""",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
 )
 
 

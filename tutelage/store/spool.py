@@ -4,19 +4,20 @@ Each gateway process owns one SQLite file, `data_dir/spool/<gateway-id>.db`, and
 (`gateway/spool.py`): a row that is committed there is durable. Control tails the files by `sequence`, and remembers in
 the store how far it has read. A spool outlives its process: what a dead gateway left is read like the rest.
 
-Owns the schema, the listing of spools, reading after a position, and retention. Must not know what the records say,
-besides their route, which retention goes by.
+Owns the schema, the listing of spools, reading after a position, the writer's account, retention. Must not know what
+the records say, besides their route, which retention goes by.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a reader's position stays true after a purge
@@ -26,9 +27,22 @@ CREATE TABLE IF NOT EXISTS records (
     body     BLOB NOT NULL                       -- tutelage.contracts.records.encode(record)
 );
 CREATE INDEX IF NOT EXISTS records_at ON records (at);
+CREATE TABLE IF NOT EXISTS account (
+    id       INTEGER PRIMARY KEY CHECK (id = 1),
+    eligible INTEGER NOT NULL,
+    dropped  TEXT NOT NULL                       -- JSON: count by reason
+);
 """
 INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)"
 """What the writer executes per record, in its own transaction: (id, kind, at, body)."""
+KEEP_ACCOUNT = "INSERT OR REPLACE INTO account (id, eligible, dropped) VALUES (1, ?, ?)"
+"""What the writer executes in the same transaction: how many records its process was offered, and what it dropped."""
+
+
+def insert_of(rows: int) -> str:
+    """`INSERT` for several records at once, their values one after the other: one statement is one wait for the interpreter."""
+    return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
+
 
 BUSY_TIMEOUT_S = 5.0
 
@@ -42,6 +56,14 @@ class SpooledRow:
     kind: str
     at: float
     body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What the process that writes a spool was offered since it began, and what it dropped, by reason."""
+
+    eligible: int
+    dropped: Mapping[str, int]
 
 
 def spool_path(data_dir: Path, gateway: str) -> Path:
@@ -83,6 +105,20 @@ def read_after(path: Path, position: int, limit: int) -> Sequence[SpooledRow]:
     return [SpooledRow(sequence=row[0], id=row[1], kind=row[2], at=row[3], body=bytes(row[4])) for row in rows]
 
 
+def read_account(path: Path) -> Account | None:
+    """The account as of the last commit; None before the first. Raises StoreUnavailable where the file cannot be read."""
+    with _reading(path) as connection:
+        found = connection.execute("SELECT eligible, dropped FROM account").fetchone()
+    return None if found is None else Account(eligible=found[0], dropped=json.loads(found[1]))
+
+
+def read_one(path: Path, record_id: str) -> bytes | None:
+    """The body of one record, None where it is not in this file. Raises StoreUnavailable where that cannot be read."""
+    with _reading(path) as connection:
+        found = connection.execute("SELECT body FROM records WHERE id = ?", (record_id,)).fetchone()
+    return None if found is None else bytes(found[0])
+
+
 def last_sequence(path: Path) -> int:
     """The highest sequence in the file, 0 when it is empty: how far a reader could read."""
     with _reading(path) as connection:
@@ -95,6 +131,14 @@ def purge(path: Path, route: str, before: float, position: int) -> int:
         return connection.execute(
             "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ?",
             (before, position, route),
+        ).rowcount
+
+
+def purge_feedback(path: Path, before: float, position: int) -> int:
+    """The same for feedback, which names no route."""
+    with _reading(path) as connection, connection:
+        return connection.execute(
+            "DELETE FROM records WHERE kind = 'feedback' AND at < ? AND sequence <= ?", (before, position)
         ).rowcount
 
 

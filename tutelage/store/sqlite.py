@@ -6,11 +6,12 @@ role, change its file; its contract is tests/tutelage/store/contract.py.
 
 from tutelage.store.database import Database
 from tutelage.store.sqlite_gates import SqliteGates
+from tutelage.store.sqlite_judges import SqliteJudges
 from tutelage.store.sqlite_pairs import SqlitePairs
 from tutelage.store.sqlite_rollouts import SqliteKeys, SqliteLeases, SqliteRollouts, SqliteSnapshots
 
 
-class SqliteStore(SqliteSnapshots, SqliteRollouts, SqliteKeys, SqliteLeases, SqlitePairs, SqliteGates):
+class SqliteStore(SqliteSnapshots, SqliteRollouts, SqliteKeys, SqliteLeases, SqlitePairs, SqliteJudges, SqliteGates):
     """`base.Store` on `database`. Closing the store closes the database."""
 
     def __init__(self, database: Database) -> None:

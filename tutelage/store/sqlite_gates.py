@@ -6,17 +6,19 @@ after it are one transaction, fenced by the lease.
 Where a pair has several judgements, gates get the one that was stored first; the others are for people.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.records import Feedback, Judgement, Pair
 from tutelage.store.base import Fold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
 _pair = msgspec.json.Decoder(Pair)
+_feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
 
 
@@ -31,9 +33,28 @@ class SqliteGates:
             found = connection.execute("SELECT state FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None else bytes(found[0])
 
-    def unfolded(self, route: str, limit: int) -> Sequence[Scored]:
+    def successor_state(self, route: str) -> bytes | None:
         with self._database.read() as connection:
-            return _scored(connection.execute(_UNFOLDED, (route, limit)))
+            found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
+        return None if found is None or found[0] is None else bytes(found[0])
+
+    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+        with self._database.read() as connection:
+            rows = connection.execute(_LABELLED, (after, route, limit)).fetchall()
+        return [
+            (
+                number,
+                Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
+                _judgement.decode(said),
+            )
+            for number, said, rank, pair, judged in rows
+        ]
+
+    def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
+        with self._database.read() as connection:
+            [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
+            until = math.inf if watermark is None else watermark
+            return _scored(connection, connection.execute(_UNFOLDED, (route, until, limit)))
 
     def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
@@ -47,9 +68,7 @@ class SqliteGates:
             if not holds(connection, fold.lease) or any(_is_folded(connection, order) for (order,) in orders):
                 return False
             connection.executemany("UPDATE pairs SET state = 'folded' WHERE rank = ?", orders)
-            connection.execute(
-                "INSERT OR REPLACE INTO gates (route, state) VALUES (?, ?)", (fold.route, fold.gate_state)
-            )
+            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state))
             return True
 
 
@@ -58,8 +77,21 @@ _FIRST_JUDGEMENT = """
 """
 _UNFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_judged JOIN pair_bodies USING (rank)
-    WHERE route = ? AND state = 'judged' ORDER BY admitted_at, id LIMIT ?
+    WHERE route = ? AND state = 'judged' AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
+_KEEP = """
+    INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
+    ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
+"""
+_LABELLED = f"""
+    SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
+    FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
+    WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
+"""  # noqa: S608 - made of constants
+_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? ORDER BY at, id"
+_WATERMARK = """
+    SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
+"""
 _SILENT = """
     SELECT sticky_key FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
     GROUP BY sticky_key
@@ -74,16 +106,21 @@ _SCORED_OF_KEY = f"""
 _OVERDUE_OF_KEY = f"SELECT rank FROM pairs {_OF_KEY} AND state = 'queued' ORDER BY admitted_at, id"  # noqa: S608 - made of constants
 
 
-def _scored(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
     return tuple(
-        Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judgement))
-        for rank, pair, judgement in rows
+        Scored(
+            order=rank,
+            pair=(pair := _pair.decode(body)),
+            judgement=_judgement.decode(judgement),
+            feedback=tuple(_feedback.decode(said) for (said,) in connection.execute(_FEEDBACK, (pair.id,))),
+        )
+        for rank, body, judgement in list(rows)
     )
 
 
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
     """The open turns of a key: those judged, and those that nobody judged (their pairs may be judged later, in vain)."""
-    scored = _scored(connection.execute(_SCORED_OF_KEY, (route, key)))
+    scored = _scored(connection, connection.execute(_SCORED_OF_KEY, (route, key)))
     overdue = connection.execute(_OVERDUE_OF_KEY, (route, key)).fetchall()
     return Turns(key=key, scored=scored, overdue=tuple(rank for (rank,) in overdue))
 

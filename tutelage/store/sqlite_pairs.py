@@ -10,11 +10,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Judgement, Pair, encode
-from tutelage.store.base import Claimed, Joined, QueueDepth
+from tutelage.contracts.records import Feedback, Judgement, Pair, Spending, encode
+from tutelage.store.base import Attached, Claimed, Joined, QueueDepth
 from tutelage.store.database import Database
 
+DAY_S = 86_400
+
 _pair = msgspec.json.Decoder(Pair)
+_feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
 
 
@@ -34,13 +37,18 @@ class SqlitePairs:
             for pair in joined.pairs:
                 _queue(connection, pair)
             connection.executemany(
-                "INSERT OR IGNORE INTO exclusions (id, route, reason, at) VALUES (?, ?, ?, ?)",
-                [(row.id, row.route, row.reason, row.at) for row in joined.excluded],
+                "INSERT OR IGNORE INTO exclusions (id, route, reason, revision, at) VALUES (?, ?, ?, ?, ?)",
+                [(row.id, row.route, row.reason, row.revision, row.at) for row in joined.excluded],
             )
+            for attached in joined.feedback:
+                _attach(connection, attached)
             connection.executemany("INSERT OR REPLACE INTO waiting (id, exchange_id, body) VALUES (?, ?, ?)", waiting)
             connection.executemany("DELETE FROM waiting WHERE id = ?", [(record,) for record in joined.done])
             connection.executemany(
                 "INSERT OR REPLACE INTO positions (spool, position) VALUES (?, ?)", list(joined.positions.items())
+            )
+            connection.executemany(
+                SPEND, [(row.route, row.day, row.account, row.calls, row.unpriced, row.nusd) for row in joined.spent]
             )
 
     def waiting_halves(self) -> Sequence[bytes]:
@@ -55,12 +63,25 @@ class SqlitePairs:
                 "UPDATE pairs SET visible_at = ?, deliveries = deliveries + 1 WHERE rank = ?",
                 [(until, rank) for rank, _, _ in rows],
             )
-        return [Claimed(pair=_pair.decode(body), until=until, deliveries=before + 1) for _, before, body in rows]
+            pairs = [(_pair.decode(body), before + 1) for _, before, body in rows]
+            said = [_correction(connection, pair) for pair, _ in pairs]
+        return [
+            Claimed(pair=pair, until=until, deliveries=deliveries, correction=correction)
+            for (pair, deliveries), correction in zip(pairs, said, strict=True)
+        ]
 
     def judged(self, judgements: Sequence[Judgement]) -> None:
         rows = [(row.rubric, row.method, row.scored_at, encode(row), row.pair_id) for row in judgements]
         with self._database.write() as connection:
             connection.executemany(_UPSERT_JUDGEMENT, rows)
+            connection.executemany(
+                _SPEND_ON_JUDGE,
+                [
+                    (int(row.scored_at // DAY_S), row.cost_nusd is None, row.cost_nusd or 0, row.pair_id)
+                    for row in judgements
+                    if row.judge is not None
+                ],
+            )
             connection.executemany(
                 "UPDATE pairs SET state = 'judged' WHERE id = ? AND state = 'queued'",
                 [(row.pair_id,) for row in judgements],
@@ -90,6 +111,11 @@ class SqlitePairs:
         with self._database.read() as connection:
             return [_judgement.decode(body) for (body,) in connection.execute(statement, (pair_id,))]
 
+    def feedback(self, exchange_id: str) -> Sequence[Feedback]:
+        statement = "SELECT body FROM feedback WHERE exchange_id = ? ORDER BY at, id"
+        with self._database.read() as connection:
+            return [_feedback.decode(body) for (body,) in connection.execute(statement, (exchange_id,))]
+
     def depth(self, route: str) -> QueueDepth:
         with self._database.read() as connection:
             by_state = dict(
@@ -106,6 +132,11 @@ class SqlitePairs:
             by_exclusion=reasons,
         )
 
+    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
+        statement = "SELECT reason, count(*) FROM exclusions WHERE route = ? AND revision >= ? GROUP BY reason"
+        with self._database.read() as connection:
+            return dict(connection.execute(statement, (route, since_revision)).fetchall())
+
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         statement = """
             SELECT count(*) FROM pairs WHERE route = ? AND admitted_at > ? AND direction = ? AND state != 'excluded'
@@ -113,16 +144,31 @@ class SqlitePairs:
         with self._database.read() as connection:
             return int(connection.execute(statement, (route, admitted_after, direction.value)).fetchone()[0])
 
+    def spending(self, route: str) -> Sequence[Spending]:
+        statement = "SELECT day, account, calls, unpriced, nusd FROM spending WHERE route = ? ORDER BY day, account"
+        with self._database.read() as connection:
+            rows = connection.execute(statement, (route,)).fetchall()
+        return [
+            Spending(route=route, day=day, account=account, calls=calls, unpriced=unpriced, nusd=nusd)
+            for day, account, calls, unpriced, nusd in rows
+        ]
+
     def purge(self, route: str, admitted_before: float) -> int:
         with self._database.write() as connection:
             for table in ("pair_bodies", "judgements"):
                 connection.execute(f"DELETE FROM {table} WHERE rank IN ({_PAST})", (route, admitted_before))  # noqa: S608
+            for table in ("feedback", "corrections"):
+                connection.execute(f"DELETE FROM {table} WHERE route = ? AND at < ?", (route, admitted_before))  # noqa: S608
             connection.execute("DELETE FROM exclusions WHERE route = ? AND at < ?", (route, admitted_before))
             connection.execute(_PURGE_WAITING, (route, admitted_before))
             statement = "DELETE FROM pairs WHERE route = ? AND admitted_at < ?"
             return connection.execute(statement, (route, admitted_before)).rowcount
 
 
+_CORRECT = """
+    INSERT INTO corrections (route, input_hash, at, value) VALUES (?, ?, ?, ?)
+    ON CONFLICT (route, input_hash) DO UPDATE SET at = excluded.at, value = excluded.value WHERE excluded.at >= at
+"""
 _FOREVER = float("inf")
 _PAST = "SELECT rank FROM pairs WHERE route = ? AND admitted_at < ?"
 _QUEUE = """
@@ -166,3 +212,33 @@ def _queue(connection: sqlite3.Connection, pair: Pair) -> None:
     written = connection.execute(_QUEUE, row)
     if written.rowcount:
         connection.execute("INSERT INTO pair_bodies (rank, body) VALUES (?, ?)", (written.lastrowid, encode(pair)))
+
+
+def _attach(connection: sqlite3.Connection, attached: Attached) -> None:
+    """Write feedback that is not there yet; a correction is also the reference of its input."""
+    said = attached.feedback
+    row = (said.id, said.exchange_id, attached.route, said.at, encode(said))
+    statement = "INSERT OR IGNORE INTO feedback (id, exchange_id, route, at, body) VALUES (?, ?, ?, ?, ?)"
+    connection.execute(statement, row)
+    if said.type == "correction" and attached.input_hash is not None:
+        connection.execute(_CORRECT, (attached.route, attached.input_hash, said.at, said.value))
+
+
+def _correction(connection: sqlite3.Connection, pair: Pair) -> str | None:
+    statement = "SELECT value FROM corrections WHERE route = ? AND input_hash = ?"
+    found = connection.execute(statement, (pair.route, pair.input_hash)).fetchone()
+    return None if found is None else str(found[0])
+
+
+SPEND = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""
+
+_SPEND_ON_JUDGE = """
+    INSERT INTO spending (route, day, account, calls, unpriced, nusd)
+    SELECT route, ?1, 'judge', 1, ?2, ?3 FROM pairs WHERE id = ?4
+    ON CONFLICT (route, day, account) DO UPDATE SET
+        calls = calls + excluded.calls, unpriced = unpriced + excluded.unpriced, nusd = nusd + excluded.nusd
+"""

@@ -57,6 +57,7 @@ class SqliteSnapshots:
                 },
                 epochs={route: _epoch.decode(body) for route, body in connection.execute(_EPOCHS_IN_FORCE)},
                 keys=_all_keys(connection),
+                successors={route: _epoch.decode(body) for route, body in connection.execute(_EPOCHS_OF_SUCCESSORS)},
             )
 
     def publish(self, config: PublishedConfig) -> int:
@@ -198,6 +199,12 @@ def holds(connection: sqlite3.Connection, lease: Lease) -> bool:
 _EPOCHS_IN_FORCE = """
     SELECT rollouts.route, epochs.body FROM rollouts JOIN epochs ON epochs.id = rollouts.epoch
     AND epochs.route = rollouts.route ORDER BY rollouts.route
+"""
+
+
+_EPOCHS_OF_SUCCESSORS = """
+    SELECT rollouts.route, epochs.body FROM rollouts JOIN epochs ON epochs.route = rollouts.route
+    AND epochs.id = json_extract(CAST(rollouts.body AS TEXT), '$.successor.epoch') ORDER BY rollouts.route
 """
 
 

@@ -8,10 +8,10 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import Call, ConnectFailed, Deadlines, Reply, ReplyBroken, TimedOut, Upstream
 from tests.gateway.upstreams.server import Exchange, Script, Server, eventually, scripted

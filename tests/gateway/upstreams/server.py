@@ -33,6 +33,8 @@ class Exchange:
     writer: asyncio.StreamWriter
 
     async def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError("the client is gone")
         self.writer.write(data)
         await self.writer.drain()
 

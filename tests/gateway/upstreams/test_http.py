@@ -3,41 +3,30 @@
 import asyncio
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from gateway.upstreams import http
-from gateway.upstreams.base import ConnectFailed, TimedOut
+from gateway.upstreams import connection, http
+from gateway.upstreams.base import ConnectFailed, ReplyBroken, TimedOut
 from gateway.upstreams.connection import HttpReply
-from gateway.upstreams.http import HttpPool, address_of
+from gateway.upstreams.dial import address_of
+from gateway.upstreams.http import HttpPool
+from tests.gateway.upstreams.certificates import Certificate, made_for
 from tests.gateway.upstreams.contract import PATIENT, ask, call, completion, echo
 from tests.gateway.upstreams.server import Exchange, eventually, scripted
 from tutelage.contracts.errors import ConfigurationError
 
-OPENSSL = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, with its key, in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*OPENSSL, *names], check=True, capture_output=True, timeout=30)
-    both = folder / "both.pem"
-    both.write_text(key.read_text() + cert.read_text())
-    return both
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return made_for("IP:127.0.0.1", tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
-def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+def server_tls(certificate: Certificate) -> ssl.SSLContext:
+    return certificate.server()
 
 
 @pytest.fixture
@@ -81,8 +70,8 @@ def test_a_key_that_no_header_may_hold_is_refused_without_showing_it():
     assert "secret" not in str(fault.value)
 
 
-async def test_tls_with_a_certificate_that_is_trusted(certificate: Path, server_tls: ssl.SSLContext):
-    trusting = ssl.create_default_context(cafile=str(certificate))
+async def test_tls_with_a_certificate_that_is_trusted(certificate: Certificate, server_tls: ssl.SSLContext):
+    trusting = ssl.create_default_context(cafile=str(certificate.path))
     async with scripted(echo, tls=server_tls) as server:
         pool = HttpPool(upstream="gpt", base_url=server.url, tls=trusting)
         for _ in range(2):
@@ -213,3 +202,27 @@ async def pool_ask(pool: HttpPool) -> None:
 
     status, _ = await ask(Named(), call())
     assert status == 200
+
+
+@pytest.mark.parametrize(("worked_s", "asked"), [(0.0, 3), (0.1, 2)])
+async def test_only_an_end_at_once_counts_as_a_race(worked_s: float, asked: int, monkeypatch: pytest.MonkeyPatch):
+    """A reused connection that ends at once has lost a race; one that ends after a while had the request."""
+    monkeypatch.setattr(connection, "RACE_S", 0.05)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.on_connection:
+            await asyncio.sleep(worked_s)
+            exchange.close()
+        else:
+            await exchange.answer(b"ok")
+
+    async with scripted(script) as server:
+        pool = HttpPool(upstream="gpt", base_url=server.url)
+        await pool_ask(pool)
+        if asked == 3:
+            await pool_ask(pool)
+        else:
+            with pytest.raises(ReplyBroken):
+                await pool.open(call())
+        assert len(server.requests) == asked
+        await pool.aclose()

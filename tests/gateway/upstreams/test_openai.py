@@ -1,14 +1,15 @@
 import random
 import time
-from dataclasses import replace
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from gateway.upstreams.base import CallRefused, ConnectFailed
+from gateway.upstreams.base import CallRefused, ConnectFailed, TimedOut
 from gateway.upstreams.openai import OpenAIUpstream
 from router.breaker import BreakerPolicy
-from tests.gateway.upstreams.contract import ask, call, echo
+from tests.gateway.upstreams.contract import PATIENT, ask, call, echo
 from tests.gateway.upstreams.server import Exchange, scripted
 from tests.gateway.upstreams.wire_contract import WireContract
 
@@ -119,3 +120,64 @@ async def quietly(upstream: OpenAIUpstream) -> int:
         return (await ask(upstream, call()))[0]
     except ConnectFailed:
         return 0
+
+
+async def test_a_replica_that_sends_heads_and_nothing_more_is_passed_over():
+    async def hollow(exchange: Exchange) -> None:
+        await exchange.begin_chunked(b"content-type: text/event-stream\r\n")
+        await exchange.until_closed()
+
+    async with scripted(echo) as good, scripted(hollow) as bad:
+        upstream = over([good.url, bad.url], Clock())
+        sick = upstream.replicas[1]
+        while sick.available:
+            with suppress(TimedOut):
+                await ask(upstream, call(deadlines=replace(PATIENT, first_token_s=0.05)))
+        before = len(bad.requests)
+        assert [await quietly(upstream) for _ in range(10)] == [200] * 10
+        assert len(bad.requests) == before
+        await upstream.aclose()
+
+
+async def test_a_reader_that_leaves_says_nothing_about_a_replica():
+    async def endless(exchange: Exchange) -> None:
+        await exchange.begin_chunked(b"content-type: text/event-stream\r\n")
+        await exchange.chunk(b"data: {}\n\n")
+        await exchange.until_closed()
+
+    async with scripted(endless) as one, scripted(endless) as two:
+        upstream = over([one.url, two.url], Clock())
+        for _ in range(12):
+            reply = await upstream.open(call(stream=True))
+            assert await anext(aiter(reply.chunks()))
+            await reply.aclose()
+        assert all(replica.available for replica in upstream.replicas)
+        await upstream.aclose()
+
+
+@pytest.mark.parametrize("affinity", [None, "ann", "bob", "eve"])
+async def test_a_replica_that_has_just_failed_a_request_is_avoided_by_its_retry(affinity: str | None):
+    async with scripted(echo) as one, scripted(echo) as two:
+        upstream = over([one.url, two.url], Clock())
+        for avoided, other in (upstream.replicas, reversed(upstream.replicas)):
+            reply = await upstream.open(replace(call(), affinity=affinity, avoid=avoided.name))
+            assert reply.replica == other.name
+            await reply.aclose()
+        await upstream.aclose()
+
+
+async def test_the_only_replica_is_asked_again_all_the_same():
+    async with scripted(echo) as server:
+        upstream = over([server.url], Clock())
+        assert (await ask(upstream, replace(call(), avoid=upstream.replicas[0].name)))[0] == 200
+        await upstream.aclose()
+
+
+async def test_a_failure_names_its_replica():
+    async with scripted(echo) as gone:
+        pass
+    upstream = over([gone.url, gone.url.replace("/v1", "/v2")], Clock())
+    with pytest.raises(ConnectFailed) as fault:
+        await upstream.open(call())
+    assert fault.value.replica in {replica.name for replica in upstream.replicas}
+    await upstream.aclose()

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.upstreams.base import ConnectFailed, ReplyBroken, TimedOut, UpstreamError
-from gateway.upstreams.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES
+from gateway.upstreams.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, READ_BYTES
 from tests.gateway.upstreams.contract import PATIENT, Contract, ask, body_of, call, content_of, echo, silent
 from tests.gateway.upstreams.server import Exchange, eventually, head
-
-ONE_READ = 256 * 1024
 
 
 class WireContract(Contract):
@@ -318,7 +316,7 @@ class WireContract(Contract):
                 before = sent
                 for _ in range(50):
                     await asyncio.sleep(0)
-            assert reply.unread_bytes <= MAX_UNREAD_BYTES + ONE_READ
+            assert reply.unread_bytes <= MAX_UNREAD_BYTES + READ_BYTES
             assert sent < total
             assert reply._connection.deadline_at > asyncio.get_running_loop().time() + 5, (
                 "the reader's pause is not idleness"

@@ -65,17 +65,106 @@ CALL = ({"function": {"name": "f"}},)
         ("refusal", {}, Answer(text=None, tool_calls=CALL), 1),
         ("refusal", {}, Answer(text="ok", refusal="no"), 0),
         ("refusal", {}, Answer(text="ok", finish_reason="content_filter"), 0),
+        ("numeric", {"value": 1234.5}, "1,234.5", 1),
+        ("numeric", {"value": 1234.5}, "**$1,234.50**.", 1),
+        ("numeric", {"value": -0.5}, "−.5", 1),
+        ("numeric", {"value": 1e3}, "1e3", 1),
+        ("numeric", {"value": 12}, "12 %", 1),
+        ("numeric", {"value": 12}, "It is 12.", 0),
+        ("numeric", {"value": 12, "where": "last"}, "7 + 5 = 12.", 1),
+        ("numeric", {"value": 12, "where": "first"}, "7 + 5 = 12.", 0),
+        ("numeric", {"value": 100, "absolute": 1}, "101", 1),
+        ("numeric", {"value": 100, "relative": 0.01}, "101.5", 0),
+        ("numeric", {"value": 0, "relative": 0.5}, "0.1", 0),
+        ("numeric", {"value": 1}, "NaN", 0),
+        ("numeric", {"value": 1}, "1e400", 0),
+        ("numeric", {"value": 1}, "1" * 5_000, 0),
+        ("numeric", {"value": 1}, "", 0),
+        ("language", {"languages": ["en"]}, "The customer wants his money back for the kettle.", 1),
+        ("language", {"languages": ["en"]}, "Der Kunde möchte sein Geld für den Kessel zurück.", 0),
+        ("language", {"languages": ["de", "fr"]}, "Le client veut être remboursé pour la bouilloire.", 1),
+        ("language", {"languages": ["ja"]}, "お客様はやかんの返金を希望しています。どうしますか。", 1),
+        ("language", {"languages": ["en"]}, "net", 1),
+        ("language", {"languages": ["en"], "minimum": 0}, "", 0),
+        ("similarity", {}, "net", 1),
+        ("similarity", {"minimum": 0.99}, "network", 0),
+        ("similarity", {"minimum": 0.2}, "the internet and networks", 1),
+        ("similarity", {}, "", 0),
     ],
 )
 def test_score(kind: str, options: dict[str, Any], answer: str | Answer, score: float):
     given = Answer(text=answer) if isinstance(answer, str) else answer
-    assert CHECKS[kind].build(options).score(given, "net") == score
+    assert CHECKS[kind].build(options).score(given, "net") == pytest.approx(score, abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["label", "exact"])
+@pytest.mark.parametrize("kind", ["label", "exact", "tool_calls", "numeric", "similarity"])
 def test_without_a_reference_there_is_no_score(kind: str):
     assert CHECKS[kind].build({}).score(Answer(text="net"), None) is None
 
 
 def test_a_reference_of_nothing_but_punctuation_matches_no_empty_answer():
     assert CHECKS["label"].build({}).score(Answer(text=""), "...") == 0
+
+
+def call(name: str, arguments: Any) -> dict[str, Any]:
+    """As the API writes a call."""
+    return {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+LOOKUP, PAY = call("lookup", '{"id": 7, "deep": {"b": [1.0], "a": 2}}'), call("pay", '{"usd": 5}')
+WANTED = (
+    '[{"name": "lookup", "arguments": {"deep": {"a": 2, "b": [1]}, "id": 7}}, {"name": "pay", "arguments": {"usd": 5}}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "calls", "score"),
+    [
+        ({}, [LOOKUP, PAY], 1),
+        ({}, [PAY, LOOKUP], 1),
+        ({"order": "same"}, [LOOKUP, PAY], 1),
+        ({"order": "same"}, [PAY, LOOKUP], 0),
+        ({}, [LOOKUP], 0),
+        ({}, [LOOKUP, LOOKUP], 0),
+        ({}, [LOOKUP, PAY, PAY], 0),
+        ({}, [LOOKUP, call("pay", '{"usd": "5"}')], 0),
+        ({}, [LOOKUP, call("pay", '{"usd": 5, "note": ""}')], 0),
+        ({"ignore": ["note"]}, [LOOKUP, call("pay", '{"usd": 5, "note": ""}')], 1),
+        ({"arguments": "subset"}, [call("pay", '{"usd": 5, "note": ""}'), LOOKUP], 1),
+        ({"arguments": "subset"}, [LOOKUP, call("pay", '{"note": ""}')], 0),
+        ({"arguments": "subset"}, [PAY, PAY], 0),
+        ({"arguments": "names"}, [call("pay", "{}"), call("lookup", "{}")], 1),
+        ({"arguments": "names"}, [call("pay", "not JSON"), LOOKUP], 0),
+        ({"expected": []}, [], 1),
+        ({"expected": []}, [PAY], 0),
+        ({"expected": [{"name": "pay", "arguments": {"usd": 5}}]}, [PAY], 1),
+        ({}, [{"function": "pay"}, LOOKUP], 0),
+        ({}, ["pay", 3], 0),
+    ],
+)
+def test_tool_calls(options: dict[str, Any], calls: list[Any], score: float):
+    assert CHECKS["tool_calls"].build(options).score(Answer(tool_calls=tuple(calls)), WANTED) == score
+
+
+def test_two_calls_of_which_one_fits_both_are_matched_one_to_one():
+    """The greedy choice would give the general call the special one's place."""
+    wanted = '[{"name": "pay"}, {"name": "pay", "arguments": {"usd": 5}}]'
+    made = (call("pay", '{"usd": 5}'), call("pay", '{"usd": 6}'))
+    assert CHECKS["tool_calls"].build({"arguments": "subset"}).score(Answer(tool_calls=made), wanted) == 1
+
+
+def test_the_teachers_calls_are_a_reference():
+    kind = CHECKS["tool_calls"]
+    reference = kind.of_teacher(Answer(tool_calls=(PAY,)))
+    assert kind.build({}).score(Answer(tool_calls=(call("pay", '{"usd":5.0}'),)), reference) == 1
+    assert kind.build({}).score(Answer(), reference) == 0
+    assert kind.build({}).score(Answer(), kind.of_teacher(Answer(text="net"))) == 1
+
+
+def test_word_vectors_that_are_not_installed_are_named_when_the_rubric_is_read(monkeypatch: pytest.MonkeyPatch):
+    def absent() -> Any:
+        raise ImportError
+
+    monkeypatch.setattr("scoring.checks.similarity._vectors", absent)
+    with pytest.raises(ValueError, match=r"pip install 'tutelage\[embeddings\]'"):
+        CHECKS["similarity"].build({})

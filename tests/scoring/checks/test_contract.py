@@ -26,6 +26,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
             "multipleOf": 0.01,
         }
     },
+    "tool_calls": {"arguments": "subset"},
+    "numeric": {"where": "last", "relative": 0.1},
+    "language": {"languages": ["en"]},
+    "similarity": {},
     "refusal": {},
 }
 ODD_TEXT = st.one_of(
@@ -54,7 +58,10 @@ ANSWERS = st.none() | st.builds(
     text=ODD_TEXT,
     finish_reason=st.sampled_from([None, "stop", "length", "content_filter", "???"]),
     refusal=st.none() | st.text(max_size=20),
-    tool_calls=st.lists(JSON, max_size=2).map(tuple),
+    tool_calls=st.lists(
+        JSON | st.fixed_dictionaries({"function": st.fixed_dictionaries({"name": ODD_TEXT, "arguments": ODD_TEXT})}),
+        max_size=2,
+    ).map(tuple),
 )
 
 
@@ -73,6 +80,23 @@ def test_any_answer_has_a_score_between_0_and_1_or_none_and_always_the_same(
     assert score is None or 0.0 <= score <= 1.0
     assert score == check.score(answer, reference) == again.score(answer, reference)
     assert score is not None or reference is None
+
+
+@pytest.mark.parametrize("kind", sorted(CHECKS))
+@given(answer=ANSWERS, teacher=ANSWERS)
+@settings(max_examples=60, deadline=None)
+def test_any_answer_of_the_teacher_is_a_reference(kind: str, answer: Answer | None, teacher: Answer | None):
+    score = CHECKS[kind].build(OPTIONS[kind]).score(answer, CHECKS[kind].of_teacher(teacher))
+    assert score is not None
+    assert 0.0 <= score <= 1.0
+
+
+@pytest.mark.parametrize("kind", sorted(CHECKS))
+@given(reference=ODD_TEXT.filter(bool))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_a_reference_or_has_a_fault(kind: str, reference: str):
+    fault = CHECKS[kind].fault(reference)
+    assert fault is None or fault
 
 
 @pytest.mark.parametrize("kind", sorted(CHECKS))

@@ -12,11 +12,11 @@ import yaml
 from examples.sections.task import LABELS, input_sha256, read_descriptions
 from router.types import Arm
 from scoring.checks import CHECKS
+from scoring.rubrics.answers import same_answer
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric, rubrics_folder
-from scoring.rubrics.same import same_answer
 from scoring.rubrics.scorer import compile_rubric
-from tests.scoring.pairs import failed, pair
+from tests.scoring.pairs import attempt, failed, pair
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.records import Answer
 
@@ -56,6 +56,9 @@ def criterion(kind: str, options: dict[str, Any] | None = None, **more: Any) -> 
         (criterion("json_schema", {"schema": {"pattern": r"(a)\1"}}), "is not RE2 syntax"),
         (criterion("json_schema", {"schema": {"unevaluatedProperties": False}}), "write additionalProperties"),
         (criterion("refusal", {"phrases": [""]}), "a blank phrase"),
+        (criterion("numeric"), "write reference: label or teacher"),
+        (criterion("tool_calls", {"expected": [{"nam": "f"}]}), "each call is"),
+        (criterion("language", {"languages": ["xx"]}), "there is no language 'xx'; there are ace, af,"),
         (criterion("label"), "write reference: label or teacher"),
         (criterion("exact"), "write reference: label or teacher"),
     ],
@@ -112,6 +115,14 @@ def test_repeated_lines_that_agree_are_one_answer(tmp_path: Path):
     line = {"input_sha256": KEY, "value": "net"}
     folder = written(tmp_path, criterion("label", reference="label"), labels=[line, "", line])
     assert load_labels(folder / "labels.jsonl") == {KEY: "net"}
+
+
+def test_a_correction_goes_over_the_label_and_stands_where_there_is_none(tmp_path: Path):
+    labelled = [{"input_sha256": pair(0).input_hash, "value": "net"}]
+    for labels in (labelled, [{"input_sha256": "0" * 64, "value": "net"}]):
+        scorer = compile_rubric(written(tmp_path, criterion("label", reference="label"), labels=labels), "r@1")
+        corrected = scorer.finish(scorer.draft(pair(0, teacher="net", student="mail"), correction="mail"), 1.0)
+        assert (corrected.d, corrected.failure) == (1.0, None)
 
 
 def test_agreement_with_the_teacher_is_scored_and_never_enters_d(tmp_path: Path):
@@ -219,3 +230,115 @@ def test_a_file_that_says_it_is_another_rubric_is_refused(tmp_path: Path):
     (tmp_path / "r@1.yaml").rename(tmp_path / "r@2.yaml")
     with pytest.raises(ConfigurationError, match=r"says it is 'r@1'; name the file r@1\.yaml"):
         load_rubric(tmp_path, "r@2")
+
+
+def test_agreement_has_a_number_of_its_own_and_each_arm_its_own_score(tmp_path: Path):
+    given = [
+        criterion("length", {"maximum": 3}, name="short", weight=0.25),
+        criterion("contains", {"required": ["e"]}, name="e", weight=0.75),
+        criterion("label", name="agrees", weight=0.5, reference="teacher"),
+        criterion("exact", name="exactly", weight=0.5, reference="teacher"),
+    ]
+    scorer = compile_rubric(written(tmp_path, *given), "r@1")
+    judgement = scorer.finish(scorer.draft(pair(0, teacher="net", student="Net!")), 1.0)
+    assert judgement.disagreement == -0.5
+    assert (judgement.teacher_score, judgement.student_score, judgement.d) == (1.0, 0.75, -0.25)
+
+
+def test_a_refusal_where_the_teacher_answered_is_a_failure_of_the_student(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, criterion("length", {"maximum": 100})), "r@1")
+    no = attempt(Arm.STUDENT, answer=Answer(text="net", refusal="no"))
+    refused = scorer.finish(scorer.draft(pair(0, student=no)), 1.0)
+    assert (refused.failure, refused.d, refused.student_score) == ("student_failed", -1.0, 0.0)
+    both = attempt(Arm.TEACHER, answer=Answer(text="net", refusal="never"))
+    assert scorer.finish(scorer.draft(pair(0, teacher=both, student=no)), 1.0).failure is None
+
+
+def asked(**spec: Any) -> dict[str, Any]:
+    return {"name": "c", "weight": 1, "judge": {"question": "Good?"} | spec}
+
+
+def document(*criteria: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": "r", "version": 1, "criteria": list(criteria)} | more
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (document(asked(scale=4, anchors={5: "beyond"})), "anchor 5 is not on the scale 0..4"),
+        (document(asked(scale=3), judging="pairwise"), "criterion 'c' has a scale or anchors"),
+        (document(criterion("refusal"), judging="pairwise"), "no criterion has a judge"),
+        (document(criterion("refusal"), anchor_set="a.jsonl"), "no criterion has one"),
+        (document(asked(), judging="listwise"), "judging: Input should be"),
+        (document(asked(), risk={"customer": {"gold": 0}}), "greater than 0"),
+        (document(asked(), colour="red"), "colour: Extra inputs"),
+        (document(asked() | {"weight": float("nan")}), "weight"),
+        (document(asked() | {"weight": 0.5}), "sum to 0.5; they must sum to 1"),
+    ],
+)
+def test_a_rubric_that_says_what_cannot_be_is_refused(tmp_path: Path, given: dict[str, Any], message: str):
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(given))
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load_rubric(tmp_path, "r@1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: r\nname: r\n", "stands twice"),
+        ("name: !!python/object/apply:os.system [echo]\n", "not plain YAML"),
+        ("[" * 10_000, "not plain YAML"),
+        ("a: &a [*a]\n", "Field required"),
+        ("\x00", "not plain YAML"),
+    ],
+    ids=["a key twice", "a tag", "too deep", "a loop", "NUL"],
+)
+def test_a_rubric_is_plain_yaml(tmp_path: Path, text: str, message: str):
+    (tmp_path / "r@1.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message):
+        load_rubric(tmp_path, "r@1")
+
+
+def test_templates_in_a_rubric_are_text(tmp_path: Path):
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(document(asked(question="{{7*7}} ${HOME} {0}?"))))
+    (only,) = load_rubric(tmp_path, "r@1").criteria
+    assert only.judge is not None
+    assert only.judge.question == "{{7*7}} ${HOME} {0}?"
+
+
+@pytest.mark.parametrize(
+    ("slices", "milli"),
+    [
+        ({}, 125),
+        ({"customer": "gold"}, 500),
+        ({"customer": "gold", "country": "fr"}, 1000),
+        ({"customer": "unheard of", "country": "fr"}, 250),
+        ({"customer": "free"}, 12),
+    ],
+)
+def test_a_pair_weighs_what_its_slices_risk(tmp_path: Path, slices: dict[str, str], milli: int):
+    risk = {"customer": {"gold": 4, "free": 0.1}, "country": {"fr": 2}}
+    (tmp_path / "r@1.yaml").write_text(yaml.safe_dump(document(criterion("refusal"), risk=risk)))
+    scorer = compile_rubric(tmp_path, "r@1")
+    assert scorer.finish(scorer.draft(pair(0, slices=slices)), 1.0).risk_milli == milli
+
+
+def test_without_risks_every_pair_weighs_the_same(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, criterion("refusal")), "r@1")
+    assert scorer.finish(scorer.draft(pair(0, slices={"customer": "gold"})), 1.0).risk_milli == 1000
+
+
+@pytest.mark.parametrize(("kind", "message"), [("numeric", "'net' is no number"), ("tool_calls", "no JSON list")])
+def test_a_right_answer_that_the_check_cannot_read_is_refused(tmp_path: Path, kind: str, message: str):
+    folder = written(tmp_path, criterion(kind, reference="label"), labels=[{"input_sha256": KEY, "value": "net"}])
+    with pytest.raises(ConfigurationError, match=f"right answer of input {KEY[:12]}….*{message}"):
+        compile_rubric(folder, "r@1")
+
+
+@pytest.mark.parametrize(("correction", "d"), [("6", -1.0), ("about six", 0.0), (None, 0.0)])
+def test_a_correction_that_the_check_cannot_read_leaves_the_label(tmp_path: Path, correction: str | None, d: float):
+    key = pair(0).input_hash
+    folder = written(tmp_path, criterion("numeric", reference="label"), labels=[{"input_sha256": key, "value": "5"}])
+    scorer = compile_rubric(folder, "r@1")
+    draft = scorer.draft(pair(0, teacher="6", student="7"), correction)
+    assert scorer.finish(draft, 1.0).d == d

@@ -58,3 +58,24 @@ def test_off_the_lattice_or_with_an_impossible_margin_it_refuses():
         sr.step(sr.fresh(), 1001, delta_r=0.05)
     with pytest.raises(ValueError, match="delta_r"):
         sr.step(sr.fresh(), 0, delta_r=1.0)
+
+
+def test_drift_in_either_direction_is_seen_and_within_the_tolerance_grows_by_one_a_pair():
+    state = np.stack((np.full(10, 3.0), np.full(10, 5.0)))
+    now = sr.drift_statistic(state, tolerance=0.05)
+    expected = 0.0
+    for change, probability in ((1.0, 0.525), (-1.0, 0.475)):  # mean +.05: the boundary of the rising side
+        after = sr.drift_step(state, change, tolerance=0.05)
+        expected += probability * sr.drift_statistic(after, tolerance=0.05)
+    assert expected <= now + 1.0 + 1e-9
+    for sign in (-1.0, 1.0):
+        moved = sr.fresh_drift()
+        for _ in range(80):
+            moved = sr.drift_step(moved, sign * 0.25, tolerance=0.05)
+        assert sr.drift_statistic(moved, tolerance=0.05) > 1_000
+
+
+def test_each_side_reads_a_change_rounded_against_itself():
+    state = sr.drift_step(sr.fresh_drift(), -0.2501, tolerance=0.0)
+    assert state[0] == pytest.approx(sr.step(sr.fresh(), -250, delta_r=0.0))
+    assert state[1] == pytest.approx(sr.step(sr.fresh(), 251, delta_r=0.0))

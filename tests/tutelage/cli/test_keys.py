@@ -2,6 +2,7 @@ import hashlib
 
 from tests.tutelage.cli.conftest import Site
 from tutelage.contracts.ids import made_at
+from tutelage.contracts.records import KeyLimits
 
 
 def test_a_key_is_printed_once_and_kept_as_its_digest(site: Site):
@@ -23,6 +24,16 @@ def test_a_key_is_for_data_and_allows_capture_unless_said_otherwise(site: Site):
     assert (plain.may_pin, plain.may_log, plain.may_train) == (False, True, True)
     assert admin.role == "admin"
     assert (admin.may_pin, admin.may_log, admin.may_train) == (True, False, False)
+
+
+def test_a_key_has_the_limits_that_it_was_given(site: Site):
+    site.run("keys", "create", "--max-concurrency", "4", "--rpm", "60", "--tpm", "9000", "--usd-per-day", "2.5")
+    site.run("keys", "create")
+    limited, free = tuple(site.store.keys())
+    assert limited.limits == KeyLimits(max_concurrency=4, rpm=60, tpm=9000, usd_per_day=2.5)
+    assert free.limits is None
+    assert site.run("keys", "create", "--rpm", "0").code == 2
+    assert '"rpm": 60' in site.run("keys", "list", "--json").out
 
 
 def test_a_key_is_revoked_once(site: Site):

@@ -14,10 +14,10 @@ from tests.tutelage.store.made import decision, epoch
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers, Unit
+from tutelage.contracts.records import CellNumbers, Spending, Unit
 from tutelage.store import database
 from tutelage.store.apply import apply, create
-from tutelage.store.base import Fold
+from tutelage.store.base import Fold, Joined
 
 ESCAPE = "\x1b[31m\x07"
 
@@ -301,3 +301,28 @@ def test_control_characters_never_reach_the_terminal(begun: Site):
         assert "\x07" not in answered.out + answered.err
     assert "look\N{REPLACEMENT CHARACTER}[31m" in begun.run("history", "triage").out
     assert begun.run("history", "triage", "--json").document["decisions"][0]["reason"] == f"look{ESCAPE}here"
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+def spend(site, **fields):
+    rows = [
+        Spending(route="triage", day=day, account=name, calls=calls, unpriced=unpriced, nusd=round(usd * 1e9))
+        for name, (day, calls, unpriced, usd) in fields.items()
+    ]
+    site.store.join(Joined(spent=rows))
+
+
+def test_what_was_saved_is_shown_with_status_and_explain(begun):
+    spend(begun, teacher=(3, 100, 0, 2.0), student=(4, 100, 0, 0.25), judge=(4, 10, 0, 0.5))
+    assert "net saving $1.25" in begun.run("status", "triage").out
+    assert "avoided $2.00; spent: teacher $2.00, student $0.25, judge $0.50" in begun.run("explain", "triage").out
+    money = begun.run("explain", "triage", "--json").document["economics"]
+    assert (money["net_usd"], money["days"], money["unknown"]) == (1.25, 2, [])
+
+
+def test_a_price_that_is_not_known_is_an_alarm_and_never_a_saving(begun):
+    spend(begun, teacher=(3, 100, 0, 2.0), student=(3, 100, 100, 0.0))
+    assert "net saving unknown: no price for student" in begun.run("status", "triage").out
+    assert begun.run("status", "triage", "--json").document["economics"]["net_usd"] is None

@@ -59,7 +59,7 @@ def test_the_default_in_the_table_is_the_code_s(path: str):
         assert shown(path) in {"none", "margin", "generated"}
     elif isinstance(default, str):
         assert shown(path) == default
-    elif isinstance(default, bool | list):
+    elif isinstance(default, bool | list | dict):
         assert json.loads(shown(path)) == default
     elif shown(path).endswith("%"):
         assert float(shown(path)[:-1]) * 100 == default

@@ -38,6 +38,12 @@ def test_a_gpu_hour_is_shared_out_by_time_and_needs_no_usage():
     assert found.nusd == 2_100_000_000
 
 
+def test_calls_that_share_a_gpu_share_its_price():
+    alone = price(None, 1_800_000.0, kind="vllm", cost={"gpu_hour_usd": 2.1})
+    shared = price(None, 1_800_000.0, kind="vllm", cost={"gpu_hour_usd": 2.1, "concurrency": 7})
+    assert shared.nusd * 7 == alone.nusd
+
+
 def test_the_version_changes_with_the_price_and_only_then():
     cost = {"prompt_usd_per_mtok": 2, "completion_usd_per_mtok": 8}
     versions = [price(cost=cost).version, price(cost=cost).version, price(cost=cost | {"gpus": 2}).version]

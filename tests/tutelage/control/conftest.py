@@ -10,14 +10,15 @@ import pytest
 
 from tests.tutelage.control.made import settings
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key
+from tutelage.contracts.records import Key, Spooled
 from tutelage.control.app import application
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk
-from tutelage.control.join import Tail
+from tutelage.control.health import Health
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources
+from tutelage.control.tail import Tail
 from tutelage.serve import new_secret
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
@@ -69,12 +70,19 @@ class Site:
 
 def built(data_dir: Path, store: Store, metrics: Metrics, clock, holder: str = "test", **route: object) -> Loop:
     made = settings(data_dir=str(data_dir), **route)  # type: ignore[arg-type] # any setting of a route
+
+    def seen(record: Spooled) -> None:
+        health.saw(record)
+
+    tail = Tail(store, data_dir, seen)
+    health = Health(data_dir, tail.overdue)
     parts = Parts(
         store=store,
         settings=made,
         publisher=Publisher(made, RUBRICS, SOURCES),
-        tail=Tail(store, data_dir),
-        keeper=Gatekeeper(store, made, metrics, SOURCES.new_id),
+        tail=tail,
+        keeper=Gatekeeper(store, made, metrics, SOURCES.new_id, health),
+        health=health,
         metrics=metrics,
     )
     return Loop(parts, holder, clock)

@@ -128,6 +128,7 @@ def plan(assigned: Arm = Arm.TEACHER, **changes: Any) -> Plan:
         "share_bp": 0,
         "arm_bp": 10_000,
         "shadow_bp": 10_000,
+        "floor_bp": 10_000,
         "policy_version": 1,
     }
     return Plan(**(values | changes))

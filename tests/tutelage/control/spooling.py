@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-from tutelage.contracts.records import Exchange, ShadowAttempt, encode
+from tutelage.contracts.records import Exchange, Feedback, Spooled, encode
 from tutelage.store.spool import INSERT, create, spool_path
 
 
-def spool(data_dir: Path, gateway: str, records: Iterable[Exchange | ShadowAttempt]) -> None:
+def spool(data_dir: Path, gateway: str, records: Iterable[Spooled]) -> None:
     """Append records to a gateway's spool in one transaction."""
     path = spool_path(data_dir, gateway)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,7 +19,9 @@ def spool(data_dir: Path, gateway: str, records: Iterable[Exchange | ShadowAttem
             connection.executemany(INSERT, [_row(record) for record in records])
 
 
-def _row(record: Exchange | ShadowAttempt) -> tuple[str, str, float, bytes]:
+def _row(record: Spooled) -> tuple[str, str, float, bytes]:
     if isinstance(record, Exchange):
         return record.id, "exchange", record.admitted_at, encode(record)
+    if isinstance(record, Feedback):
+        return record.id, "feedback", record.at, encode(record)
     return record.id, "shadow", record.ended_at, encode(record)

@@ -184,6 +184,13 @@ async def test_a_key_is_shown_once_and_revoked_by_its_id(admin: httpx.AsyncClien
     assert (await admin.delete(f"/admin/keys/{name}")).status_code == 404
 
 
+async def test_a_key_is_made_with_limits_and_shows_them(admin: httpx.AsyncClient):
+    made = await admin.post("/admin/keys", json={"limits": {"rpm": 60, "usd_per_day": 2.5}})
+    assert made.json()["limits"] == {"max_concurrency": None, "rpm": 60, "tpm": None, "usd_per_day": 2.5}
+    assert (await admin.post("/admin/keys", json={"limits": {"rpm": 0}})).status_code == 400
+    assert (await admin.post("/admin/keys", json={"limits": {"rps": 1}})).status_code == 400
+
+
 async def test_pairs_are_listed_without_content_and_reading_one_is_audited(admin: httpx.AsyncClient, site: Site):
     rollout = site.store.rollout(ROUTE)
     assert rollout is not None

@@ -2,18 +2,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from router.types import Arm, Sampling
+from scoring.gates import controller
+from tests.scoring.gates.made import unit
 from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, settings, shadow
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
+from tutelage.contracts.ids import uuid7
 from tutelage.contracts.records import Pair
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.control.adaptive import EVERY_S, AdaptiveSampling
 from tutelage.control.chores import CHANGE, DAY_S, RATE_EVERY_S, Retention, ShadowBudget, TeacherRate
-from tutelage.control.join import conclude
+from tutelage.control.conclude import conclude
 from tutelage.control.metrics import Metrics
-from tutelage.control.snapshot import published
-from tutelage.store.base import Joined, Lease, Store
+from tutelage.control.snapshot import Publisher, Sources, published
+from tutelage.store.base import Fold, Joined, Lease, Store
 from tutelage.store.registry import open_store
 from tutelage.store.spool import last_sequence, read_after, spool_path
 
@@ -94,3 +99,34 @@ def test_what_is_past_its_retention_goes_from_store_and_spools(store: Store, tmp
     assert [row.id for row in read_after(path, 0, 10)] == ["n", "u"]
     assert last_sequence(path) == 3
     assert f'tutelage_purged_total{{route="{ROUTE}",what="pairs"}} 2.0' in metrics.scrape().decode()
+
+
+def test_sampling_follows_what_has_passed_and_every_change_is_a_version(store: Store):
+    declared = settings(slices={"routing": ["header:x-tutelage-slice"]}, shadow={"student": "50%"})
+    Publisher(declared, {}, Sources(new_id=uuid7, new_salt=lambda: "s")).publish(store, taken(store), NOW)
+    before = snapshot(store)
+    rollout, epoch = before.rollouts[ROUTE], before.epochs[ROUTE]
+    chore = AdaptiveSampling(store, declared)
+    chore.do(before, LEASE, NOW)
+    assert snapshot(store).samplings == before.samplings
+    units = [
+        unit(n, route=ROUTE, epoch=epoch.id, revision=rollout.revision, slices={"slice": "a" if n % 3 else "b"})
+        for n in range(300)
+    ]
+    good = [structs.replace(one, d=0.2 if one.slices["slice"] == "a" else -0.1) for one in units]
+    state = controller.fold_all(controller.initial(rollout, epoch), good, rollout, epoch)
+    store.fold(Fold(route=ROUTE, folded=(), gate_state=controller.encode(state), lease=taken(store)))
+    chore.do(before, LEASE, NOW + 1)
+    assert snapshot(store).samplings == before.samplings
+    chore.do(before, LEASE, NOW + EVERY_S)
+    after = snapshot(store).samplings[ROUTE]
+    assert (after.slice, after.watched, after.watch_bp, after.forward_bp) == ("slice", ("a",), 1000, 10_000)
+    assert after.version == before.samplings[ROUTE].version + 1
+    chore.do(snapshot(store), LEASE, NOW + 2 * EVERY_S)
+    assert snapshot(store).samplings[ROUTE] == after
+
+
+def taken(store: Store) -> Lease:
+    lease = store.acquire("control", "me", 10.0, NOW)
+    assert lease is not None
+    return lease

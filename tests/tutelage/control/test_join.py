@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from router.types import Arm, Direction, UnitOf
 from tests.tutelage.control.made import NOW, ROUTE, attempt, epoch, exchange, plan, rollout, shadow
 from tutelage.contracts.records import CapturePolicy, Exchange, Pair, ShadowAttempt, Spooled
-from tutelage.control.join import Halves, Joiner, JoinRoute, conclude
+from tutelage.control.conclude import JoinRoute, conclude
+from tutelage.control.join import Halves, Joiner
 from tutelage.store.base import Exclusion
 
 HERE = JoinRoute(rollout=rollout(), epoch=epoch(), patience_s=60.0)
@@ -148,6 +149,7 @@ def test_429_from_both_arms_is_no_refusal_of_the_request():
         ({"revision": 1}, HERE, "superseded"),
         ({"attempts": (attempt(Arm.TEACHER, version="t0"),)}, HERE, "other_version"),
         ({"params_hash": "q"}, HERE, "parity"),
+        ({"endpoint": "embeddings"}, HERE, "no_text"),
         ({}, JoinRoute(rollout=rollout(), epoch=epoch(rubric=None)), "no_rubric"),
         ({}, JoinRoute(rollout=rollout(), epoch=epoch(), judge_bp=0), "not_drawn"),
     ],

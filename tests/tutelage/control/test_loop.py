@@ -143,7 +143,7 @@ def test_inputs_without_a_right_answer_are_done_with_and_fold_nothing(site: Site
     site.tick()
     assert judge(site, 0.0, "no_reference") == 10
     site.tick()
-    assert not site.store.unfolded(ROUTE, 100)
+    assert not site.store.unfolded(ROUTE, 100, 0.0)
     assert "no_reference" in site.metrics.scrape().decode()
 
 

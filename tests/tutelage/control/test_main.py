@@ -185,11 +185,11 @@ def test_killed_at_any_moment_it_loses_nothing_and_doubles_nothing(control: Cont
 
     def folded() -> int:
         body = store.gate_state(ROUTE)
-        return 0 if body is None else decode(body).evidence.evidence.units
+        return 0 if body is None else decode(body).overall.evidence.units
 
     def all_done() -> bool:
         depth = store.depth(ROUTE)
-        return depth.waiting == 0 and depth.scored == sampled and not store.unfolded(ROUTE, 1)
+        return depth.waiting == 0 and depth.scored == sampled and not store.unfolded(ROUTE, 1, 0.0)
 
     wait_for(all_done, "everything is joined, judged and folded", lambda: judge(site))
     assert folded() == sampled

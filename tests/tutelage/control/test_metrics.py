@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gateway import metrics as of_gateway
+from gateway.pressure import Pressure
 from gateway.spool import REASONS
 from router.breaker import BreakerState
 from router.types import Arm
@@ -29,6 +30,7 @@ def gateway_registry() -> CollectorRegistry:
     metrics.watch(
         of_gateway.State(
             open_requests=lambda: 0,
+            pressure=Pressure(),
             shadows=lambda: 0,
             breakers=lambda: [("gpt", BreakerState.CLOSED, 0)],
             counts=Counts,

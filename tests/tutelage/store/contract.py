@@ -6,11 +6,13 @@
 import threading
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from router.rollout import Phase
 from router.types import Direction, Sampling
 from tests.tutelage.store.contract_gates import GateContract
+from tests.tutelage.store.contract_judges import JudgeContract
 from tests.tutelage.store.made import (
     audit,
     change,
@@ -23,12 +25,12 @@ from tests.tutelage.store.made import (
     rollout,
 )
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, encode
+from tutelage.contracts.records import CellNumbers, Spending, encode
 from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 
 
-class StoreContract(GateContract):
+class StoreContract(GateContract, JudgeContract):
     """The contract, role by role."""
 
     @pytest.fixture
@@ -107,7 +109,9 @@ class StoreContract(GateContract):
         store.judged([judgement("p1")])
         lease = store.acquire("control", "a", 10.0, 1.0)
         assert lease is not None
-        store.fold(Fold(route="triage", folded=(store.unfolded("triage", 1)[0].order,), gate_state=b"x", lease=lease))
+        store.fold(
+            Fold(route="triage", folded=(store.unfolded("triage", 1, 0.0)[0].order,), gate_state=b"x", lease=lease)
+        )
         store.refuse(decision("d1"))
         store.audit(audit())
         assert store.sequence() == 0
@@ -373,7 +377,28 @@ class StoreContract(GateContract):
         assert store.purge("triage", 2.0) == 1
         assert store.pair("p1") is None
         assert store.judgements("p1") == []
-        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["p2"]
+        assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["p2"]
         assert store.pair("q1") is not None
         assert store.waiting_halves() == [b'{"route":"triage","admitted_at":2.5}']
         assert store.purge("triage", 2.0) == 0
+
+    # --- what it cost ---------------------------------------------------------------------------------------------------
+
+    def test_spending_adds_up_per_day_and_account_with_the_positions(self, store: Store, other: Store):
+        row = Spending(route="triage", day=3, account="teacher", calls=2, unpriced=1, nusd=7)
+        store.join(Joined(positions={"g": 1}, spent=[row]))
+        store.join(Joined(positions={"g": 2}, spent=[row, msgspec.structs.replace(row, account="shadow")]))
+        assert [(r.account, r.calls, r.unpriced, r.nusd) for r in other.spending("triage")] == [
+            ("shadow", 2, 1, 7),
+            ("teacher", 4, 2, 14),
+        ]
+        assert other.spending("another") == []
+
+    def test_each_judge_call_is_spent_where_it_was_paid_even_for_a_pair_judged_twice(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        paid = judgement("p1", judge="claude", cost_nusd=11, scored_at=86_400.0 * 4)
+        store.judged([paid])
+        store.judged([paid, judgement("p1", judge=None), judgement("gone", judge="claude", cost_nusd=99)])
+        assert [(r.day, r.account, r.calls, r.unpriced, r.nusd) for r in store.spending("triage")] == [
+            (4, "judge", 2, 0, 22)
+        ]

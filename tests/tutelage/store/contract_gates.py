@@ -1,7 +1,8 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
 from tests.tutelage.store.made import judgement, pair
-from tutelage.store.base import Fold, Joined, Store
+from tutelage.contracts.records import Feedback
+from tutelage.store.base import Attached, Exclusion, Fold, Joined, Store
 
 
 class GateContract:
@@ -13,14 +14,43 @@ class GateContract:
     def test_unfolded_is_in_order_of_admission(self, store: Store):
         store.join(Joined(pairs=[pair("b", 1.0), pair("a", 1.0), pair("c", 0.5), pair("d", 0.1, route="other")]))
         self.judge_all(store, "a", "b", "c", "d")
-        assert [row.pair.id for row in store.unfolded("triage", 2)] == ["c", "a"]
-        assert [row.pair.id for row in store.unfolded("triage", 10)] == ["c", "a", "b"]
+        assert [row.pair.id for row in store.unfolded("triage", 2, 0.0)] == ["c", "a"]
+        assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["c", "a", "b"]
+
+    def test_a_pair_comes_with_what_people_said_of_it(self, store: Store):
+        said = Feedback(id="f1", exchange_id="p1", tenant="t", type="thumb", value="up", at=5.0)
+        store.join(Joined(pairs=[pair("p1", 1.0)], feedback=[Attached(feedback=said, route="triage", input_hash=None)]))
+        self.judge_all(store, "p1")
+        [scored] = store.unfolded("triage", 10, 0.0)
+        assert scored.feedback == (said,)
+
+    def test_what_is_judged_waits_for_what_was_admitted_before_it_but_not_for_ever(self, store: Store):
+        store.join(Joined(pairs=[pair("slow", 2.0), pair("a", 1.0), pair("b", 3.0), pair("z", 0.1, route="other")]))
+        self.judge_all(store, "a", "b")
+        assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["a"]
+        assert [row.pair.id for row in store.unfolded("triage", 10, 2.0)] == ["a", "b"]
+        self.judge_all(store, "slow")
+        assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["a", "slow", "b"]
+
+    def test_losses_are_counted_by_reason_from_a_revision_on(self, store: Store):
+        lost = [("x1", "shutdown", 3), ("x2", "shutdown", 4), ("x3", "client_gone", 9), ("x3", "client_gone", 9)]
+        store.join(
+            Joined(
+                excluded=[
+                    Exclusion(id=name, route="triage", epoch="e", reason=reason, at=1.0, revision=revision)
+                    for name, reason, revision in lost
+                ]
+            )
+        )
+        assert store.losses("triage", 0) == {"shutdown": 2, "client_gone": 1}
+        assert store.losses("triage", 4) == {"shutdown": 1, "client_gone": 1}
+        assert store.losses("other", 0) == {}
 
     def test_a_pair_with_several_judgements_is_folded_by_the_first(self, store: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
         store.judged([judgement("p1", -0.25, method="judge")])
         store.judged([judgement("p1", 1.0, method="human")])
-        [scored] = store.unfolded("triage", 10)
+        [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement == judgement("p1", -0.25, method="judge")
 
     def test_a_fold_is_once_and_keeps_the_state(self, store: Store, other: Store):
@@ -28,21 +58,30 @@ class GateContract:
         self.judge_all(store, "p1", "p2")
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
-        first, second = (row.order for row in store.unfolded("triage", 10))
+        first, second = (row.order for row in store.unfolded("triage", 10, 0.0))
 
         assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
         assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
 
         assert other.gate_state("triage") == b"one"
-        assert [row.order for row in other.unfolded("triage", 10)] == [second]
+        assert [row.order for row in other.unfolded("triage", 10, 0.0)] == [second]
         self.judge_all(store, "p1")
-        assert [row.order for row in store.unfolded("triage", 10)] == [second]
+        assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
+
+    def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        assert store.successor_state("triage") is None
+        both = Fold(route="triage", folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
+        assert store.fold(both) is True
+        assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
+        assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
     def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
         self.judge_all(store, "p1")
-        [scored] = store.unfolded("triage", 10)
+        [scored] = store.unfolded("triage", 10, 0.0)
         old = store.acquire("control", "a", 10.0, 0.0)
         new = other.acquire("control", "b", 10.0, 50.0)
         assert old is not None
@@ -89,5 +128,5 @@ class GateContract:
         assert store.fold(Fold(route="triage", folded=orders, gate_state=b"x", lease=lease)) is True
         assert store.claim("w", 10, 60.0, 1e9) == []
         self.judge_all(store, "a2")
-        assert store.unfolded("triage", 10) == ()
+        assert store.unfolded("triage", 10, 0.0) == ()
         assert store.silent("triage", 5.0, 2.0, 10) == []

@@ -114,6 +114,7 @@ def pair(identifier: str, admitted_at: float, **fields: Any) -> Pair:
         "student": attempt(Arm.STUDENT),
         "policy": CapturePolicy(log="full", train=True, purpose="tests"),
         "shadow_bp": 10_000,
+        "floor_bp": 10_000,
         "policy_version": 1,
     }
     return Pair(id=identifier, admitted_at=admitted_at, **(plain | fields))

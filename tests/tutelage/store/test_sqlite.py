@@ -14,7 +14,7 @@ from tests.tutelage.store.made import config, judgement, key, pair
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store import database
 from tutelage.store.base import Joined, Store
-from tutelage.store.database import Database
+from tutelage.store.database import SCHEMA_VERSION, Database
 from tutelage.store.registry import open_store
 from tutelage.store.sqlite import SqliteStore
 
@@ -118,7 +118,7 @@ def test_a_file_of_another_version_is_refused(url: str, path: Path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ConfigurationError, match="schema version 99, this program reads 1"):
+    with pytest.raises(ConfigurationError, match=f"schema version 99, this program reads {SCHEMA_VERSION}"):
         open_store(url)
 
 
@@ -180,7 +180,7 @@ def test_reopening_keeps_everything(url: str):
     store.close()
     store = open_store(url)
     assert store.snapshot() == before
-    assert [row.pair.id for row in store.unfolded("triage", 10)] == ["p1"]
+    assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["p1"]
     store.close()
 
 

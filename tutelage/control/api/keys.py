@@ -4,15 +4,27 @@ import hashlib
 from typing import Literal
 
 from fastapi import APIRouter, status
+from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict, Field
 
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Json, Key
+from tutelage.contracts.records import Json, Key, KeyLimits
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.serve import new_secret
 from tutelage.store.base import Audit, Store
 
 router = APIRouter(prefix="/admin/keys")
+
+
+class NewLimits(BaseModel):
+    """None: the default of `limits.key` in the configuration."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_concurrency: int | None = Field(None, ge=1)
+    rpm: int | None = Field(None, ge=1)
+    tpm: int | None = Field(None, ge=1)
+    usd_per_day: float | None = Field(None, ge=0)
 
 
 class NewKey(BaseModel):
@@ -26,6 +38,7 @@ class NewKey(BaseModel):
     may_pin: bool = False
     may_log: bool = True
     may_train: bool = True
+    limits: NewLimits | None = None
 
 
 @router.get("")
@@ -42,7 +55,8 @@ async def create_key(wanted: NewKey, admin: Admin, desk: AtDesk) -> Json:
         id=desk.new_id(now),
         digest=hashlib.sha256(plain.encode()).hexdigest(),
         created_at=now,
-        **wanted.model_dump(),
+        **wanted.model_dump(exclude={"limits"}),
+        limits=None if wanted.limits is None else KeyLimits(**wanted.limits.model_dump()),
     )
 
     def put(store: Store) -> None:
@@ -80,4 +94,5 @@ def _shown(key: Key) -> dict[str, Json]:
         "may_train": key.may_train,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
+        "limits": None if key.limits is None else asdict(key.limits),
     }

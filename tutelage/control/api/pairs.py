@@ -4,11 +4,16 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
-from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Attempt, Json, Judgement, Pair
+from router.types import Direction
+from scoring.gates.labels import draws
+from tutelage.contracts.errors import NotDrawn, UnknownName
+from tutelage.contracts.records import Attempt, Feedback, Json, Judgement, Pair
+from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.api.access import Admin, AtDesk
-from tutelage.control.api.routes import known_route
+from tutelage.control.api.routes import known_route, published
+from tutelage.control.labels import HUMAN
 from tutelage.store.base import Audit, Store
 
 router = APIRouter(prefix="/admin/pairs")
@@ -26,30 +31,73 @@ async def list_pairs(
 
     def read(store: Store) -> list[Json]:
         known_route(store, route)
-        return [_headline(pair) for pair in store.pairs(route, limit, before)]
+        snapshot = published(store)
+        return [_headline(pair, snapshot) for pair in store.pairs(route, limit, before)]
 
     return {"pairs": await desk.ask(read)}
 
 
 @router.get("/{pair_id}")
 async def read_pair(pair_id: str, admin: Admin, desk: AtDesk) -> Json:
-    """One pair with its content and judgements. The reading is audited before anything is shown."""
+    """One pair with its content, its judgements and what people said of it. The reading is audited before anything is shown."""
     now = desk.clock()
 
-    def read(store: Store) -> tuple[Pair, list[Judgement]]:
+    def read(store: Store) -> tuple[Pair, list[Judgement], list[Feedback]]:
         pair = store.pair(pair_id)
         if pair is None:
             raise UnknownName(f"no pair {pair_id[:128]!r}; GET /admin/pairs?route=NAME lists them")
         store.audit(
             Audit(at=now, actor=admin.id, action="read content", subject=pair.id, reason=f"pair of {pair.route}")
         )
-        return pair, list(store.judgements(pair_id))
+        return pair, list(store.judgements(pair_id)), list(store.feedback(pair_id))
 
-    pair, judgements = await desk.ask(read)
-    return {"pair": msgspec.to_builtins(pair), "judgements": msgspec.to_builtins(judgements)}
+    pair, judgements, feedback = await desk.ask(read)
+    return {
+        "pair": msgspec.to_builtins(pair),
+        "judgements": msgspec.to_builtins(judgements),
+        "feedback": msgspec.to_builtins(feedback),
+    }
 
 
-def _headline(pair: Pair) -> dict[str, Json]:
+class LabelBody(BaseModel):
+    """A person's score of a pair: the student's less the teacher's, in [-1, 1]."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    d: float = Field(ge=-1, le=1)
+
+
+@router.post("/{pair_id}/label")
+async def label_pair(pair_id: str, body: LabelBody, admin: Admin, desk: AtDesk) -> Json:
+    """Record what a person makes of a pair. 409 where it was not drawn for it, or where it has no score yet."""
+    now = desk.clock()
+
+    def write(store: Store) -> None:
+        pair = store.pair(pair_id)
+        if pair is None:
+            raise UnknownName(f"no pair {pair_id[:128]!r}; GET /admin/pairs?route=NAME lists them")
+        if not _to_label(published(store), pair):
+            raise NotDrawn(f"pair {pair.id} was not drawn for labelling: `to_label` in GET /admin/pairs says which are")
+        judged = [judgement for judgement in store.judgements(pair.id) if judgement.method != HUMAN]
+        if not judged:
+            raise NotDrawn(f"pair {pair.id} has no score yet: label it when it has one")
+        said = Judgement(pair_id=pair.id, rubric=judged[0].rubric, method=HUMAN, scores=(), d=body.d, scored_at=now)
+        store.audit(Audit(at=now, actor=admin.id, action="label", subject=pair.id, reason=f"d {body.d:+.3f}"))
+        store.judged([said])
+
+    await desk.ask(write)
+    return {"id": pair_id, "d": body.d}
+
+
+def _to_label(snapshot: Snapshot, pair: Pair) -> bool:
+    """Whether people are asked about this pair: a forward pair of the epoch in force that was drawn."""
+    epoch = snapshot.epochs.get(pair.route)
+    if epoch is None or epoch.id != pair.epoch or pair.excluded is not None:
+        return False
+    return pair.direction is Direction.FORWARD and draws(epoch, pair.id)
+
+
+def _headline(pair: Pair, snapshot: Snapshot) -> dict[str, Json]:
     return {
         "id": pair.id,
         "route": pair.route,
@@ -61,6 +109,7 @@ def _headline(pair: Pair) -> dict[str, Json]:
         "endpoint": pair.endpoint,
         "holdout": pair.holdout,
         "excluded": pair.excluded,
+        "to_label": _to_label(snapshot, pair),
         "parity": list(pair.parity),
         "slices": pair.slices,
         "teacher": _call(pair.teacher),

@@ -14,15 +14,16 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import BadRequest, of_status
-from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare
+from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare, Succeed
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.records import Json, Key
+from tutelage.contracts.settings import RouteSettings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import gates
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.desk import Desk
-from tutelage.control.shown import rollout_document
+from tutelage.control.shown import economics_document, rollout_document
 from tutelage.store import apply as writes
 from tutelage.store.base import Store
 
@@ -119,6 +120,7 @@ def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
             "oldest_s": None if oldest is None else round(max(0.0, now - oldest), 3),
         },
         "exclusions": dict(depth.by_exclusion),
+        "economics": economics_document(RouteSettings.model_validate(settings), store.spending(name)),
         "sampling": msgspec.to_builtins(snapshot.samplings.get(name)),
         "snapshot": {
             "generation": snapshot.generation,
@@ -163,7 +165,10 @@ def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
 
 
 def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
+    """The next rung; first the succession, where a successor has earned it and only waits for a person's word."""
     look = gates.look(store, published(store), rollout.route, who["at"])
+    if look.beside is not None and look.beside.proven:
+        return Succeed(**who)
     return Promote(**who, waived=not look.proven)
 
 

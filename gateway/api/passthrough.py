@@ -1,0 +1,42 @@
+"""Everything else under /v1 (files, batches, audio, images, moderations, …): relayed to `default_upstream` unchanged.
+
+Any body, any of `METHODS`; counted under the route `passthrough`, not captured, never shadowed, never sent twice. Whoever has a
+key acts there with the gateway's own key of the provider: what one tenant stores, another can read.
+"""
+
+from urllib.parse import unquote
+
+from gateway.errors import NotPassedOn, Refusal, UnknownPath, WrongMethod
+from gateway.exchange import Endpoint
+from gateway.relay import ANY
+from gateway.request import Request
+from gateway.routing import Routing
+
+PREFIX = "/v1/"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+NAME = "passthrough"
+
+
+def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endpoint:
+    """What a request asks for as the default upstream knows it. `allowed` is the method that the gateway itself serves there.
+
+    Raises UnknownPath, WrongMethod, NotPassedOn.
+    """
+    path, method = request.path, request.method
+    target = request.target.partition(b"#")[0]
+    if not target.startswith(PREFIX.encode()) or _climbs(path):
+        raise UnknownPath(method, path)
+    if routing.passthrough is None:
+        raise _refusal(method, path, allowed)
+    if method not in METHODS:
+        raise WrongMethod(method, ", ".join(METHODS))
+    return Endpoint(name=NAME, method=method, path=target[len(PREFIX) - 1 :].decode("latin-1"), form=ANY, opaque=True)
+
+
+def _climbs(path: str) -> bool:
+    """Whether the path leaves the place that it begins at, now or after being decoded once more."""
+    return any(part in (".", "..") for text in (path, unquote(path)) for part in text.replace("\\", "/").split("/"))
+
+
+def _refusal(method: str, path: str, allowed: str | None) -> Refusal:
+    return NotPassedOn(method, path) if allowed is None else WrongMethod(method, allowed)

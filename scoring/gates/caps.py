@@ -1,0 +1,45 @@
+"""How much one user may weigh: of a block of 200 counted units, at most so many are of one sticky key.
+
+Owns   `Block`: how often each key was counted in the current block of one direction.
+Knows not  what a unit says: which units count follows from the order of their keys alone, so no cap can be gamed by scores.
+
+Units of one key are alike in ways that the e-process allows for, and a reader of its numbers does not expect: one busy
+script must not promote a student, nor stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from scoring.evidence import hash_of
+from tutelage.contracts.records import Unit
+
+BLOCK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """`keys` counts by the hash of the sticky key, in this block."""
+
+    keys: Mapping[int, int] = field(default_factory=dict)
+
+    def counted(self, units: Sequence[Unit], most: int | None) -> tuple[Block, list[Unit]]:
+        """The block after `units`, in order, and those of them that count: at most `most` of one key."""
+        if most is None:
+            return self, list(units)
+        keys, kept = dict(self.keys), []
+        total = sum(keys.values())
+        for unit in units:
+            if total >= BLOCK:
+                keys, total = {}, 0
+            key = hash_of(unit.key)
+            if keys.get(key, 0) < most:
+                keys[key] = keys.get(key, 0) + 1
+                total += 1
+                kept.append(unit)
+        return Block(keys=keys), kept
+
+
+Blocks = Mapping[str, Block]
+"""By direction."""

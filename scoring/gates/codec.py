@@ -1,0 +1,76 @@
+"""A state as bytes: canonical JSON, so that equal states are equal bytes, whoever folded them and in what batches.
+
+Owns   `encode`, `decode`. What is computed from counts, the log-capital, is not written.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from router.rollout import Since
+from scoring.evidence import Evidence
+from scoring.gates.accounts import Account, reopened
+from scoring.gates.caps import Block
+from scoring.gates.fastlane import Comparison
+from scoring.gates.labels import Labels
+from scoring.gates.latency import Baselines
+from scoring.gates.state import State
+from scoring.gates.streams import Wiring
+
+
+def encode(state: State) -> bytes:
+    """Canonical JSON: equal states give equal bytes."""
+    return msgspec.json.encode(
+        {
+            "epoch": state.epoch,
+            "wiring": state.wiring.value,
+            "since": {name: getattr(state.since, name) for name in Since.__slots__},
+            "cells": [_plain(state.cells[place]) for place in sorted(state.cells)],
+            "fresh": _plain(state.fresh),
+            "streams": [[*stream, state.streams[stream].tolist()] for stream in sorted(state.streams)],
+            "named": {name: list(state.named[name]) for name in sorted(state.named)},
+            "baselines": _sorted(state.baselines),
+            "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
+            "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
+            "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
+            "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
+        }
+    )
+
+
+def decode(body: bytes) -> State:
+    """The state that `encode` wrote. Raises msgspec.DecodeError or KeyError when it is none."""
+    plain: Any = msgspec.json.decode(body)
+    cells = [_account(cell) for cell in plain["cells"]]
+    return State(
+        epoch=plain["epoch"],
+        wiring=Wiring(plain["wiring"]),
+        since=Since(**plain["since"]),
+        cells={(cell.evidence.cell.slice, cell.evidence.cell.metric): cell for cell in cells},
+        fresh=_account(plain["fresh"]),
+        streams={
+            (direction, where, metric): np.array(rows, dtype=np.float64)
+            for direction, where, metric, rows in plain["streams"]
+        },
+        named={name: tuple(values) for name, values in plain["named"].items()},
+        baselines=msgspec.convert(plain["baselines"], Baselines),
+        comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
+        blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
+        traffic=plain["traffic"],
+        labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
+    )
+
+
+def _plain(account: Account) -> dict[str, Any]:
+    return {"null_mean": account.null_mean, **account.evidence.to_plain()}
+
+
+def _sorted(plain: Baselines | Comparison) -> Any:
+    return msgspec.to_builtins(plain, order="sorted")
+
+
+def _account(plain: dict[str, Any]) -> Account:
+    return reopened(Evidence.from_plain(plain), float(plain["null_mean"]))

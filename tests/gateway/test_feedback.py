@@ -1,0 +1,94 @@
+"""Feedback: strict at the door, spooled as a record, redacted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.api.feedback import MAX_BYTES, MAX_COMMENT_CHARS, read_feedback
+from gateway.errors import BadRequest
+from tests.gateway.harness import PRIVATE, Running, running, until
+from tests.gateway.model_server import ModelServer
+from tutelage.contracts.records import Feedback, decode_spooled
+from tutelage.store.spool import read_after, spools
+
+PATH = "/v1/feedback"
+ID = "0196f7a2-0000-7000-8000-000000000001"
+SAID: dict[str, Any] = {"request_id": ID, "kind": "thumb", "value": "up"}
+
+
+def feedback(at: Running) -> list[Feedback]:
+    rows = [row for path in spools(at.data_dir).values() for row in read_after(path, 0, 1000)]
+    return [record for row in rows if isinstance(record := decode_spooled(row.body), Feedback)]
+
+
+def read(**changes: Any) -> Feedback:
+    fields = {name: value for name, value in {**SAID, **changes}.items() if value is not ...}
+    return read_feedback(json.dumps(fields).encode(), feedback_id="f", tenant="acme", at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("thumb", "up"), ("thumb", "down"), ("score", 0), ("score", 0.25), ("comment", "so so"), ("correction", "net")],
+)
+def test_each_kind_is_read(kind: str, value: Any):
+    said = read(kind=kind, value=value)
+    assert (said.id, said.exchange_id, said.tenant, said.type, said.value) == ("f", ID, "acme", kind, value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"request_id": ...}, "request_id"),
+        ({"kind": ...}, "kind"),
+        ({"value": ...}, "value"),
+        ({"extra": 1}, "extra"),
+        ({"request_id": "chatcmpl-1"}, "request_id"),
+        ({"request_id": 7}, "request_id"),
+        ({"kind": "rating"}, "kind"),
+        ({"kind": ["thumb"]}, "kind"),
+        ({"value": "sideways"}, "value"),
+        ({"value": {}}, "value"),
+        ({"kind": "score", "value": 1.01}, "value"),
+        ({"kind": "score", "value": -1}, "value"),
+        ({"kind": "score", "value": True}, "value"),
+        ({"kind": "score", "value": "0.5"}, "value"),
+        ({"kind": "comment", "value": "  "}, "value"),
+        ({"kind": "comment", "value": "x" * (MAX_COMMENT_CHARS + 1)}, "value"),
+        ({"kind": "correction", "value": None}, "value"),
+        ({"kind": "correction", "value": {"label": "net"}}, "value"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_field(changes: dict[str, Any], param: str):
+    with pytest.raises(BadRequest) as fault:
+        read(**changes)
+    assert fault.value.param == param
+
+
+async def test_it_is_accepted_at_once_and_spooled_redacted(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path) as at:
+        comment = {**SAID, "kind": "comment", "value": "ask ann@example.org"}
+        answers = [await at.http().post(PATH, json=said) for said in (SAID, comment)]
+        await until(lambda: len(feedback(at)) == 2)
+        thumb, redacted = feedback(at)
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == {"id": thumb.id, "object": "feedback"}
+    assert (thumb.exchange_id, thumb.tenant, thumb.value) == (ID, "acme", "up")
+    assert "ann@" not in redacted.value
+
+
+async def test_who_may_not_say_anything_is_told(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path) as at:
+        nobody = await at.http(None).post(PATH, json=SAID)
+        private = await at.http(PRIVATE).post(PATH, json=SAID)
+        got = await at.http().get(PATH)
+        form = await at.http().post(PATH, data={"kind": "thumb"})
+        broken = await at.http().post(PATH, content=b"[1]", headers={"content-type": "application/json"})
+        large = await at.http().post(PATH, content=b"x" * (MAX_BYTES + 1), headers={"content-type": "application/json"})
+        assert feedback(at) == []
+    statuses = [answer.status_code for answer in (nobody, private, got, form, broken, large)]
+    assert statuses == [401, 403, 405, 415, 400, 413]
+    assert all(
+        set(answer.json()["error"]) == {"message", "type", "param", "code"} for answer in (nobody, broken, large)
+    )

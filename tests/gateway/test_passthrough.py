@@ -1,0 +1,212 @@
+"""What is not the gateway's own: relayed to `default_upstream` as it is, or refused clearly where there is none."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from aiohttp import web
+
+from tests.gateway.harness import running, until
+from tests.gateway.model_server import Asked, ModelServer, breaking, delta, plain
+
+
+def default(content: dict[str, Any]) -> None:
+    content["default_upstream"] = "big"
+
+
+async def _echo(asked: Asked) -> web.StreamResponse:
+    headers = {
+        "openai-version": "1",
+        "set-cookie": "a=b",
+        "content-type": "audio/mpeg",
+        "x-method": asked.request.method,
+    }
+    return web.Response(body=b"\x00\xff" + asked.body, headers=headers)
+
+
+async def test_any_method_and_body_arrive_as_sent_and_so_does_the_answer(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = _echo
+    async with running(teacher, student, tmp_path, change=default) as at:
+        client = at.http()
+        kind = {"content-type": "application/octet-stream", "x-tutelage-session": "s", "cookie": "c"}
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            body = b"" if method == "GET" else b"\x00not json\xff"
+            answer = await client.request(method, "/v1/files/a%2Fb%20c/x?limit=2&q=%C3%A9", content=body, headers=kind)
+            assert answer.status_code == 200, answer.text
+            assert answer.content == b"\x00\xff" + body
+            assert (answer.headers["x-method"], answer.headers["content-type"]) == (method, "audio/mpeg")
+            assert "set-cookie" not in answer.headers
+        counts = (await at.http(None).get(f"http://127.0.0.1:{at.gateway.own_port}/metrics")).text
+        assert at.records() == []
+    assert {asked.request.raw_path for asked in teacher.asked} == {"/v1/files/a%2Fb%20c/x?limit=2&q=%C3%A9"}
+    assert {asked.headers["content-type"] for asked in teacher.asked} == {"application/octet-stream"}
+    assert not any({"authorization", "cookie", "x-tutelage-session"} & set(asked.headers) for asked in teacher.asked)
+    assert 'tutelage_gateway_requests_total{arm="teacher",route="passthrough",status="2xx"} 5.0' in counts
+
+
+async def test_openais_client_uploads_a_file_and_moderates(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    file = {"id": "file-1", "object": "file", "bytes": 3, "created_at": 1, "filename": "a.jsonl", "purpose": "batch"}
+    moderation = {"id": "modr-1", "model": "m", "results": []}
+
+    async def script(asked: Asked) -> web.StreamResponse:
+        return web.json_response(file if asked.request.path == "/v1/files" else moderation)
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path, change=default) as at:
+        client = at.openai()
+        uploaded = await client.files.create(file=("a.jsonl", b"{}\n"), purpose="batch")
+        moderated = await client.moderations.create(input="fine")
+    assert (uploaded.id, moderated.id) == ("file-1", "modr-1")
+    assert teacher.asked[0].headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert b'filename="a.jsonl"' in teacher.asked[0].body
+
+
+async def test_a_stored_response_is_fetched_where_what_names_no_model_goes(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = lambda asked: _json(b'{"id":"resp_1","object":"response.deleted","deleted":true}')
+    async with running(teacher, student, tmp_path, share_bp=10_000, change=default) as at:
+        await at.openai().responses.delete("resp_1")
+        listed = await at.http().get("/v1/chat/completions?limit=1")
+    assert listed.status_code == 200
+    assert [(asked.request.method, asked.request.path) for asked in teacher.asked] == [
+        ("DELETE", "/v1/responses/resp_1"),
+        ("GET", "/v1/chat/completions"),
+    ]
+    assert student.asked == []
+
+
+async def _json(body: bytes, status: int = 200, **headers: str) -> web.Response:
+    return plain(body, status, **headers)
+
+
+async def test_without_a_default_upstream_it_is_refused_and_says_why(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    async with running(teacher, student, tmp_path) as at:
+        elsewhere = await at.http().post("/v1/files", content=b"x")
+        ours = await at.http().get("/v1/chat/completions")
+        models = await at.http().delete("/v1/models/chat")
+        nobody = await at.http(None).post("/v1/files", content=b"x")
+    assert (elsewhere.status_code, ours.status_code, models.status_code, nobody.status_code) == (404, 405, 405, 401)
+    assert "default_upstream" in elsewhere.json()["error"]["message"]
+    assert (ours.headers["allow"], models.headers["allow"]) == ("POST", "GET")
+    assert teacher.asked == []
+
+
+async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = lambda asked: _json(b'{"id":"o9","object":"model","created":1,"owned_by":"system"}')
+    async with running(teacher, student, tmp_path, change=default) as at:
+        client = at.openai()
+        assert (await client.models.retrieve("chat")).owned_by == "tutelage"
+        assert (await client.models.retrieve("o9")).owned_by == "system"
+        with pytest.raises(openai.NotFoundError):
+            await client.models.retrieve("judge:big")
+    assert [asked.request.path for asked in teacher.asked] == ["/v1/models/o9"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/../metrics", "/v1/%2e%2e/metrics", "/v1/files/..%2f..%2fx", "/v1/%252e%252e/x", "/v1/..%5cx", "/%761/x"],
+)
+async def test_no_path_leads_out_of_the_upstreams_base(
+    path: str, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    async with running(teacher, student, tmp_path, change=default) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.gateway.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer tut-data\r\n\r\n".encode())
+        line = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    assert line.split()[1] == b"404"
+    assert teacher.asked == []
+
+
+async def test_its_errors_pass_unchanged_and_nothing_is_sent_twice(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    body = b'{"error":{"message":"m","type":"t","param":null,"code":"c"}}'
+    teacher.script = lambda asked: _json(body, 503, retry_after="0")
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().post("/v1/batches", json={"x": 1})
+        teacher.script = lambda asked: _json(b"", 307, location="http://elsewhere/")
+        moved = await at.http().get("/v1/batches")
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (503, body, "0")
+    assert (moved.status_code, moved.json()["error"]["code"]) == (502, "upstream_status_307")
+    assert "location" not in moved.headers
+    assert len(teacher.asked) == 2
+
+
+async def test_a_stream_passes_and_one_that_breaks_off_says_so(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = breaking(delta("a"), b"data: not json\n\n")
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().post("/v1/audio/transcriptions", content=b"x", headers={"content-type": "audio/wav"})
+    assert answer.content.startswith(delta("a") + b"data: not json\n\n" + b'data: {"error":')
+    assert answer.headers["x-accel-buffering"] == "no"
+
+
+async def test_speech_is_heard_while_it_is_made(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    """A stream that is no server-sent events; the second piece is made only when the first has arrived."""
+    arrived = asyncio.Event()
+
+    async def script(asked: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "audio/mpeg"})
+        response.enable_chunked_encoding()
+        await response.prepare(asked.request)
+        await response.write(b"one")
+        await asyncio.wait_for(arrived.wait(), 5)
+        await response.write(b"two")
+        await response.write_eof()
+        return response
+
+    teacher.script = script
+    async with (
+        running(teacher, student, tmp_path, change=default) as at,
+        at.http().stream("POST", "/v1/audio/speech", json={"input": "hi"}) as answer,
+    ):
+        pieces = answer.aiter_raw()
+        assert await anext(pieces) == b"one"
+        arrived.set()
+        assert b"".join([piece async for piece in pieces]) == b"two"
+
+
+async def test_a_long_body_passes_whole(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    body = bytes(range(256)) * 20_000
+    teacher.script = lambda asked: _json(body)
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().get("/v1/files/1/content")
+    assert answer.content == body
+
+
+async def test_an_upstream_that_translates_says_that_it_cannot(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def change(content: dict[str, Any]) -> None:
+        content["upstreams"]["claude"] = {"kind": "litellm", "model": "anthropic/claude"}
+        content["default_upstream"] = "claude"
+
+    async with running(teacher, student, tmp_path, change=change) as at:
+        answer = await at.http().get("/v1/files")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_parameter")
+    assert "GET /files" in answer.json()["error"]["message"]
+
+
+async def test_a_client_that_leaves_closes_its_call(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async def script(asked: Asked) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path, change=default) as at:
+        call = asyncio.ensure_future(at.http().get("/v1/files/1/content"))
+        await until(lambda: len(teacher.asked) == 1)
+        call.cancel()
+        await asyncio.wait_for(teacher.asked[0].gone.wait(), 5)

@@ -1,0 +1,300 @@
+"""The rules of a transparent gateway, one by one, and where each is tested; what no other file tests is tested here.
+
+Requests
+- only `model` changes; integers, floats, escapes, key order, lone surrogates: test_wire (only_the_model_changes,
+  keeps_its_spelling), test_chat (keep_their_bytes)
+- a second `model` is refused, of other duplicates the last one is read and travels: test_wire
+- unknown fields pass, per upstream pass / drop / translate / reject: test_fields
+- usage is asked for and taken out again; `if_asked` leaves bytes alone: test_wire (usage_is_asked_for), test_sse, test_chat;
+  never `stream_options` without `stream`: here (a_plain_request_gets_no_stream_options)
+- fresh request ids towards student and shadow; a client's own is bounded: here (request_ids), test_wire (is_bounded)
+- headers that go up and that do not: here (headers_up)
+- state on one arm: test_needs, test_endpoints (with_state), here (file_ids); shadows without `store` and `metadata`:
+  test_dispatch
+- what the student cannot do is the teacher's, counted: test_policy, test_chat, test_passthrough
+- nothing a client sends steers the gateway: test_fields (steering), upstreams/test_litellm (refused_by_name)
+
+Answers
+- bytes unchanged, `model` as the upstream said or echoed: test_chat, test_model_echo
+- events split on CR, LF, CRLF only; comments, `event:`, unknown fields survive: test_sse, here (everything_else_survives)
+- the head waits for the first event; an error before it is plain JSON with its status: here (an_error_before_the_first_event)
+- 200 whose first event is an error falls back: test_dispatch (before_the_first_byte)
+- `[DONE]` ends chat and completions, typed events end responses: test_endpoints, test_sse
+- after the first byte an in-band error, after a blank line inside an event; never a clean end: test_dispatch, test_endpoints
+- the usage chunk has no choices; n > 1 interleaves; tool-call pieces: test_answers, test_openai_client
+- the envelope with its four keys on every path: here (every_path), test_chat (bad_input)
+- the teacher's 4xx unchanged, without our keys and hosts: test_dispatch (passes_unchanged), here (no_key_and_no_host)
+- a student's 4xx falls back and is its failure: test_dispatch, tests/tutelage/control/test_join
+- no refusal is 408 or 409: here; `x-should-retry: false` when the budget is spent: test_retry; a retried request stays on its
+  arm: here
+- headers that come down and that do not: here (headers_down)
+- streams: no gzip, no cache, no buffering, a flush per event: here (as_it_comes)
+- a client that leaves closes its upstream: test_dispatch (hangs_up), test_passthrough
+- separate deadlines: upstreams/contract.py, test_dispatch (silence)
+- `/v1/models`, ids with slashes: test_chat; no redirect on POST: here (every_path)
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import errors
+from router.types import Sampling
+from tests.gateway.harness import running, until
+from tests.gateway.model_server import (
+    DONE,
+    USAGE,
+    Asked,
+    ModelServer,
+    begun,
+    completion,
+    delta,
+    failing,
+    plain,
+    streamed,
+)
+
+PATH = "/v1/chat/completions"
+ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
+EVERYTHING = Sampling(forward_bp=10_000, reverse_bp=10_000, salt="s", version=1)
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [{}, {"stream": False}, {"stream": None}])
+async def test_a_plain_request_gets_no_stream_options(
+    stream: dict[str, Any], teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """An upstream answers 400 to them."""
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, **stream})
+    assert answer.status_code == 200
+    assert teacher.asked[0].json == {**ASK, **stream, "model": "big-1"}
+
+
+async def test_request_ids_are_fresh_towards_student_and_shadow(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """Two requests of one id have broken vLLM's engine. The teacher, who serves, may see the client's own."""
+    headers = {"x-request-id": "mine"}
+    async with running(teacher, student, tmp_path, sampling=EVERYTHING) as at:
+        client = at.http()
+        for _ in range(2):
+            await client.post(PATH, json=ASK, headers=headers)
+        await until(lambda: len(at.shadows()) == 2)
+        await at.share(10_000)
+        for _ in range(2):
+            await client.post(PATH, json=ASK, headers=headers)
+        await until(lambda: len(at.shadows()) == 4)
+        await client.post(PATH, json=ASK, headers={"x-request-id": "x" * 129})
+    to_student = [asked.headers["x-request-id"] for asked in student.asked]
+    to_teacher = [asked.headers["x-request-id"] for asked in teacher.asked]
+    assert len({*to_student}) == len(to_student) == 5
+    assert "mine" not in to_student
+    assert to_teacher[:2] == ["mine", "mine"]
+    assert "mine" not in to_teacher[2:]
+
+
+UP = {
+    "openai-beta": "assistants=v2", "openai-organization": "o", "idempotency-key": "i", "anthropic-version": "2023-06-01",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "user-agent": "app/1", "x-stainless-lang": "python",
+}  # fmt: skip
+NOT_UP = (
+    "authorization", "cookie", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-api-key", "api-key",
+    "x-tutelage-session", "x-tutelage-slice", "x-tutelage-log", "x-tutelage-train", "te", "proxy-authorization", "x-hop",
+)  # fmt: skip
+
+
+async def test_headers_up(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    values = {
+        "x-tutelage-log": "full",
+        "x-tutelage-train": "deny",
+        "authorization": "Bearer tut-data",
+        "te": "trailers",
+    }
+    sent = {**UP, **{name: values.get(name, "secret") for name in NOT_UP}, "connection": "keep-alive, X-Hop"}
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json=ASK, headers=sent)
+    assert answer.status_code == 200
+    arrived = teacher.asked[0].headers
+    assert {name: arrived.get(name) for name in UP} == UP
+    assert not set(NOT_UP) & set(arrived)
+    assert arrived["host"] == teacher.url.removeprefix("http://").removesuffix("/v1")
+    assert arrived["accept-encoding"] == "identity"
+
+
+async def test_file_ids_stay_with_the_teacher(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    asked = {**ASK, "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]}
+    async with running(teacher, student, tmp_path, share_bp=10_000, sampling=EVERYTHING) as at:
+        answer = await at.http().post(PATH, json=asked)
+        exchange = await at.exchange()
+    assert answer.headers["x-tutelage-arm"] == "teacher"
+    assert (exchange.plan.reasons, exchange.plan.shadow) == (("stateful",), None)
+    assert student.asked == []
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+ODD = [
+    b": a comment\n\n",
+    b'event: ping\ndata: {"type":"ping"}\n\n',
+    b"id: 7\nretry: 10\n" + delta("a\u2028b\u0085c", obfuscation="xxxx"),
+    delta("d", reasoning_content="hm", annotations=[{"a": 1}], logprobs={"content": []}),
+    b'data: {"choices":[{"index":0,"delta":{"content":"\\ud83d"}}], "n":12345678901234567890}\r\n\r\n',
+    delta(None, "stop"),
+]
+
+
+async def test_everything_else_survives_the_counting_of_usage(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """Usage was injected and is taken out; not one other byte differs."""
+
+    async def script(asked: Asked) -> Any:
+        return await streamed(asked, *ODD, USAGE, DONE)
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": True})
+        exchange = await at.exchange()
+    assert teacher.asked[0].json["stream_options"] == {"include_usage": True}
+    assert answer.content == b"".join([*ODD, DONE])
+    assert exchange.attempts[0].usage is not None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_before_the_first_event_is_plain_json_with_its_own_status(
+    *, stream: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = failing(422, "no", retry_after_ms="50", retry_after="1", x_request_id="theirs")
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": stream})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
+    assert answer.json()["error"]["message"] == "no"
+    assert [answer.headers[name] for name in ("retry-after-ms", "retry-after", "x-request-id")] == ["50", "1", "theirs"]
+
+
+async def test_every_path_refuses_in_the_envelope_and_redirects_nobody(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    asked = [
+        ("POST", "/"), ("GET", "/"), ("POST", "/v1"), ("POST", "/v1/"), ("POST", "/v1/chat/completions/"),
+        ("POST", "//v1/chat/completions"), ("GET", "/v1/chat/completions"), ("PUT", "/v1/embeddings"), ("POST", "/v1/models"),
+        ("GET", "/v1/models/none"), ("GET", "/v1/feedback"), ("POST", "/v1/feedback"), ("GET", "/v1/files"), ("GET", "/v2/x"),
+        ("GET", "/docs"), ("GET", "/openapi.json"), ("OPTIONS", "/v1/chat/completions"), ("POST", "/v1/responses"),
+        ("POST", "/v1/embeddings"), ("POST", "/v1/completions"),
+    ]  # fmt: skip
+    async with running(teacher, student, tmp_path) as at:
+        client = at.http()
+        for method, path in asked:
+            answer = await client.request(method, path, content=b"{}", headers={"content-type": "application/json"})
+            assert 400 <= answer.status_code < 500, (method, path)
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}, (method, path)
+            assert "x-tutelage-request-id" in answer.headers, (method, path)
+    assert teacher.asked == []
+
+
+async def test_no_key_and_no_host_of_an_upstream_is_told(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    host = teacher.url.removeprefix("http://").removesuffix("/v1")
+    teacher.script = failing(401, "Incorrect API key provided: sk-secr***t.")
+    async with running(teacher, student, tmp_path) as at:
+        unauthorized = await at.http().post(PATH, json=ASK)
+        teacher.script = failing(400, f"see http://{host}/docs")
+        named = await at.http().post(PATH, json=ASK)
+    assert (unauthorized.status_code, unauthorized.json()["error"]["code"]) == (401, "upstream_status_401")
+    assert "sk-" not in unauthorized.text
+    assert named.json()["error"]["message"] == "see http://upstream/docs"
+
+
+async def test_a_401_of_the_teachers_is_no_fault_of_the_client_and_the_student_may_take_over(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = failing(401)
+    async with running(teacher, student, tmp_path, fallback="both") as at:
+        answer = await at.http().post(PATH, json=ASK)
+    assert (answer.status_code, answer.headers["x-tutelage-arm"]) == (200, "student")
+
+
+def refusals(of: type[errors.Refusal] = errors.Refusal) -> list[type[errors.Refusal]]:
+    return [of, *(found for kind in of.__subclasses__() for found in refusals(kind))]
+
+
+def test_no_refusal_has_a_status_that_sdks_retry_blindly():
+    assert len(refusals()) > 10
+    assert not {refusal.status for refusal in refusals()} & {408, 409}
+
+
+async def test_a_retried_request_lands_on_the_same_arm(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    """Also where nothing but its own body names it."""
+    async with running(teacher, student, tmp_path, share_bp=5_000) as at:
+        client = at.http()
+        arms: dict[int, set[str]] = {}
+        for number in range(8):
+            for retry in range(3):
+                body = {"model": "chat", "prompt_of_its_own": number, "messages": []}
+                answer = await client.post(PATH, json=body, headers={"x-stainless-retry-count": str(retry)})
+                arms.setdefault(number, set()).add(answer.headers["x-tutelage-arm"])
+    assert all(len(seen) == 1 for seen in arms.values())
+    assert set.union(*arms.values()) == {"teacher", "student"}
+
+
+DOWN = {
+    "x-request-id": "r", "openai-version": "v", "openai-processing-ms": "5", "openai-organization": "o",
+    "x-ratelimit-remaining-tokens": "9", "retry-after": "1", "retry-after-ms": "5", "anthropic-ratelimit-tokens-limit": "3",
+}  # fmt: skip
+NOT_DOWN = (
+    "set-cookie", "alt-svc", "strict-transport-security", "cf-ray", "cf-cache-status", "server", "access-control-allow-origin",
+    "x-hop", "keep-alive", "x-tutelage-forged",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_headers_down(*, stream: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    named = {**DOWN, **dict.fromkeys(NOT_DOWN, "x"), "connection": "keep-alive, X-Hop"}
+
+    async def script(asked: Asked) -> Any:
+        if not stream:
+            return plain(completion("x"), 200, **{name.replace("-", "_"): value for name, value in named.items()})
+        response = await begun(asked, **named)
+        await response.write(delta("a") + DONE)
+        await response.write_eof()
+        return response
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": stream})
+    assert {name: answer.headers.get(name) for name in DOWN} == DOWN
+    assert not set(NOT_DOWN) & set(answer.headers)
+    assert answer.headers["content-type"].startswith("text/event-stream" if stream else "application/json")
+
+
+async def test_a_stream_leaves_as_it_comes_unbuffered_and_uncompressed(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """The second event is made only when the first has arrived: whoever holds one back waits for ever."""
+    arrived = asyncio.Event()
+
+    async def script(asked: Asked) -> Any:
+        response = await begun(asked)
+        await response.write(delta("first"))
+        await asyncio.wait_for(arrived.wait(), 5)
+        await response.write(delta("second") + DONE)
+        await response.write_eof()
+        return response
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        sent = {"accept-encoding": "gzip, br"}
+        async with at.http().stream("POST", PATH, json={**ASK, "stream": True}, headers=sent) as answer:
+            chunks = answer.aiter_raw()
+            assert await anext(chunks) == delta("first")
+            arrived.set()
+            rest = b"".join([chunk async for chunk in chunks])
+    assert rest == delta("second") + DONE
+    assert "content-encoding" not in answer.headers
+    assert "content-length" not in answer.headers
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert json.loads(rest.split(b"\n\n")[0].removeprefix(b"data: "))["choices"][0]["delta"]["content"] == "second"

@@ -1,0 +1,132 @@
+"""R10: three times what fits: as much is served as before, the rest is told at once, shadows and judges go first."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.upstreams.http import HttpPool
+from tests.gateway.harness import INTERNAL
+from tests.robustness.conftest import Figure
+from tests.robustness.driving import EVERYTHING, Answer, ask, asking, client_of, gateway_process, quantile
+
+STREAMS = 24
+WAIT_MS = 100
+
+
+@asynccontextmanager
+async def cheap_model() -> AsyncIterator[str]:
+    """The benchmark's mock in a process of its own: it answers `gap_ms` after it was asked."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "loadtests.bench.upstream", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        yield f"http://127.0.0.1:{int(await child.stdout.readline())}/v1"
+    finally:
+        child.terminate()
+        await child.wait()
+
+
+def small(content: dict[str, Any]) -> None:
+    content["limits"] = {"streams": STREAMS}
+
+
+async def at_peak(pool: HttpPool, seconds: float) -> float:
+    """Answers per second with as many clients as fit."""
+    end, done = time.monotonic() + seconds, 0
+
+    async def client(number: int) -> None:
+        nonlocal done
+        while time.monotonic() < end:
+            answer = await ask(pool, asking(content=f"chunks=1 gap_ms={WAIT_MS}", user=str(number)))
+            done += answer.status == 200
+
+    await asyncio.gather(*(client(number) for number in range(STREAMS)))
+    return done / seconds
+
+
+async def flooded(pool: HttpPool, per_s: float, seconds: float) -> list[Answer]:
+    """`per_s` new requests every second, whatever became of those before."""
+    tasks, began = list[asyncio.Task[Answer]](), time.monotonic()
+    while (now := time.monotonic()) < began + seconds:
+        while len(tasks) < (now - began) * per_s:
+            call = asking(content=f"chunks=1 gap_ms={WAIT_MS}", user=str(len(tasks)))
+            tasks.append(asyncio.create_task(ask(pool, call)))
+        await asyncio.sleep(0.005)
+    return await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize(("rounds", "seconds"), [(2, 1.5), pytest.param(5, 10, marks=pytest.mark.nightly)])
+async def test_three_times_the_capacity(rounds: int, seconds: float, tmp_path: Path, figure: Figure):
+    """Capacity is `limits.streams` open requests. Peak and flood in turns, in one run."""
+    peak, goodput = list[float](), list[float]()
+    refused, strange, judged = list[Answer](), list[Answer](), list[int]()
+    async with cheap_model() as url, gateway_process(url, url, tmp_path, sampling=EVERYTHING, change=small) as gateway:
+        pool, judge = client_of(gateway.url), HttpPool(upstream="g", base_url=f"{gateway.url}/v1", api_key=INTERNAL)
+        await at_peak(pool, 0.5)
+        for _ in range(rounds):
+            peak.append(await at_peak(pool, seconds))
+            flood = asyncio.ensure_future(flooded(pool, 3 * peak[-1], seconds))
+            await asyncio.sleep(seconds / 3)
+            judged += [(await ask(judge, asking("judge:big"))).status for _ in range(5)]
+            answers = await flood
+            goodput.append(sum(answer.status == 200 for answer in answers) / seconds)
+            refused += [answer for answer in answers if answer.status == 503]
+            strange += [answer for answer in answers if answer.status not in (200, 503) or answer.fault]
+        await pool.aclose()
+        await judge.aclose()
+    kept = sum(goodput) / sum(peak)
+    waits = [answer.total_s for answer in refused]
+    p50_ms, p99_ms = (quantile(waits, part) * 1000 for part in (0.5, 0.99))
+    figure(
+        "R10",
+        f"3 × {STREAMS} open requests: goodput to peak / refusals p50, p99 / judges served",
+        "≥ 90 % / ≤ 50 ms / few",
+        f"{kept:.0%} / {p50_ms:.1f}, {p99_ms:.1f} ms / {judged.count(200)} of {len(judged)}",
+    )
+    assert not strange
+    assert kept >= 0.8, "nine tenths on a quiet machine"
+    assert all(dict(answer.headers)[b"retry-after"] == b"1" for answer in refused)
+    assert p50_ms <= 50
+    assert judged.count(200) <= len(judged) // 4, "one may meet a moment in which there is room"
+
+
+@pytest.mark.nightly
+async def test_three_times_what_the_event_loop_can_do(tmp_path: Path, figure: Figure):
+    """Clients as SDKs are: each waits for its answer, and for Retry-After where it was refused. Enough of them keep the loop
+    busy; then three times as many. Peak and flood in turns, in one run."""
+    enough, seconds = 48, 8.0
+    done = {1: 0, 3: 0}
+    waits = list[float]()
+
+    async def client(pool: HttpPool, times: int, number: int, end: float) -> None:
+        asked = 0
+        while time.monotonic() < end:
+            asked += 1
+            answer = await ask(pool, asking(user=f"{number}-{asked}"))
+            done[times] += answer.status == 200
+            if answer.status == 503:
+                waits.append(answer.total_s)
+                await asyncio.sleep(1.0)
+
+    async with cheap_model() as url, gateway_process(url, url, tmp_path) as gateway:
+        pool = client_of(gateway.url)
+        for times in (1, 3) * 3:
+            end = time.monotonic() + seconds
+            await asyncio.gather(*(client(pool, times, number, end) for number in range(times * enough)))
+        await pool.aclose()
+    kept = done[3] / done[1]
+    told = f"{len(waits)}, p50 {quantile(waits, 0.5) * 1000:.0f} ms" if waits else "none"
+    figure(
+        "R10",
+        f"3 × {enough} clients on a busy loop ({done[1] / seconds / 3:.0f}/s): goodput to peak / refusals",
+        "≥ 90 %",
+        f"{kept:.0%} / {told}",
+    )
+    assert kept >= 0.8

@@ -1,0 +1,66 @@
+"""What has passed is watched; what has not gets the pairs that this saves; no cell's guarantee is touched."""
+
+import random
+
+from scoring.evidence import POOLED, QUALITY
+from scoring.gates.accounts import mean_d
+from scoring.gates.adaptive import Rates, plan
+from scoring.gates.controller import fold_all, initial
+from scoring.gates.facts import ALL_WELL
+from scoring.gates.state import State
+from scoring.gates.view import look
+from tests.scoring.gates.made import epoch, rollout, unit
+from tutelage.contracts.records import Unit
+
+RULES = epoch(slices=("slice",), adaptive="slice")
+
+
+def planned(state: State) -> Rates:
+    return plan(look(state, rollout(), RULES, ALL_WELL, 0.0), budget_bp=5_000, watch_bp=1_000)
+
+
+def after(units: list[Unit]) -> State:
+    return fold_all(initial(rollout(), RULES), units, rollout(), RULES)
+
+
+def test_pairs_go_where_they_are_still_needed():
+    draw = random.Random(1)
+    mean = {"good": 0.1, "even": -0.08}
+    values = [draw.choices(list(mean), [80, 20])[0] for _ in range(600)]
+    units = [unit(n, mean[v] + draw.choice([-0.3, 0.3]), slices={"slice": v}) for n, v in enumerate(values)]
+    assert planned(after(units[:50])) == Rates(forward_bp=5_000)  # slices are not named yet
+    rates = planned(after(units))
+    assert rates.watched == ("good",)
+    assert rates.forward_bp == 10_000  # 5,000 + 4,000 x .8 / .2, at most all
+
+
+def test_nothing_is_lowered_before_every_cell_of_all_units_has_passed():
+    units = [unit(n, 0.2 if n % 2 else -0.35, slices={"slice": "ab"[n % 2]}) for n in range(400)]
+    assert planned(after(units)) == Rates(forward_bp=5_000)
+
+
+def test_unequal_rates_leave_the_pooled_mean_and_the_shares_where_equal_ones_put_them():
+    """Value a has 80 % of the traffic and is drawn at a tenth of b's rate: the pooled mean is .8 x .1 + .2 x -.3 = .02."""
+    draw, units = random.Random(2), []
+    for n in range(20_000):
+        common = draw.random() < 0.8
+        if draw.random() < (0.1 if common else 1.0):
+            weight = 1000 if common else 100
+            units.append(
+                unit(n, 0.1 if common else -0.3, slices={"slice": "a" if common else "b"}, weight_milli=weight)
+            )
+    state = after(units)
+    pooled = mean_d(state.overall.evidence)
+    assert pooled is not None
+    assert abs(pooled - 0.02) < 0.02
+    assert abs(state.traffic["slice:a"] / sum(state.traffic.values()) - 0.8) < 0.03
+    assert {w for _, w, _ in state.cells["slice:b", QUALITY].evidence.counts} == {1000}
+    assert {w for _, w, _ in state.cells[POOLED, QUALITY].evidence.counts} == {1000, 100}
+
+
+def test_a_rubric_s_risk_weighs_in_pooled_cells_only():
+    risky, plain = unit(1, 0.1, slices={"slice": "a"}), unit(2, 0.1, slices={"slice": "b"}, risk_milli=250)
+    state = after([risky, plain])
+    assert {w for _, w, _ in state.overall.evidence.counts} == {1000, 250}
+    assert {w for _, w, _ in state.cells["slice:b", QUALITY].evidence.counts} == {1000}
+    assert set(state.traffic.values()) == {1000}

@@ -1,0 +1,122 @@
+"""Detectors: one false-alarm budget, guardrails, and the comparison of users whom different arms serve."""
+
+import random
+
+import pytest
+
+from router.rollout import Hold
+from router.types import Direction
+from scoring.gates.codec import decode, encode
+from scoring.gates.controller import decide, fold_all, initial
+from scoring.gates.facts import ALL_WELL
+from scoring.gates.harm import A_BACK, A_HOLD, DETECTOR
+from scoring.gates.latency import FROZEN_AT, Baselines
+from scoring.gates.state import State, fold
+from scoring.gates.streams import Wiring, budget
+from scoring.gates.view import look
+from tests.scoring.gates.made import epoch, rollout, unit
+from tutelage.contracts.records import Epoch, Unit
+
+GUARDED = epoch(severe=0.05, guardrails={"error": 0.05, "slow_total": 0.1, "outcome": 0.1})
+NAMED = {"slice": ("a", "b"), "tier": ()}
+
+
+def after(units: list[Unit], rules: Epoch) -> State:
+    return fold_all(initial(rollout(), rules), units, rollout(), rules)
+
+
+def alarms(state: State, rules: Epoch) -> dict[str, float]:
+    return look(state, rollout(), rules, ALL_WELL, 0.0).detectors
+
+
+@pytest.mark.parametrize("wiring", list(Wiring))
+@pytest.mark.parametrize("rules", [epoch(), GUARDED, epoch(slices=("slice", "tier"))])
+def test_the_parts_of_the_budget_sum_to_one_and_quality_has_most_of_it(rules: Epoch, wiring: Wiring):
+    parts = budget(rules, NAMED if rules.gates.slices else {}, wiring)
+    assert sum(parts.values()) == pytest.approx(1.0)
+    quality = sum(part for (_, where, metric), part in parts.items() if (where, metric) == ("all", "quality"))
+    assert quality == pytest.approx(1.0 if len(parts) <= 3 else 0.8)
+
+
+def test_errors_of_the_student_raise_the_alarm_though_scores_are_even():
+    failing = [unit(n, 0.0, metrics={"severe": 0.0, "error": -1.0 if n % 3 == 0 else 0.0}) for n in range(300)]
+    even = [unit(n, 0.0, metrics={"severe": 0.0, "error": 0.0}) for n in range(300)]
+    assert alarms(after(failing, GUARDED), GUARDED)["back"] > A_BACK
+    assert alarms(after(even, GUARDED), GUARDED)["hold"] < A_HOLD
+    event = decide(after(failing[:60], GUARDED), rollout(), GUARDED, ALL_WELL, 1.0).event
+    assert isinstance(event, Hold)
+    assert event.hold == DETECTOR
+
+
+def test_slow_is_measured_from_the_teacher_s_frozen_p95():
+    teacher = {"teacher_total": 1000.0, "teacher_first_token": 10.0}
+    baselines = Baselines()
+    for n in range(FROZEN_AT):
+        assert not baselines.limit_ms
+        baselines = baselines.after(unit(n, times_ms=teacher | {"teacher_total": 1000.0 + n}))
+    assert baselines.limit_ms == {"first_token": pytest.approx(60.0), "total": pytest.approx(1.2 * 1095.0)}
+    assert baselines.after(unit(1, times_ms={"teacher_total": 9e9})) == baselines
+
+    def served(total_ms: float, direction: Direction = Direction.REVERSE) -> Unit:
+        return unit(1, 0.1, direction=direction, times_ms={"student_total": total_ms})
+
+    assert baselines.read(served(1_400.0)).metrics["slow_total"] == -1.0
+    assert baselines.read(served(1_300.0)).metrics["slow_total"] == 0.0
+    assert "slow_total" not in baselines.read(served(1_400.0, Direction.FORWARD)).metrics  # nobody waited for a shadow
+    begun = [unit(n, 0.1, times_ms=teacher) for n in range(FROZEN_AT)]
+    slow = [served(1_400.0)] * 60
+    assert alarms(after(begun, GUARDED), GUARDED)["hold"] < A_HOLD
+    assert alarms(after([*begun, *slow], GUARDED), GUARDED)["hold"] > A_HOLD
+    assert (
+        "raised most by reverse/all/slow_total"
+        in decide(after([*begun, *slow], GUARDED), rollout(), GUARDED, ALL_WELL, 1.0).reason
+    )
+
+
+def between(student: float, count: int, seed: int = 1) -> list[Unit]:
+    """Users of both arms at random; teachers' outcomes have mean .8, students' `student`; every pair is a tie."""
+    draw = random.Random(seed)
+    made = []
+    for n in range(count):
+        reverse = draw.random() < 0.5
+        mean = student if reverse else 0.8
+        served = {"severe": 0.0, "error": 0.0, "served": float(draw.random() < mean)}
+        direction = Direction.REVERSE if reverse else Direction.FORWARD
+        made.append(unit(n, 0.0, direction=direction, metrics=served))
+    return made
+
+
+def test_harm_that_no_pair_shows_is_seen_between_users():
+    assert alarms(after(between(0.3, 1_500), GUARDED), GUARDED)["back"] > A_BACK
+    assert alarms(after(between(0.8, 1_500), GUARDED), GUARDED)["hold"] < A_HOLD
+
+
+def test_each_teacher_stands_in_one_difference_only():
+    state = initial(rollout(), GUARDED)
+    student = unit(0, 0.0, direction=Direction.REVERSE, metrics={"served": 0.0})
+    teachers = [unit(n, 0.0, metrics={"served": 1.0}) for n in range(1, 8)]
+    stream = (Direction.REVERSE, "all", "outcome")
+    state = fold_all(state, teachers, rollout(), GUARDED)
+    assert not state.comparisons  # nobody waited for them
+    state = fold_all(state, [student, *teachers[:4]], rollout(), GUARDED)
+    assert stream not in state.streams
+    again = decode(encode(state))
+    assert encode(again) == encode(state)
+    state = fold(again, teachers[4], rollout(), GUARDED)
+    assert (state.streams[stream] > 1.0).any()
+    assert not state.comparisons
+
+
+def test_false_alarms_keep_their_run_length_with_every_stream_at_its_tolerance():
+    """At -δ_r everywhere, hold (A = 100) must need 100 units on average; a third of the runs is the error of the mean."""
+    rules = epoch(severe=0.05, guardrails={"error": 0.05, "refusal": 0.05})
+    draw, lengths = random.Random(2), []
+    for _ in range(40):
+        state, count = initial(rollout(), rules), 0
+        while count < 2_000 and alarms(state, rules)["hold"] < A_HOLD:
+            bad = draw.random() < 0.05
+            metrics = {"severe": -float(bad), "error": -float(draw.random() < 0.05), "refusal": 0.0}
+            state = fold(state, unit(count, -1.0 if bad else 0.0, metrics=metrics), rollout(), rules)
+            count += 1
+        lengths.append(count)
+    assert sum(lengths) / len(lengths) > 100

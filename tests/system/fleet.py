@@ -1,0 +1,206 @@
+"""Many rollouts at once: one site with a route for each student, driven until every story is over.
+
+The students are those of `replayed.py`. A `Story` says how its student is and when its route has been driven enough; what came of
+it is read from the store afterwards: decisions, and how many pairs there were between two moments.
+"""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+
+from examples.sections.task import chat_request, read_descriptions
+from router.rollout import Phase, Rollout
+from tests.system.driving import client_of, until
+from tests.system.replayed import EQUAL, HARMFUL, JUDGE
+from tutelage.contracts.records import Decision
+from tutelage.demo.site import Site, free_port, running_process, running_site
+from tutelage.demo.task import RECORDING, RUBRICS, provenance
+from tutelage.store.base import Store
+from tutelage.store.registry import open_store
+
+STAGES_BP = (0, 1000, 5000, 9000)
+RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
+CLIENTS = 24
+LOOK_S = 0.5
+AHEAD = 50
+"""Requests of a route that may be ahead of their scores before the clients pause: evidence is read as it comes."""
+SETTLE_S = 120.0
+
+
+def at_top(rollout: Rollout) -> bool:
+    return rollout.share_bp >= STAGES_BP[-1]
+
+
+def rolled_back(rollout: Rollout) -> bool:
+    return rollout.phase is Phase.ROLLED_BACK
+
+
+@dataclass(kw_only=True)
+class Story:
+    """One route, driven until its rollout is where the story ends, or for `requests_at_most`.
+
+    `degrades_at_bp` makes its student harmful when its share gets there.
+    """
+
+    route: str
+    kind: str = EQUAL
+    until: Callable[[Rollout], bool] = at_top
+    requests_at_most: int = 6_000
+    degrades_at_bp: int | None = None
+    requests: int = 0
+    degraded_at: float | None = None
+    over: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        return not self.over and self.requests < self.requests_at_most
+
+    def degrades(self, rollout: Rollout) -> bool:
+        """Whether its student is to get worse now."""
+        return self.degrades_at_bp is not None and self.degraded_at is None and rollout.share_bp >= self.degrades_at_bp
+
+
+class Fleet:
+    """A running site, its store, and who answers as its students."""
+
+    def __init__(self, site: Site, store: Store, routes: Sequence[str], students_url: str) -> None:
+        self.site = site
+        self.store = store
+        self._routes = routes
+        self._students_url = students_url
+        self._inputs = [row.text for row in read_descriptions("heldout")]
+        self._sent = self._scored()
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
+
+    async def play(self, stories: Sequence[Story], seed: int) -> None:
+        """Drive every route until its story is over, and wait until everything captured is judged. Any error ends it."""
+        await self.drive(stories, seed)
+        await until(lambda: self._behind() == 0, SETTLE_S)
+
+    async def drive(self, stories: Sequence[Story], seed: int) -> None:
+        """Drive every route until its story is over."""
+        for story in stories:
+            await self.make(story.route, story.kind)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(stories))
+            tasks.create_task(self._drive(stories, random.Random(seed)))
+
+    def rollout(self, route: str) -> Rollout:
+        found = self.store.rollout(route)
+        assert found is not None
+        return found
+
+    def decisions(self, route: str) -> list[Decision]:
+        """What moved the route, oldest first."""
+        moved = [row for row in self.store.history(route, 1_000) if row.revision_to > row.revision_from]
+        return sorted(moved, key=lambda row: row.revision_to)
+
+    def pairs_between(self, route: str, start: float, end: float) -> int:
+        """Pairs of `route` that were admitted in that time, UTC seconds."""
+        return sum(start <= pair.admitted_at <= end for pair in self.store.pairs(route, 100_000))
+
+    async def make(self, route: str, kind: str) -> None:
+        """Let the student of `route` be of that kind from now on, behind an unchanged version; the judge `up` or `down`."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            (await http.put(f"{self._students_url}/{route}", content=kind)).raise_for_status()
+
+    async def _drive(self, stories: Sequence[Story], draw: random.Random) -> None:
+        async with client_of(self.site) as http, asyncio.TaskGroup() as tasks:
+            for number in range(CLIENTS):
+                tasks.create_task(self._client(http, stories[number::CLIENTS], draw))
+
+    async def _client(self, http: aiohttp.ClientSession, stories: Sequence[Story], draw: random.Random) -> None:
+        """Each of `stories` in turn, as long as one is not over."""
+        while active := [story for story in stories if story.goes_on]:
+            await self._caught_up.wait()
+            for story in active:
+                body = chat_request(draw.choice(self._inputs), model=story.route)
+                headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
+                story.requests += 1
+                self._sent += 1
+                async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
+                    assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
+                    await reply.read()
+
+    async def _watch(self, stories: Sequence[Story]) -> None:
+        """Look at every rollout now and then."""
+        while any(story.goes_on for story in stories):
+            await asyncio.sleep(LOOK_S)
+            (self._caught_up.set if self._behind() <= AHEAD * len(stories) else self._caught_up.clear)()
+            for story in stories:
+                rollout = self.rollout(story.route)
+                if story.degrades(rollout):
+                    await self.make(story.route, HARMFUL)
+                    story.degraded_at = time.time()
+                story.over = story.over or story.until(rollout)
+
+    def _behind(self) -> int:
+        """Requests that have no score yet."""
+        return self._sent - self._scored()
+
+    def _scored(self) -> int:
+        return sum(self.store.depth(route).scored for route in self._routes)
+
+
+@asynccontextmanager
+async def running_fleet(
+    folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1", heir: str | None = None
+) -> AsyncIterator[Fleet]:
+    """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know.
+
+    `heir` names a successor that is declared in place of the routes' students.
+    """
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
+    async with (
+        running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
+        running_site(folder, document(url, routes, teacher_version, rubric, heir)) as site,
+    ):
+        with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
+            yield Fleet(site, store, routes, url)
+
+
+def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str, heir: str | None) -> dict[str, Any]:
+    """The configuration of a fleet: one teacher, one judge, a student for each route, or one heir for all."""
+    made = provenance()
+    student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
+    gated = {
+        "teacher": "teacher",
+        "capture": {"content": "full", "purpose": "tests"},
+        "shadow": {"student": "100%", "teacher": "100%"},
+        "unit": "request",
+        "rubric": rubric,
+        "judge": {"upstream": JUDGE},
+        "rollout": {
+            "stages": [f"{share_bp / 100:g}%" for share_bp in STAGES_BP],
+            "sigma0": made["models"]["good"]["sigma0"],
+            "dwell": "0s",
+        },
+    }
+    return {
+        "rubrics": str(RUBRICS_OF[rubric]),
+        "upstreams": {
+            "teacher": {
+                "kind": "openai",
+                "base_url": f"{url}/teacher/v1",
+                "model": "teacher",
+                "version": teacher_version,
+            },
+            JUDGE: {"kind": "openai", "base_url": f"{url}/{JUDGE}/v1", "model": "judge", "version": "1"},
+            **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
+            **({} if heir is None else {heir: {**student, "base_url": f"{url}/{heir}/v1", "successor": True}}),
+        },
+        "routes": {name: {**gated, "student": heir or f"student-{name}"} for name in routes},
+        "limits": {"shadows": 512},
+    }

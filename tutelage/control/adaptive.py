@@ -1,0 +1,56 @@
+"""Adaptive sampling, now and then: what has passed is watched, the rest is sampled with what that saves.
+
+Owns when the plan is looked at and put in force. Must not know how it is made: `scoring.gates.adaptive`.
+"""
+
+from dataclasses import replace
+
+import structlog
+
+from scoring.gates.adaptive import plan
+from tutelage.contracts.settings import Settings
+from tutelage.contracts.snapshot import Snapshot
+from tutelage.control import gates
+from tutelage.store.base import Lease, Store
+
+log = structlog.get_logger()
+
+EVERY_S = 60.0
+"""Every change is a policy version, and only within one are weights known: not too many of them."""
+
+
+class AdaptiveSampling:
+    """`rollout.gates.adaptive`: a change of what has passed is another policy version."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._due_at = 0.0
+
+    def do(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
+        if now < self._due_at:
+            return
+        self._due_at = now + EVERY_S
+        for name, epoch in snapshot.epochs.items():
+            if epoch.gates.adaptive is not None and name in self._settings.routes:
+                self._look(snapshot, name, now)
+
+    def _look(self, snapshot: Snapshot, name: str, now: float) -> None:
+        route, current = self._settings.routes[name], snapshot.samplings.get(name)
+        if current is None or route.rollout is None or current.forward_bp == 0:
+            return
+        watch_bp = route.rollout.gates.watch
+        view = gates.look(self._store, snapshot, name, now).view
+        rates = plan(view, budget_bp=route.shadow.student, watch_bp=watch_bp)
+        if rates.watched == current.watched and (rates.watched or rates.forward_bp == current.forward_bp):
+            return
+        policy = replace(
+            current,
+            forward_bp=rates.forward_bp,
+            slice=view.epoch.gates.adaptive or "",
+            watched=rates.watched,
+            watch_bp=watch_bp if rates.watched else 0,
+            version=current.version + 1,
+        )
+        self._store.set_sampling(name, policy)
+        log.info("sampling follows what has passed", route=name, watched=rates.watched, forward_bp=rates.forward_bp)

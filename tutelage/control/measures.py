@@ -1,0 +1,126 @@
+"""What a unit says beside d: each metric is the mean over its turns of one measure of a judged pair, up for the student.
+
+Owns   the table of measures. Must not know margins, cells or detectors. What a judgement itself says is docs/RECORDS.md.
+To add a measure: a line in `MEASURES`, its row under *Metrics of a unit* in docs/RECORDS.md.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from router.types import Arm, Direction
+from scoring.evidence import DISAGREEMENT, FLOOR, SERVED, SEVERE, WORST_MILLI
+from scoring.stats.lattice import LATTICE
+from tutelage.contracts.records import Feedback, Json, Judgement
+from tutelage.store.base import Scored
+
+Measure = Callable[[Scored], float | None]
+
+LENGTHS = ("completion_tokens", "characters")
+"""What a length is read from: the first that both arms have."""
+LENGTH_FACTOR = 2.0
+FAULTS = ("error", "refusal", "invalid")
+
+
+def metrics_of(turns: Sequence[Scored]) -> dict[str, float]:
+    """The metrics of a unit of these turns. One that no turn says anything of is left out."""
+    found = {}
+    for name, measure in MEASURES.items():
+        said = [value for turn in turns if (value := measure(turn)) is not None]
+        worst = WORST_MILLI.get(name)
+        if said and worst is not None:
+            said += [worst / LATTICE] * sum(turn.judgement.d is None for turn in turns)
+        if said:
+            found[name] = sum(said) / len(said)
+    return found
+
+
+def times_ms_of(turns: Sequence[Scored]) -> dict[str, float]:
+    """Both arms' times, means over the turns."""
+    found = {}
+    for arm in Arm:
+        for name in ("first_token", "total"):
+            taken_ms = [_of(turn.judgement, f"{name}_ms", arm) for turn in turns]
+            known = [value for value in taken_ms if value is not None]
+            if known:
+                found[f"{arm.value}_{name}"] = sum(known) / len(known)
+    return found
+
+
+def _of(judgement: Judgement, outcome: str, arm: Arm) -> float | None:
+    both = judgement.outcomes.get(outcome)
+    if both is None:
+        return None
+    return both.student if arm is Arm.STUDENT else both.teacher
+
+
+def _both(turn: Scored, names: Iterable[str]) -> tuple[float, float] | None:
+    """The teacher's and the student's outcome of the first name that both arms have."""
+    for name in names:
+        teacher, student = _of(turn.judgement, name, Arm.TEACHER), _of(turn.judgement, name, Arm.STUDENT)
+        if teacher is not None and student is not None:
+            return teacher, student
+    return None
+
+
+def _excess(name: str) -> Measure:
+    """The teacher's fault less the student's."""
+
+    def measure(turn: Scored) -> float | None:
+        both = _both(turn, (name,))
+        return None if both is None else both[0] - both[1]
+
+    return measure
+
+
+def _cost(turn: Scored) -> float | None:
+    both = _both(turn, ("cost_nusd",))
+    return None if both is None else -float(both[1] > both[0])
+
+
+def _length(turn: Scored) -> float | None:
+    both = _both(turn, LENGTHS)
+    if both is None:
+        return None
+    teacher, student = both
+    return -float(student > LENGTH_FACTOR * teacher or teacher > LENGTH_FACTOR * student)
+
+
+def _served(turn: Scored) -> float | None:
+    """What the arm that served brought about: the mean of what checks find and of what people said of it."""
+    found = [value for value in (_by_checks(turn), _by_people(turn.feedback)) if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _by_people(feedback: Sequence[Feedback]) -> float | None:
+    """Thumbs and scores in [0, 1]; a correction says that the answer was wrong."""
+    said = [value for one in feedback if (value := FEEDBACK.get(one.type, lambda _: None)(one.value)) is not None]
+    return sum(said) / len(said) if said else None
+
+
+FEEDBACK: Mapping[str, Callable[[Json], float | None]] = {
+    "thumb": lambda value: float(value == "up"),
+    "score": float,
+    "correction": lambda _: 0.0,
+}
+"""What people say, as an outcome. A comment says nothing that can be counted."""
+
+
+def _by_checks(turn: Scored) -> float | None:
+    """By what needs no judge: the rubric's score where it has none, else the absence of faults."""
+    judgement = turn.judgement
+    student_served = turn.pair.direction is Direction.REVERSE
+    if judgement.method == "check":
+        return judgement.student_score if student_served else judgement.teacher_score
+    arm = Arm.STUDENT if student_served else Arm.TEACHER
+    faults = [fault for name in FAULTS if (fault := _of(judgement, name, arm)) is not None]
+    return 1.0 - max(faults) if faults else None
+
+
+MEASURES: Mapping[str, Measure] = {
+    SEVERE: lambda turn: turn.judgement.severe,
+    FLOOR: lambda turn: turn.judgement.student_score,
+    DISAGREEMENT: lambda turn: turn.judgement.disagreement,
+    **{name: _excess(name) for name in FAULTS},
+    "cost": _cost,
+    "length": _length,
+    SERVED: _served,
+}
