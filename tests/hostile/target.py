@@ -35,7 +35,12 @@ def new_secret() -> str:
 
 def key(plain: str, **more: Any) -> Key:
     return Key(
-        id=secrets.token_hex(8), digest=sha256(plain.encode()).hexdigest(), tenant="acme", label="", created_at=0.0, **more
+        id=secrets.token_hex(8),
+        digest=sha256(plain.encode()).hexdigest(),
+        tenant="acme",
+        label="",
+        created_at=0.0,
+        **more,
     )
 
 

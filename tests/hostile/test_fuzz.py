@@ -1,5 +1,6 @@
-"""Raw sockets, seeded: sound requests, broken at random places and sent in random pieces. Whatever comes, the process answers 2xx or
-4xx, or closes; it goes on serving, and keeps no connection, request or task of it.
+"""Raw sockets, seeded: sound requests, broken at random places and sent in random pieces.
+
+Whatever comes, the process answers 2xx or 4xx, or closes; it goes on serving, and keeps no connection, request or task of it.
 
 A failure names its seed; `SEEDS` of one number replays it.
 """
@@ -7,6 +8,7 @@ A failure names its seed; `SEEDS` of one number replays it.
 import asyncio
 import random
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,15 @@ def sound(draw: random.Random, key: str) -> bytes:
         return b"GET /v1/models HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % authorization
     if kind == 1:
         cut = draw.randrange(len(body))
-        head = b"POST %s HTTP/1.1\r\nhost: x\r\n%b\r\ntransfer-encoding: chunked\r\n\r\n" % (CHAT.encode(), authorization)
-        return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part) + b"0\r\n\r\n"
+        head = b"POST %s HTTP/1.1\r\nhost: x\r\n%b\r\ntransfer-encoding: chunked\r\n\r\n" % (
+            CHAT.encode(),
+            authorization,
+        )
+        return (
+            head
+            + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part)
+            + b"0\r\n\r\n"
+        )
     return post(CHAT, body, authorization)
 
 
@@ -70,7 +79,7 @@ def broken(draw: random.Random, data: bytes) -> bytes:
 
 def pieces(draw: random.Random, data: bytes) -> list[bytes]:
     cuts = sorted({0, len(data), *(draw.randrange(len(data) + 1) for _ in range(draw.choice((0, 0, 1, 3, 12))))})
-    return [data[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(cuts)]
 
 
 async def attack(port: int, key: str, seed: int) -> list[Said]:
@@ -125,10 +134,13 @@ async def test_many_broken_requests_are_refused_or_ended(target: Target):
 
 
 async def test_broken_requests_leave_no_task(tmp_path: Path):
-    async with model_server("teacher") as teacher, model_server("student") as student:
-        async with running(teacher, student, tmp_path) as at:
-            base = len(asyncio.all_tasks())
-            await attack_all(at.gateway.port, KEY, range(64))
-            await until(lambda: len(asyncio.all_tasks()) <= base, 10)
-            assert at.gateway.front.admission.open == 0
-            assert [lane.calls for lane in at.gateway._lanes.all()] == [0, 0]
+    async with (
+        model_server("teacher") as teacher,
+        model_server("student") as student,
+        running(teacher, student, tmp_path) as at,
+    ):
+        base = len(asyncio.all_tasks())
+        await attack_all(at.gateway.port, KEY, range(64))
+        await until(lambda: len(asyncio.all_tasks()) <= base, 10)
+        assert at.gateway.front.admission.open == 0
+        assert [lane.calls for lane in at.gateway._lanes.all()] == [0, 0]
