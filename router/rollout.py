@@ -103,8 +103,9 @@ class Rollout:
 
     `attempt` counts student versions and attempts after a rollback (salts differ by it). `alpha_index` is the v of
     alpha_v: constant within an attempt; the next one takes v + 1, or 1 where a person `confirmed` a promotion of this
-    one; `dismissals` are successors that have used up a v since without taking over. `rung` indexes `ladder`. `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts
-    from it. `initial_bp` is a FIXED route's configured share; `waived_by` promoted past the evidence of this epoch.
+    one; `dismissals` are successors that have used up a v since, without taking over. `rung` indexes `ladder`.
+    `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts from it. `initial_bp` is a FIXED
+    route's configured share; `waived_by` promoted past the evidence of this epoch.
     `dismissed` is the last successor that was sent away: it is not tried again.
     """
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+import tutelage.control.health as module
 from router.rollout import TEACHER, Phase
 from router.types import Arm
 from tests.tutelage.control.conftest import Site
 from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, plan, shadow
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_loop import events, judge, rollout_of, traffic, until
-import tutelage.control.health as module
 from tutelage.control.health import BREAKER_S, WINDOW_S, Health
 from tutelage.store.spool import KEEP_ACCOUNT, create, read_account, spool_path
 
