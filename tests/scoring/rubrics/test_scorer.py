@@ -119,7 +119,7 @@ def test_repeated_lines_that_agree_are_one_answer(tmp_path: Path):
 
 def test_a_correction_goes_over_the_label_and_brings_nobody_into_the_population(tmp_path: Path):
     found = []
-    for known in (pair(0).input_hash, "0" * 64):
+    for known in (pair(0).input_hash, pair(1).input_hash):
         labels = [{"input_sha256": known, "value": "net"}]
         scorer = compile_rubric(written(tmp_path, criterion("label", reference="label"), labels=labels), "r@1")
         corrected = scorer.finish(scorer.draft(pair(0, teacher="net", student="mail"), correction="mail"), 1.0)
