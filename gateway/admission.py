@@ -108,6 +108,9 @@ class Admission:
         encoding = named.get(b"content-encoding")
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
+        coding = named.get(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise WrongEncoding("Of transfer codings only `chunked` is read.")
         length = named.get(b"content-length")
         if length is not None and length.isdigit() and int(length[:20]) > self._request_bytes:
             raise TooLarge(self._request_bytes)
