@@ -45,16 +45,18 @@ class Row:
 async def rows_of(suite: Suite, folder: Path) -> list[Row]:
     """Run `suite` every way."""
 
-    async def results(way: str, base_url: str, headers: Mapping[str, str]) -> Mapping[str, bool]:
+    async def results(way: str, base_url: str) -> Mapping[str, bool]:
         place = folder / way
-        place.mkdir(parents=True)
+        await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
         PROGRESS.print(f"{suite.name}: {way}")
-        return await asyncio.to_thread(suite.run, Run(base_url=base_url, headers=headers, folder=place))
+        return await asyncio.to_thread(suite.run, Run(base_url=base_url, folder=place))
 
+    through: dict[str, Mapping[str, bool]] = {}
     async with suite.upstream(folder) as upstream:
-        direct = await results(DIRECT, upstream, {})
-        async with gateway_before(upstream, folder / "gateway", suite.keys) as site:
-            through = {way: await results(way, f"{site.url}/v1", headers) for way, headers in THROUGH.items()}
+        direct = await results(DIRECT, upstream)
+        for way, route in THROUGH.items():
+            async with gateway_before(upstream, folder / way / "gateway", keys=suite.keys, route=route) as site:
+                through[way] = await results(way, f"{site.url}/v1")
     return [row_of(suite, way, direct, found) for way, found in through.items()]
 
 

@@ -1,4 +1,4 @@
-"""The gateway under test: `tutelage serve` with one route for every model, half of it the student's, all captured and shadowed.
+"""The gateway under test: `tutelage serve` with one route for every model, captured.
 
 Both arms are the suite's upstream, so that an answer does not depend on which of them gave it.
 """
@@ -6,9 +6,10 @@ Both arms are the suite's upstream, so that an answer does not depend on which o
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -31,8 +32,10 @@ ALL = {
 
 
 @asynccontextmanager
-async def gateway_before(upstream: str, folder: Path, keys: Sequence[str]) -> AsyncIterator[Site]:
-    """A gateway in front of `upstream` that knows `keys`, which may pin an arm."""
+async def gateway_before(
+    upstream: str, folder: Path, *, keys: Sequence[str], route: Mapping[str, Any]
+) -> AsyncIterator[Site]:
+    """A gateway in front of `upstream` that knows `keys`. `route` are further settings of its route."""
     os.environ.setdefault(UPSTREAM_KEY, "sk-conformance")
     arm = {"kind": "openai", "base_url": upstream, "model": "gpt-4o", "api_key": f"${{{UPSTREAM_KEY}}}"}
     document = {
@@ -43,9 +46,8 @@ async def gateway_before(upstream: str, folder: Path, keys: Sequence[str]) -> As
                 "match": ["*"],
                 "teacher": "teacher",
                 "student": "student",
-                "share": "50%",
                 "capture": {"content": "full", "purpose": "conformance"},
-                "shadow": {"student": "100%", "teacher": "100%"},
+                **route,
             }
         },
     }
@@ -69,8 +71,6 @@ def _add_keys(site: Site, keys: Sequence[str]) -> None:
     try:
         for key in keys:
             digest = hashlib.sha256(key.encode()).hexdigest()
-            store.put_key(
-                Key(id=uuid7(1.0), digest=digest, tenant="conformance", label="", created_at=1.0, may_pin=True)
-            )
+            store.put_key(Key(id=uuid7(1.0), digest=digest, tenant="conformance", label="", created_at=1.0))
     finally:
         store.close()

@@ -1,6 +1,5 @@
 """A foreign pytest suite in its own environment, and what it says in JUnit's form."""
 
-import json
 import os
 import subprocess
 import xml.etree.ElementTree as ET
@@ -22,13 +21,7 @@ def run_pytest(
         subprocess.run(
             [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
             cwd=folder,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(PLUGINS),
-                "CONFORMANCE_HEADERS": json.dumps(run.headers),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                **environment,
-            },
+            env={**os.environ, "PYTHONPATH": str(PLUGINS), "PYTHONDONTWRITEBYTECODE": "1", **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=RUN_S,

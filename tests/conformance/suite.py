@@ -8,23 +8,23 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DIRECT = "direct"
-ARM_HEADER = "x-tutelage-arm"
-THROUGH: Mapping[str, Mapping[str, str]] = {
-    "teacher": {ARM_HEADER: "teacher"},
-    "student": {ARM_HEADER: "student"},
-    "split": {},
+_ALONE = {"fallback": "none", "shadow": {"student": "0%", "teacher": "0%"}}
+THROUGH: Mapping[str, Mapping[str, Any]] = {
+    "teacher": {"share": "0%", **_ALONE},
+    "student": {"share": "100%", **_ALONE},
+    "split": {"share": "50%", "shadow": {"student": "100%", "teacher": "100%"}},
 }
-"""Headers by way: pinned to an arm, which then neither falls back nor is sampled; or split 50/50, shadowed and captured."""
+"""Settings of the route by way: one arm whose errors no fallback hides, or half and half with a shadow of everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run: where to send requests, with which headers, and a folder for what is written. `base_url` has the API's paths."""
+    """One run: where to send requests, and a folder for what is written. `base_url` has the API's paths."""
 
     base_url: str
-    headers: Mapping[str, str]
     folder: Path
 
 
