@@ -9,7 +9,7 @@ from scoring.gates.accounts import mean_d
 from scoring.gates.adaptive import Rates, plan
 from scoring.gates.controller import fold_all, initial
 from scoring.gates.facts import ALL_WELL
-from scoring.gates.harm import A_HOLD
+from scoring.gates.harm import A_DOWN
 from scoring.gates.state import State
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
@@ -70,11 +70,11 @@ def test_a_rubric_s_risk_weighs_in_pooled_cells_only():
 
 
 def test_what_is_drawn_more_often_raises_no_alarm_that_the_traffic_would_not():
-    """Nine in ten of the traffic are equal; the tenth, allowed as much as its own margin, is three in four of the pairs."""
+    """Three quarters of the traffic are equal; the rest, allowed as much as its own margin, is three in four of the pairs."""
     units = [
         unit(n, -0.09, slices={"slice": "small"}, weight_milli=111) if n % 4 else unit(n, slices={"slice": "big"})
         for n in range(2_000)
     ]
     plain = [structs.replace(one, weight_milli=1000) for one in units]
-    assert look(after(units), rollout(), RULES, ALL_WELL, 0.0).detectors["hold"] < A_HOLD
-    assert look(after(plain), rollout(), RULES, ALL_WELL, 0.0).detectors["hold"] > A_HOLD
+    assert look(after(units), rollout(), RULES, ALL_WELL, 0.0).detectors["down"] < A_DOWN
+    assert look(after(plain), rollout(), RULES, ALL_WELL, 0.0).detectors["down"] > A_DOWN
