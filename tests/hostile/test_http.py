@@ -99,6 +99,12 @@ SILENT = frozenset({"HTTP/2", "HTTP/0.9"})
 REFUSED: dict[str, tuple[bytes, tuple[int, ...]]] = {
     "CONNECT": (b"CONNECT example.org:443 HTTP/1.1\r\nhost: example.org:443\r\n\r\n", (400, 404, 405)),
     "TRACE": (b"TRACE %s HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n" % CHAT.encode(), (405,)),
+    "GET of what is posted": (
+        b"GET %s HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\r\n" % CHAT.encode(),
+        (405,),
+    ),
+    "PUT of a model": (request(HOST, LENGTH, start=b"PUT /v1/models/chat HTTP/1.1"), (405,)),
+    "a path of nobody": (request(HOST, LENGTH, start=b"POST /v1/nothing HTTP/1.1"), (404,)),
     "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", (401, 404, 405)),
     "a URL of another server": (b"GET http://169.254.169.254/v1/x HTTP/1.1\r\nhost: y\r\n\r\n", (401, 404)),
     "a path upwards": (b"GET /v1/../../etc/passwd HTTP/1.1\r\nhost: y\r\n\r\n", (401, 404)),
