@@ -23,6 +23,8 @@ from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, wit
 from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError
 from gateway.wire import header, to_client
 
+_fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
 TRUNCATED = "truncated"
 MALFORMED = "malformed"
 ERROR_EVENT = "error_event"
@@ -245,7 +247,7 @@ def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
 
 def _fault_of_body(body: bytes, field: str) -> str | None:
     try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        fields = _fields.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None if b"\\ud" in body.lower() else MALFORMED  # lone surrogates are the model's own business
     if field in fields:
