@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
+from router.rollout import FUTILITY, OPERATOR, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
 from scoring.gates.anchored import anchored
@@ -101,9 +101,15 @@ def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: floa
 
 
 def proven(state: State, rollout: Rollout, epoch: Epoch) -> bool:
-    """Whether every required cell has passed for the next rung: then a person who promotes waives nothing."""
+    """Whether every required cell has passed for the next rung and nothing but a pause holds: then a person who promotes
+    waives nothing.
+    """
     view = look(state, rollout, epoch, Facts(), 0.0)
-    return rollout.rung < rollout.ladder.top and all(_passes(found) for found in asked(view))
+    return (
+        rollout.holds <= {OPERATOR}
+        and rollout.rung < rollout.ladder.top
+        and all(_passes(found) for found in asked(view))
+    )
 
 
 def asked(view: View) -> tuple[Finding, ...]:

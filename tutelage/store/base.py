@@ -261,7 +261,8 @@ class PairStore(Protocol):
         """Take up to `limit` pairs, oldest first; they return to the queue if no judgement comes in time."""
 
     def judged(self, judgements: Sequence[Judgement]) -> None:
-        """Store judgements (upsert by pair, rubric version, method) and take their pairs off the queue."""
+        """Store judgements (upsert by pair, rubric version, method) and take their pairs off the queue. What a gate has
+        folded stays as it was folded."""
 
     def requeue(self, pair_id: str, not_before: float) -> None:
         """Give a claimed pair back: its judge could not be reached."""

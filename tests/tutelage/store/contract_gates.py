@@ -78,6 +78,18 @@ class GateContract:
         assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
         assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
+    def test_what_was_folded_is_what_the_store_keeps_though_it_is_delivered_twice(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.judged([judgement("p1", 0.5)])
+        store.judged([judgement("p1", 0.25)])  # before it was read: the last word
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        [scored] = store.unfolded("triage", 10, 0.0)
+        assert scored.judgement.d == 0.25
+        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        store.judged([judgement("p1", -1.0)])
+        assert [row.d for row in store.judgements("p1")] == [0.25]
+
     def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
         self.judge_all(store, "p1")
