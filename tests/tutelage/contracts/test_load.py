@@ -31,3 +31,9 @@ def test_every_mistake_is_named_at_once_with_the_nearest_setting(tmp_path: Path)
         load(path)
     assert "data_dirr: there is no such setting; did you mean 'data_dir'?" in str(refused.value)
     assert "routes.r.capture.contnet: there is no such setting; did you mean 'content'?" in str(refused.value)
+
+
+def test_an_archive_in_object_storage_is_refused_by_name(tmp_path: Path):
+    (path := tmp_path / "t.yaml").write_text(UPSTREAMS + "archive: {url: s3://bucket}\nroutes:\n  r: {teacher: a}\n")
+    with pytest.raises(ConfigurationError, match=r"archive.url 's3://bucket': object storage is not yet supported"):
+        load(path)
