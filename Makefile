@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup demo demo-live record test test-live nightly chaos soak bench loadtest lint format lock clean
+.PHONY: help setup demo demo-live record test test-live nightly conformance chaos soak bench loadtest lint format lock clean
 
 # The first Python on PATH that is new enough; `make PYTHON=/path/to/python3.12 setup` overrides it.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -54,6 +54,9 @@ soak: setup  ## Mixed traffic for HOURS=0.2: does memory grow, do the counters a
 
 nightly: setup  ## The long forms of the tests
 	$(BIN)/python -m pytest -s -m nightly -o faulthandler_timeout=3600
+
+conformance: setup  ## Suites that others wrote, direct and through the gateway: nothing may be lost (installs them once; ONLY=suite)
+	$(BIN)/python -m tests.conformance $(if $(ONLY),--only $(ONLY))
 
 bench: setup  ## What the gateway costs beside nginx and its peers, a quarter of an hour (QUICK=1: nginx only, PROFILE=1: ours by function)
 	$(BIN)/python -m loadtests.bench$(if $(PROFILE),.profile,$(if $(QUICK), --quick))

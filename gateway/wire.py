@@ -238,13 +238,14 @@ def _named_by_connection(headers: Headers) -> frozenset[bytes]:
 
 
 def _top_level(raw: bytes) -> Fields:
+    _require_text(raw)
     try:
         return _fields.decode(raw)
     except RecursionError:
         raise BadRequest("The request's JSON is nested too deeply.", code="invalid_json") from None
     except msgspec.ValidationError:
         raise BadRequest("The request must be a JSON object.", code="invalid_json") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except msgspec.DecodeError as fault:
         if b"\\ud" not in raw and b"\\uD" not in raw:
             raise BadRequest(f"We could not parse the JSON of your request: {fault}.", code="invalid_json") from None
     try:
@@ -253,6 +254,16 @@ def _top_level(raw: bytes) -> Fields:
         )  # the fast decoder refuses lone surrogates; what stands in a value is not ours to refuse
     except (ValueError, RecursionError, IndexError):
         raise BadRequest("We could not parse the JSON of your request.", code="invalid_json") from None
+
+
+def _require_text(raw: bytes) -> None:
+    """The fast decoder does not look into values: bytes that are no text there would become the upstream's trouble."""
+    if raw.isascii():
+        return
+    try:
+        raw.decode()
+    except UnicodeDecodeError as fault:
+        raise BadRequest(f"The request is not UTF-8 text: {fault.reason}.", code="invalid_json") from None
 
 
 def _times(raw: bytes, name: str) -> int:
@@ -274,7 +285,7 @@ _space = re.compile(r"[ \t\n\r]*")
 
 def _pairs(raw: bytes) -> list[tuple[str, msgspec.Raw]]:
     """Every pair of the top level, duplicates too, by the standard library's scanner. Slow: for the odd request only."""
-    text = raw.decode("utf-8", "surrogateescape")
+    text = raw.decode()
 
     def past(at: int, expected: str) -> int:
         at = _after_space(text, at)
@@ -290,7 +301,7 @@ def _pairs(raw: bytes) -> list[tuple[str, msgspec.Raw]]:
         key, at = scanstring(text, past(at, '"'), True)
         start = _after_space(text, past(at, ":"))
         _, end = _skip(text, start)
-        found.append((key, msgspec.Raw(text[start:end].encode("utf-8", "surrogateescape"))))
+        found.append((key, msgspec.Raw(text[start:end].encode())))
         at = past(end, ",}")
         if text[at - 1] == "}":
             break

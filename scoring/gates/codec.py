@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from router.rollout import Since
-from router.types import Direction
 from scoring.evidence import Evidence
 from scoring.gates.accounts import Account, reopened
 from scoring.gates.caps import Block
@@ -53,7 +52,7 @@ def decode(body: bytes) -> State:
         cells={(cell.evidence.cell.slice, cell.evidence.cell.metric): cell for cell in cells},
         fresh=_account(plain["fresh"]),
         streams={
-            (Direction(direction), where, metric): np.array(rows, dtype=np.float64)
+            (direction, where, metric): np.array(rows, dtype=np.float64)
             for direction, where, metric, rows in plain["streams"]
         },
         named={name: tuple(values) for name, values in plain["named"].items()},

@@ -6,6 +6,9 @@ Knows not  thresholds, resets: `scoring.gates.harm` and `Rollout.since`.
 A stream is (direction, slice, metric). With Σρ = 1 the statistic Σρ·R is again one that needs A units on average before a
 false alarm, whatever is watched (`scoring.stats.shiryaev_roberts.pooled`). The parts are constants of the epoch and of
 the slices' names, so that no score can move them.
+
+Overall quality is watched in each direction and, with most of its part, in both together: a student that gets worse is worse
+wherever it is asked, and two halves of a stream see it half as fast. What never mixes directions is the promotion evidence.
 """
 
 from __future__ import annotations
@@ -22,18 +25,21 @@ from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, read
 from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
-from scoring.stats.lattice import ceil_milli
+from scoring.stats.lattice import FULL_WEIGHT, ceil_milli
 from tutelage.contracts.records import Epoch, Unit
 
 DETECTORS = ("hold", "down", "back")
 """Rows of a stream's state. Each has its own reset."""
 
-Stream = tuple[Direction, str, str]
+EITHER = "either"
+"""The direction of a stream that every unit enters."""
+
+Stream = tuple[str, str, str]
 """(direction, slice, metric)."""
 Streams = Mapping[Stream, FloatArray]
 """M of the three detectors per stream, shape (3, 10), rows as in `DETECTORS`."""
 
-QUALITY_SHARE = 0.5
+QUALITY_SHARE = 0.8
 """Overall quality's part of the budget where anything else is watched; all of it where nothing is."""
 
 
@@ -44,14 +50,8 @@ class Wiring(StrEnum):
     UNDIRECTED = "undirected"
 
 
-DIRECTIONS: Mapping[Wiring, tuple[Direction, ...]] = {
-    Wiring.DIRECTED: (Direction.FORWARD, Direction.REVERSE),
-    Wiring.UNDIRECTED: (Direction.FORWARD,),
-}
-
-
 def budget(epoch: Epoch, named: Named, wiring: Wiring) -> Mapping[Stream, float]:
-    """ρ of every stream, Σρ = 1. Overall quality has half; the rest is shared alike, all slices together once."""
+    """ρ of every stream, Σρ = 1. Overall quality has most of it; the rest is shared alike, all slices together once."""
     labels = [*(label(name, v) for name, values in named.items() for v in values), *map(rest, named)]
     return _budget(wiring, tuple(_watched_metrics(epoch)), tuple(labels))
 
@@ -64,16 +64,21 @@ def _budget(wiring: Wiring, metrics: tuple[str, ...], labels: tuple[str, ...]) -
     for block in blocks:
         parts |= dict.fromkeys(block, (1.0 - quality) / len(blocks) / len(block))
     return {
-        (direction, where, metric): part / len(directions)
+        (direction, where, metric): part * of_it
         for (where, metric), part in parts.items()
-        for directions in [_directions(wiring, metric)]
-        for direction in directions
+        for direction, of_it in _directions(wiring, where, metric).items()
     }
 
 
-def _directions(wiring: Wiring, metric: str) -> tuple[Direction, ...]:
-    """What is compared between arms is the students' stream alone."""
-    return (Direction.REVERSE,) if metric == OUTCOME else DIRECTIONS[wiring]
+def _directions(wiring: Wiring, where: str, metric: str) -> Mapping[str, float]:
+    """Each direction's part of what a metric has. What is compared between arms is the students' stream alone."""
+    if metric == OUTCOME:
+        return {Direction.REVERSE: 1.0}
+    if wiring is Wiring.UNDIRECTED:
+        return {Direction.FORWARD: 1.0}
+    if (where, metric) == (POOLED, QUALITY):
+        return {EITHER: 0.8, Direction.FORWARD: 0.1, Direction.REVERSE: 0.1}
+    return {Direction.FORWARD: 0.5, Direction.REVERSE: 0.5}
 
 
 def _watched_metrics(epoch: Epoch) -> list[str]:
@@ -94,16 +99,21 @@ def tolerance(epoch: Epoch, stream: Stream) -> float:
 def watched(
     streams: Streams, units: Sequence[tuple[Unit, Sequence[str]]], parts: Iterable[Stream], since: Since, epoch: Epoch
 ) -> Streams:
-    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0."""
+    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0.
+
+    A unit that was drawn more often than others weighs less, w(d + δ_r), so that a stream's mean is its traffic's.
+    """
     following = dict(streams)
     for unit, labels in units:
         for stream in parts:
             direction, where, metric = stream
-            if direction is unit.direction and (where == POOLED or where in labels):
+            if direction in (EITHER, unit.direction) and (where == POOLED or where in labels):
                 value = _harm(unit, metric)
                 if value is not None:
                     rows = following.get(stream)
-                    stepped = _stepped(_unwatched() if rows is None else rows, value, tolerance(epoch, stream))
+                    delta_r = tolerance(epoch, stream)
+                    value = _weight(unit, where, epoch) * (value + delta_r) - delta_r
+                    stepped = _stepped(_unwatched() if rows is None else rows, value, delta_r)
                     following[stream] = _counting(stepped, rows, unit.revision, since)
     return following
 
@@ -138,6 +148,12 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
     return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
+
+
+def _weight(unit: Unit, where: str, epoch: Epoch) -> float:
+    """π_min/π of a unit; 1 in a slice within which rates are equal."""
+    equal = epoch.gates.adaptive is not None and where.startswith(label(epoch.gates.adaptive, ""))
+    return 1.0 if equal else unit.weight_milli / FULL_WEIGHT
 
 
 def _stepped(rows: FloatArray, d: float, delta_r: float) -> FloatArray:

@@ -24,7 +24,7 @@ from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
-from scoring.gates.streams import DETECTORS, Wiring, budget
+from scoring.gates.streams import DETECTORS, EITHER, Wiring, budget
 from scoring.gates.view import thresholds
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray, Prior
@@ -36,7 +36,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _SLACK = 1e-6
-_STREAMS = (Direction.FORWARD, Direction.REVERSE)
+_STREAMS = (Direction.FORWARD, Direction.REVERSE, EITHER)
 
 
 class Lanes:
@@ -108,6 +108,7 @@ class Lanes:
             detectors = self.detectors[rows, stream]
             self._watch(detectors, self.factors[level[rows]])
             self.detectors[rows, stream] = detectors
+        self._watch(self.detectors[:, _STREAMS.index(EITHER)], self.factors[level])
 
     def suspects(self, now: float) -> IntArray:
         """Rows in which `decide` may answer with an event."""

@@ -1,4 +1,4 @@
-"""Chat completions end to end, with OpenAI's own client, and the bad input that must meet a clear 4xx."""
+"""Chat completions end to end, with OpenAI's own client. Bad input is `tests/hostile`'s."""
 
 import asyncio
 import json
@@ -249,98 +249,7 @@ async def test_the_default_upstream_takes_the_rest_under_the_clients_name(
     assert at.records() == []
 
 
-# --- bad input --------------------------------------------------------------------------------------------------------
-
-DEEP = b'{"model":"chat","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
-BAD_BODIES = {
-    "empty": b"",
-    "string": b'"model"',
-    "number": b"1",
-    "null": b"null",
-    "array": b"[]",
-    "cut": b'{"model": "chat", "messages": [',
-    "utf-16": '{"model":"chat"}'.encode("utf-16"),
-    "deep": DEEP,
-    "deep open": b'{"model":"chat","messages":' + b"[" * 1_000_000,
-    "nan": b'{"model":"chat","temperature":NaN}',
-    "control character": b'{"model":"ch\x00at"}',
-    "no model": b'{"messages":[]}',
-    "null model": b'{"model":null}',
-    "model twice": b'{"model":"chat","model":"solo"}',
-    "model twice, escaped": b'{"model":"chat","mod\\u0065l":"solo"}',
-    "model is a number": b'{"model":1e400}',
-    "model is long": b'{"model":"' + b"x" * 10_000 + b'"}',
-    "unknown model": b'{"model":"http://169.254.169.254/"}',
-    "path as model": b'{"model":"../../etc/passwd"}',
-    "stream is a string": b'{"model":"chat","stream":"yes"}',
-    "lone surrogate as model": b'{"model":"\\ud800"}',
-    "form": b"model=chat",
-}
-BAD_HEADERS = {
-    "no key": {"authorization": ""},
-    "wrong scheme": {"authorization": "Basic dHV0LWRhdGE="},
-    "long key": {"authorization": "Bearer " + "x" * 30_000},
-    "sql": {"authorization": "Bearer ' OR 1=1 --"},
-    "prefix": {"authorization": "Bearer tut-dat"},
-    "more": {"authorization": "Bearer tut-data1"},
-    "admin": {"authorization": "Bearer tut-admin"},
-    "revoked": {"authorization": "Bearer tut-revoked"},
-    "compressed": {"content-encoding": "gzip"},
-    "other type": {"content-type": "text/plain"},
-    "too many headers": {f"x-{number}": "1" for number in range(500)},
-    "large header": {"x-large": "x" * 70_000},
-}
-
-
-async def test_bad_input_gets_a_clear_4xx_and_the_next_request_works(
-    teacher: ModelServer, student: ModelServer, tmp_path: Path
-):
-    async with running(teacher, student, tmp_path) as at:
-        client = at.http()
-        kind = {"content-type": "application/json"}
-        answers = {name: await client.post(PATH, content=body, headers=kind) for name, body in BAD_BODIES.items()}
-        for name, headers in BAD_HEADERS.items():
-            answers[name] = await client.post(PATH, json=ASK, headers=headers)
-        answers["get"] = await client.get(PATH)
-        answers["elsewhere"] = await client.post("/v1/nothing")
-        answers["put"] = await client.put("/v1/models/chat")
-        answers["key in the query"] = await at.http(None).post(f"{PATH}?api_key=tut-data", json=ASK)
-        fine = await client.post(PATH, json=ASK)
-    for name, answer in answers.items():
-        assert 400 <= answer.status_code < 500, name
-        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}, name
-    assert {answers[name].status_code for name in ("no key", "long key", "admin", "revoked", "key in the query")} == {
-        401
-    }
-    assert {answers[name].content for name in ("no key", "sql", "prefix", "more", "admin", "revoked")} == {
-        answers["no key"].content
-    }
-    assert (answers["get"].status_code, answers["elsewhere"].status_code) == (405, 404)
-    assert fine.status_code == 200
-
-
-ODD_BODIES = {
-    "large integer": b'{"model":"chat","messages":[],"n":' + b"9" * 5_000 + b"}",
-    "n": b'{"model":"chat","messages":[],"n":1000000000}',
-    "lone surrogate": b'{"model":"chat","messages":[{"role":"user","content":"\\udfff"}]}',
-    "nul": b'{"model":"chat","messages":[{"role":"user","content":"\\u0000"}],"user":"\\u0000"}',
-    "messages is a number": b'{"model":"chat","messages":7,"tools":7,"response_format":7,"max_tokens":"x"}',
-    "many messages": b'{"model":"chat","messages":[' + b"{}," * 200_000 + b"{}]}",
-    "steering": b'{"model":"chat","messages":[],"api_base":"http://evil","fallbacks":["x"],"extra_headers":{"authorization":"x"}}',
-    "duplicate": b'{"model":"chat","messages":[],"user":"a","user":"b"}',
-}
-
-
-@pytest.mark.parametrize("name", ODD_BODIES)
-async def test_what_is_not_ours_to_refuse_reaches_the_upstream(
-    name: str, teacher: ModelServer, student: ModelServer, tmp_path: Path
-):
-    teacher.script = lambda asked: _plain(completion("fine"))
-    async with running(teacher, student, tmp_path) as at:
-        answer = await at.http().post(PATH, content=ODD_BODIES[name], headers={"content-type": "application/json"})
-        assert answer.status_code == 200, answer.text
-        await at.exchange()
-    assert "evil" not in teacher.asked[0].headers.values()
+# --- bounds -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_body_beyond_the_bound_is_refused_with_and_without_a_length(

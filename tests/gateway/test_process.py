@@ -2,87 +2,16 @@
 
 import asyncio
 import json
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml
 
-from gateway.snapshots import snapshot_of
-from tests.gateway.harness import KEY, KEYS, document, until
+from tests.gateway.harness import KEY, document, until
 from tests.gateway.model_server import DONE, ModelServer, begun, delta
-from tutelage.contracts.load import validated
-from tutelage.store.registry import open_store
+from tests.gateway.process import process, publish, written
 
 ASK = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
-
-
-@dataclass
-class Process:
-    child: asyncio.subprocess.Process
-    lines: list[dict[str, Any]]
-
-    def said(self, event: str) -> dict[str, Any] | None:
-        return next((line for line in self.lines if line["event"] == event), None)
-
-    @property
-    def url(self) -> str:
-        serving = self.said("serving")
-        assert serving is not None
-        return f"http://127.0.0.1:{serving['port']}"
-
-    @property
-    def own_url(self) -> str:
-        serving = self.said("serving")
-        assert serving is not None
-        return f"http://127.0.0.1:{serving['own_port']}"
-
-    async def terminated(self) -> int:
-        self.child.terminate()
-        return await asyncio.wait_for(self.child.wait(), 15)
-
-
-@asynccontextmanager
-async def process(configuration: Path) -> AsyncIterator[Process]:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "--config", str(configuration), stderr=asyncio.subprocess.PIPE
-    )
-    lines: list[dict[str, Any]] = []
-
-    async def read() -> None:
-        assert child.stderr is not None
-        async for line in child.stderr:
-            lines.append(json.loads(line))
-
-    reading = asyncio.ensure_future(read())
-    at_work = Process(child, lines)
-    try:
-        await until(lambda: at_work.said("serving") is not None or child.returncode is not None, 20)
-        yield at_work
-    finally:
-        if child.returncode is None:
-            child.send_signal(signal.SIGKILL)
-            await child.wait()
-        await reading
-
-
-def written(path: Path, content: dict[str, Any]) -> Path:
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def publish(content: dict[str, Any]) -> None:
-    settings = validated(content, "test")
-    store = open_store(settings.store.url)
-    for key in KEYS:
-        store.put_key(key)
-    store.publish(snapshot_of(settings).config)
-    store.close()
 
 
 def ruin_store(data_dir: Path) -> None:

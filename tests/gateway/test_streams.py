@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.gateway.harness import KEY, document
 from tests.gateway.model_server import DONE, delta
-from tests.gateway.test_process import Process, process, publish, written
+from tests.gateway.process import Process, process, publish, written
 
 STREAMS = 1_000
 SLOW_READERS = 100

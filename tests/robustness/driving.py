@@ -16,7 +16,7 @@ from gateway.upstreams.base import Call, Deadlines, Headers, UpstreamError
 from gateway.upstreams.http import HttpPool
 from router.types import Sampling
 from tests.gateway.harness import KEY, KEYS, document, replace_snapshot, rollout
-from tests.gateway.test_process import Process, process, written
+from tests.gateway.process import Process, process, written
 from tests.gateway.upstreams.contract import EVENTS, JSON, completion, event
 from tests.gateway.upstreams.server import Exchange
 from tutelage.contracts.load import validated

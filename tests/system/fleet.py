@@ -8,7 +8,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import httpx
 
 from examples.sections.task import chat_request, read_descriptions
 from router.rollout import Phase, Rollout
-from tests.system.driving import client_of, until
+from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.records import Decision
 from tutelage.demo.site import Site, free_port, running_process, running_site
@@ -31,21 +31,31 @@ STAGES_BP = (0, 1000, 5000, 9000)
 RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
 CLIENTS = 24
 LOOK_S = 0.5
-BACKLOG = 3_000
-"""Requests that may be ahead of their scores before the clients pause: evidence is read as it comes, not in one heap."""
+AHEAD = 20
+"""Pairs of a route that may wait for their score before the clients pause: evidence is read as it comes."""
 SETTLE_S = 120.0
+SETTLED_S = 2.0
+"""Nothing new in this time: all records have been joined."""
+
+
+def at_top(rollout: Rollout) -> bool:
+    return rollout.share_bp >= STAGES_BP[-1]
+
+
+def rolled_back(rollout: Rollout) -> bool:
+    return rollout.phase is Phase.ROLLED_BACK
 
 
 @dataclass(kw_only=True)
 class Story:
-    """One route, driven until its share is `until_bp` or, where its student degrades, until it is rolled back.
+    """One route, driven until its rollout is where the story ends, or for `requests_at_most`.
 
-    `requests_at_most` bounds it; `degrades_at_bp` makes its student harmful when its share gets there.
+    `degrades_at_bp` makes its student harmful when its share gets there.
     """
 
     route: str
     kind: str = EQUAL
-    until_bp: int = STAGES_BP[-1]
+    until: Callable[[Rollout], bool] = at_top
     requests_at_most: int = 6_000
     degrades_at_bp: int | None = None
     requests: int = 0
@@ -55,11 +65,6 @@ class Story:
     @property
     def goes_on(self) -> bool:
         return not self.over and self.requests < self.requests_at_most
-
-    def follow(self, rollout: Rollout) -> None:
-        """Take note of where the rollout stands."""
-        there = rollout.share_bp >= self.until_bp
-        self.over = self.over or (there if self.degrades_at_bp is None else rollout.phase is Phase.ROLLED_BACK)
 
     def degrades(self, rollout: Rollout) -> bool:
         """Whether its student is to get worse now."""
@@ -75,14 +80,19 @@ class Fleet:
         self._routes = routes
         self._students_url = students_url
         self._inputs = [row.text for row in read_descriptions("heldout")]
-        self._sent = self._scored()
         self._caught_up = asyncio.Event()
         self._caught_up.set()
 
     async def play(self, stories: Sequence[Story], seed: int) -> None:
-        """Drive every route until its story is over, and wait until everything captured is judged. Any error ends it."""
+        """Drive every route until its story is over, and wait until all pairs are judged. Any error ends it.
+
+        A busy gateway sheds shadows: there may be fewer pairs than requests.
+        """
         await self.drive(stories, seed)
-        await until(lambda: self._behind() == 0, SETTLE_S)
+        async with asyncio.timeout(SETTLE_S):
+            before = -1
+            while self._waiting() or before != (before := self._scored()):  # noqa: ASYNC110 other processes fill the store
+                await asyncio.sleep(SETTLED_S)
 
     async def drive(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over."""
@@ -124,7 +134,6 @@ class Fleet:
                 body = chat_request(draw.choice(self._inputs), model=story.route)
                 headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
                 story.requests += 1
-                self._sent += 1
                 async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
                     assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
                     await reply.read()
@@ -133,17 +142,16 @@ class Fleet:
         """Look at every rollout now and then."""
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
-            (self._caught_up.set if self._behind() <= BACKLOG else self._caught_up.clear)()
+            (self._caught_up.set if self._waiting() <= AHEAD * len(stories) else self._caught_up.clear)()
             for story in stories:
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
                     await self.make(story.route, HARMFUL)
                     story.degraded_at = time.time()
-                story.follow(rollout)
+                story.over = story.over or story.until(rollout)
 
-    def _behind(self) -> int:
-        """Requests that have no score yet."""
-        return self._sent - self._scored()
+    def _waiting(self) -> int:
+        return sum(self.store.depth(route).waiting for route in self._routes)
 
     def _scored(self) -> int:
         return sum(self.store.depth(route).scored for route in self._routes)
@@ -151,22 +159,25 @@ class Fleet:
 
 @asynccontextmanager
 async def running_fleet(
-    folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1"
+    folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1", heir: str | None = None
 ) -> AsyncIterator[Fleet]:
-    """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know."""
+    """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know.
+
+    `heir` names a successor that is declared in place of the routes' students.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
     async with (
         running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
-        running_site(folder, document(url, routes, teacher_version, rubric)) as site,
+        running_site(folder, document(url, routes, teacher_version, rubric, heir)) as site,
     ):
         with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
             yield Fleet(site, store, routes, url)
 
 
-def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str) -> dict[str, Any]:
-    """The configuration of a fleet: one teacher, one judge, a student for each route."""
+def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str, heir: str | None) -> dict[str, Any]:
+    """The configuration of a fleet: one teacher, one judge, a student for each route, or one heir for all."""
     made = provenance()
     student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
     gated = {
@@ -193,7 +204,8 @@ def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str)
             },
             JUDGE: {"kind": "openai", "base_url": f"{url}/{JUDGE}/v1", "model": "judge", "version": "1"},
             **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
+            **({} if heir is None else {heir: {**student, "base_url": f"{url}/{heir}/v1", "successor": True}}),
         },
-        "routes": {name: {**gated, "student": f"student-{name}"} for name in routes},
+        "routes": {name: {**gated, "student": heir or f"student-{name}"} for name in routes},
         "limits": {"shadows": 512},
     }

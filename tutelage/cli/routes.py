@@ -39,8 +39,8 @@ from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Json
 from tutelage.contracts.settings import Settings
+from tutelage.control.declaration import version_of
 from tutelage.control.shown import economics_document, rollout_document
-from tutelage.control.snapshot import version_of
 from tutelage.store.apply import Applied, apply
 from tutelage.store.base import Store
 

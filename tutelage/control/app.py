@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import INVALID_REQUEST, SERVER_ERROR, InternalFault, Refusal, envelope, of_status
 from router.rollout import IllegalTransition
@@ -71,7 +71,8 @@ def application(desk: Desk, scrape: Callable[[], bytes], alive: Callable[[], boo
 
 
 class Front:
-    """Before anything else: bodies above `BODY_BYTES` are refused unread, and a slash at a path's end means nothing."""
+    """Around everything else: bodies above `BODY_BYTES` are refused unread, a slash at a path's end means nothing, and no browser
+    may take an answer for something else than it says."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -80,14 +81,20 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+
+        async def as_said(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
         if b"transfer-encoding" in headers or not length.isdigit() or len(length) > 15 or int(length) > BODY_BYTES:
             words = f"The request is larger than {BODY_BYTES} bytes, or does not say how large it is."
             refusal = of_status(_TOO_LARGE, words)
-            await _json(_TOO_LARGE, refusal.body(), {"connection": "close"})(scope, receive, send)
+            await _json(_TOO_LARGE, refusal.body(), {"connection": "close"})(scope, receive, as_said)
             return
-        await self._app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, send)
+        await self._app({**scope, "path": scope["path"].rstrip("/") or "/"}, receive, as_said)
 
 
 def _answer_errors(app: FastAPI) -> None:

@@ -1,5 +1,7 @@
+from scoring.evidence import POOLED, QUALITY
 from scoring.gates.caps import BLOCK, Block
 from scoring.gates.controller import fold_all, initial
+from scoring.gates.streams import EITHER
 from tests.scoring.gates.made import epoch, rollout, unit
 
 
@@ -17,5 +19,5 @@ def test_a_busy_script_is_no_evidence_but_detectors_see_it():
     script = [unit(n, -1.0, key="script") for n in range(100)]
     state = fold_all(initial(rollout(), rules), script, rollout(), rules)
     assert state.overall.evidence.units == state.fresh.evidence.units == 5
-    [rows] = state.streams.values()
+    rows = state.streams[EITHER, POOLED, QUALITY]
     assert rows.max() > 1e6

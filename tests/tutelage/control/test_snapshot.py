@@ -7,7 +7,8 @@ from router.rollout import Begin, ChangeMode, Mode, NewEpoch, NewStudent, Phase,
 from router.types import Sampling
 from tests.tutelage.control.made import NOW, ROUTE, settings
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.control.snapshot import Declared, declared, first, next_event, published, reverse_bp, sampling
+from tutelage.control.declaration import Declared, declared, first, next_event
+from tutelage.control.snapshot import published, reverse_bp, sampling
 
 RUBRICS = {"exact@1": "digest"}
 

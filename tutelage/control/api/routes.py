@@ -44,7 +44,7 @@ class Verb(BaseModel):
 class ShareVerb(Verb):
     """The student's share, set by hand, in basis points."""
 
-    student_bp: int = Field(ge=0, le=FULL_BP)
+    student_bp: int = Field(ge=0, le=FULL_BP, strict=True)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,124 @@
+"""`python -m tests.conformance`: suites that nobody here wrote, direct at their upstream and through the gateway.
+
+Writes data/conformance.json and prints one table. Lost is what passed directly and did not pass through: it must be nothing, is
+listed by name where it is not, and then the exit code is 1. A suite that passes nothing directly has tested nothing: that is a
+failure too.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.conformance import openai_python
+from tests.conformance.installation import gateway_before
+from tests.conformance.suite import DIRECT, THROUGH, Run, Suite
+
+SUITES: tuple[Suite, ...] = (openai_python.SUITE,)
+RESULTS = Path("data/conformance.json")
+SHOWN = 50
+"""Lost tests that are printed; the file names all."""
+PROGRESS = Console(stderr=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One suite one way through. `lost` passed directly and not here."""
+
+    suite: str
+    version: str
+    answered_by: str
+    way: str
+    tests: int
+    passed_direct: int
+    passed_through: int
+    lost: tuple[str, ...]
+
+
+async def rows_of(suite: Suite, folder: Path) -> list[Row]:
+    """Run `suite` every way."""
+
+    async def results(way: str, base_url: str) -> Mapping[str, bool]:
+        place = folder / way
+        await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
+        PROGRESS.print(f"{suite.name}: {way}")
+        return await asyncio.to_thread(suite.run, Run(base_url=base_url, folder=place))
+
+    through: dict[str, Mapping[str, bool]] = {}
+    async with suite.upstream(folder) as upstream:
+        direct = await results(DIRECT, upstream)
+        for way, route in THROUGH.items():
+            async with gateway_before(upstream, folder / way / "gateway", keys=suite.keys, route=route) as site:
+                through[way] = await results(way, f"{site.url}/v1")
+    return [row_of(suite, way, direct, found) for way, found in through.items()]
+
+
+def row_of(suite: Suite, way: str, direct: Mapping[str, bool], through: Mapping[str, bool]) -> Row:
+    passed = {name for name, good in direct.items() if good}
+    kept = {name for name, good in through.items() if good}
+    return Row(
+        suite=suite.name,
+        version=suite.version,
+        answered_by=suite.answered_by,
+        way=way,
+        tests=len(direct),
+        passed_direct=len(passed),
+        passed_through=len(passed & kept),
+        lost=tuple(sorted(passed - kept)),
+    )
+
+
+def failed(rows: Sequence[Row]) -> bool:
+    """Whether anything was lost, or nothing tested."""
+    return not rows or any(row.lost or not row.passed_direct for row in rows)
+
+
+def shown(rows: Sequence[Row]) -> Table:
+    table = Table(title="Passed direct, passed through the gateway")
+    for name in ("suite", "answered by", "arm"):
+        table.add_column(name)
+    for name in ("tests", "direct", "through", "lost"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        counts = (row.tests, row.passed_direct, row.passed_through, len(row.lost))
+        table.add_row(f"{row.suite} {row.version}", row.answered_by, row.way, *map(str, counts))
+    return table
+
+
+async def run_all(suites: Sequence[Suite], folder: Path) -> list[Row]:
+    return [row for suite in suites for row in await rows_of(suite, folder / suite.name)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make conformance", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--only", choices=[suite.name for suite in SUITES], action="append", help="one suite; may be repeated"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--keep", type=Path, help="a new folder for the runs' logs and reports")
+    given = parser.parse_args()
+    chosen = [suite for suite in SUITES if given.only is None or suite.name in given.only]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (given.keep or Path(scratch)).absolute()
+        for suite in chosen:
+            (folder / suite.name).mkdir(parents=True)
+        rows = asyncio.run(run_all(chosen, folder))
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1))
+    console = Console()
+    console.print(shown(rows))
+    for row in rows:
+        for name in row.lost[:SHOWN]:
+            console.print(f"lost ({row.way}): {name}", markup=False, soft_wrap=True)
+    return 1 if failed(rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The gateway under test: `tutelage serve` with one route for every model, captured.
+
+Both arms are the suite's upstream, so that an answer does not depend on which of them gave it.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tutelage.contracts.ids import uuid7
+from tutelage.contracts.records import Key
+from tutelage.demo.site import Site, running_site
+from tutelage.store.registry import open_store
+
+ROUTE = "everything"
+UPSTREAM_KEY = "CONFORMANCE_UPSTREAM_KEY"
+KEYS_S = 10.0
+ALL = {
+    "tools": True,
+    "structured": True,
+    "vision": True,
+    "audio": True,
+    "logprobs": True,
+    "endpoints": ["chat.completions", "completions", "embeddings", "responses"],
+}
+
+
+@asynccontextmanager
+async def gateway_before(
+    upstream: str, folder: Path, *, keys: Sequence[str], route: Mapping[str, Any]
+) -> AsyncIterator[Site]:
+    """A gateway in front of `upstream` that knows `keys`. `route` are further settings of its route."""
+    os.environ.setdefault(UPSTREAM_KEY, "sk-conformance")
+    arm = {"kind": "openai", "base_url": upstream, "model": "gpt-4o", "api_key": f"${{{UPSTREAM_KEY}}}"}
+    document = {
+        "upstreams": {"teacher": arm, "student": arm | {"trained_until": 1.0, "can": ALL}},
+        "default_upstream": "teacher",
+        "routes": {
+            ROUTE: {
+                "match": ["*"],
+                "teacher": "teacher",
+                "student": "student",
+                "capture": {"content": "full", "purpose": "conformance"},
+                **route,
+            }
+        },
+    }
+    async with running_site(folder, document) as site:
+        _add_keys(site, keys)
+        await _keys_in_force(site, keys)
+        yield site
+
+
+async def _keys_in_force(site: Site, keys: Sequence[str]) -> None:
+    async with asyncio.timeout(KEYS_S), httpx.AsyncClient(trust_env=False) as http:
+        for key in keys:
+            headers = {"authorization": f"Bearer {key}"}
+            while (await http.get(f"{site.url}/v1/models", headers=headers)).status_code != 200:  # noqa: ASYNC110 a process
+                await asyncio.sleep(0.1)
+
+
+def _add_keys(site: Site, keys: Sequence[str]) -> None:
+    """Suites bring keys of their own: they are put where `tutelage keys create` puts its."""
+    store = open_store(f"sqlite:///{site.data_dir}/tutelage.db")
+    try:
+        for key in keys:
+            digest = hashlib.sha256(key.encode()).hexdigest()
+            store.put_key(Key(id=uuid7(1.0), digest=digest, tenant="conformance", label="", created_at=1.0))
+    finally:
+        store.close()

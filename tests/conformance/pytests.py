@@ -1,0 +1,40 @@
+"""A foreign pytest suite in its own environment, and what it says in JUnit's form."""
+
+import os
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.conformance.suite import Run
+
+PLUGINS = Path(__file__).parent / "plugins"
+RUN_S = 1_800
+
+
+def run_pytest(
+    run: Run, python: Path, arguments: Sequence[str], *, folder: Path, **environment: str
+) -> Mapping[str, bool]:
+    """(test, passed) of every test that was not skipped. `environment` is added to this one's."""
+    report = run.folder / "report.xml"
+    with (run.folder / "pytest.log").open("wb") as log:
+        subprocess.run(
+            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(PLUGINS), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_S,
+            check=False,
+        )
+    return results_of(report)
+
+
+def results_of(report: Path) -> dict[str, bool]:
+    """A test that fails in its call and again in its teardown is named twice: it has failed."""
+    results: dict[str, bool] = {}
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by the pytest that was just started
+        if case.find("skipped") is None:
+            name = f"{case.get('classname')}::{case.get('name')}"
+            results[name] = results.get(name, True) and case.find("failure") is None and case.find("error") is None
+    return results

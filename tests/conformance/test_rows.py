@@ -1,0 +1,40 @@
+"""What counts as lost, and what a JUnit report says. The suites themselves are `make conformance`."""
+
+from pathlib import Path
+
+from tests.conformance.__main__ import failed, row_of
+from tests.conformance.openai_python import SUITE
+from tests.conformance.pytests import results_of
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="a.B" name="good"/>
+<testcase classname="a.B" name="bad"><failure/></testcase>
+<testcase classname="a.B" name="broken"><error/></testcase>
+<testcase classname="a.B" name="not run"><skipped/></testcase>
+<testcase classname="a.B" name="late"/>
+<testcase classname="a.B" name="late"><error/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_lost_is_what_passed_directly_and_not_through():
+    direct = {"kept": True, "lost": True, "gone": True, "never": False, "gained": False}
+    row = row_of(SUITE, "split", direct, {"kept": True, "lost": False, "never": False, "gained": True})
+    assert (row.tests, row.passed_direct, row.passed_through, row.lost) == (5, 3, 1, ("gone", "lost"))
+    assert failed([row])
+
+
+def test_what_tests_nothing_has_failed():
+    kept = row_of(SUITE, "split", {"a": True}, {"a": True})
+    assert not failed([kept])
+    assert failed([])
+    assert failed([kept, row_of(SUITE, "split", {"a": False}, {"a": True})])
+
+
+def test_a_report_is_read_test_by_test(tmp_path: Path):
+    (tmp_path / "report.xml").write_text(REPORT)
+    assert results_of(tmp_path / "report.xml") == {
+        "a.B::good": True,
+        "a.B::bad": False,
+        "a.B::broken": False,
+        "a.B::late": False,
+    }
