@@ -1,6 +1,5 @@
 """The repository's frame: the Makefile's list, the lock files, the dependency table."""
 
-import ast
 import re
 import subprocess
 import tomllib
@@ -114,13 +113,3 @@ def test_every_file_that_the_documents_name_is_there():
 
 def test_the_console_script_names_the_command_line():
     assert PROJECT["project"]["scripts"] == {"tutelage": "tutelage.cli.main:main"}
-
-
-@pytest.mark.parametrize(
-    "package", ["router", "gateway", "scoring", "scoring/gates", "scoring/stats", "tutelage", "tutelage/control"]
-)
-def test_the_map_in_a_package_s_docstring_names_every_part(package: str):
-    folder = ROOT / package
-    parts = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    named = set(re.findall(r"\w+", ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""))
-    assert {part for part in parts if not part.startswith("__")} <= named

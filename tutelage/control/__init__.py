@@ -3,6 +3,7 @@
     app.py         builds the objects, the admin plane, the process's life
     loop.py        one tick: publish, join, cut, fold, decide, apply
     snapshot.py    configuration into rollouts, epochs, sampling and the published snapshot
+    declaration.py what the operator declared of a route, beside what stands; remaining.py: what is left until the next rung
     tail.py        the spools, followed; join.py: exchanges and shadow attempts brought together
     conclude.py    one sampled exchange into a pair, or the reason why there is none [pure]
     units.py       judged pairs into units; measures.py: what a unit says beside d; analysis.py: slices found in the text
