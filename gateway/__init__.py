@@ -17,6 +17,7 @@
     fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
     capture.py    from bytes to records [pure]
+    answers.py    what an upstream answered: text, tool calls, usage, end [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      bounded queue, one writer, group commit

@@ -48,6 +48,7 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
+from tutelage.store.private import make_private
 from tutelage.store.spool import (
     KEEP_ACCOUNT,
     PAGE_BYTES,
@@ -364,6 +365,7 @@ def _prepare(path: Path) -> int:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    make_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:

@@ -65,11 +65,6 @@ class Scanner:
         self.inside = False
         """The bytes given out end inside an event."""
 
-    @property
-    def between_events(self) -> bool:
-        """Nothing of an unfinished event has come."""
-        return not self._pending and not self.inside
-
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk; what may be sent now."""
         if self.events and not self._pending and chunk.endswith(b"\n\n"):

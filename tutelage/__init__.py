@@ -5,7 +5,9 @@ store/      what is true: rollouts, keys, evidence, pairs; a protocol with SQLit
 control/    the control plane: admin API, join, fold, decide, publish
 cli/        one file per command group
 demo/       the recorded demonstration
+evaluation/ real inputs through both arms, and what they suggest
 serve.py    the supervisor of one machine's processes
+logs.py tasks.py   structured logs; background tasks that are kept and drained
 """
 
 __version__ = "0.1.0"

@@ -4,7 +4,7 @@ Map    `controller`  `decide`: the order in which gates are asked, and what foll
        `state`       what a route has counted; how a unit is folded. `codec`: as bytes
        `accounts`    one cell's evidence with its log-capital
        `metrics`     what is tested in each cell; its prior
-       `slices`      which slices are cells
+       `slices`      which slices are cells; `adaptive`: which of their values need only be watched
        `labels`      what people said of drawn pairs
        `caps`        how much one user may weigh
        `streams`     the detectors and their one false-alarm budget

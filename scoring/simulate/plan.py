@@ -48,9 +48,6 @@ class Plan:
     dwell: float = 0.0
     gates: GateRules = field(default_factory=GateRules)
 
-    def law_at(self, request: int) -> Law:
-        return self.law if self.after is None or request < self.change_at else self.after
-
 
 def epoch_of(plan: Plan) -> Epoch:
     return Epoch(

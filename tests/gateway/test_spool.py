@@ -88,6 +88,7 @@ async def test_all_kinds_of_records_are_durable_and_read_back(tmp_path):
     assert first.attempts[0].answer.text == second.attempt.answer.text == "I am a model."
     assert first.gateway == "gw"
     assert third == said
+    assert spool_path(tmp_path, "gw").stat().st_mode & 0o077 == 0, "what people wrote is for the owner alone"
 
 
 async def test_a_record_offered_twice_is_written_once(tmp_path):

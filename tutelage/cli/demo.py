@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,6 @@ from rich.console import Console
 from tutelage.contracts.errors import ConfigurationError
 
 OUT = Path("data/demo")
-Latency = Literal["none", "recorded"]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,6 +1,7 @@
 """Read the configuration file: YAML in, `Settings` out, or a ConfigurationError with the key, the value and the fix.
 
-Plain YAML only: no tags, no duplicate keys. Must not resolve secrets: `secret` does that for whoever makes a call.
+Plain YAML only: no tags, no duplicate keys, and `off` is a word, as in YAML 1.2. Must not resolve secrets: `secret` does
+that for whoever makes a call.
 """
 
 import difflib
@@ -17,9 +18,16 @@ from pydantic_core import ErrorDetails
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.settings import Settings
 
+_BOOL = "tag:yaml.org,2002:bool"
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without duplicate keys: the second one would silently win."""
+    """YAML without duplicate keys: the second one would silently win. `off` is a word: only `true` and `false` are truths."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's
+        first: [(tag, words) for tag, words in rules if tag != _BOOL or first in "tTfF"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
         seen: set[object] = set()

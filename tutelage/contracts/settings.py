@@ -96,9 +96,17 @@ class StoreSettings(Section):
 
 
 class ArchiveSettings(Section):
-    """Where pairs are archived for export."""
+    """Where pairs will be archived for export. Nothing is written there yet, so a place that only a fleet has is refused."""
 
     url: str = "./data/archive"
+
+    @model_validator(mode="after")
+    def _local(self) -> "ArchiveSettings":
+        if "://" in self.url:
+            raise ValueError(
+                f"archive.url {self.url!r}: object storage is not yet supported; name a folder or leave it out"
+            )
+        return self
 
 
 class AdminSettings(Section):

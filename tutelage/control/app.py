@@ -123,7 +123,7 @@ async def _invalid(_: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)  # noqa: S101 - registered for this class alone
     first = fault.errors()[0]
     param = ".".join(str(part) for part in first["loc"][1:]) or None
-    message = f"{param or 'The body'}: {first['msg']}."
+    message = f"{param}: {first['msg']}." if param else "Send a JSON object, with `Content-Type: application/json`."
     return _json(400, envelope(message[:1000], INVALID_REQUEST, param=param, code="invalid_request"))
 
 

@@ -106,11 +106,11 @@ async def play(scenario: Scenario, stage: Stage, folder: Path, console: Console)
     began = time.time()
     async with running_site(site_folder, stage.document()) as site:
         watch, driver, history = await _drive(site, scenario, stage, console)
-    total = summary.spent(site.data_dir)
     document = summary.summarise(
         last=watch.readings[-1],
         tally_errors=driver.tally.errors,
-        total=total,
+        total=summary.counted(site.data_dir),
+        economics=watch.route["economics"],
         history=history,
         scenario=scenario.name,
         expected=scenario.ending.value,

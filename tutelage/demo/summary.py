@@ -1,6 +1,7 @@
 """The summary: what a run came to, as numbers that others can check against the spools.
 
-Counts and costs come from the spools that the gateways wrote, not from the clients: a request counts when it is durable.
+Counts come from the spools that the gateways wrote, not from the clients: a request counts when it is durable. Costs are
+those of the route's own accounts (`scoring.economics`), as the admin plane shows them; an unknown one is null.
 """
 
 from collections import Counter
@@ -12,49 +13,34 @@ from typing import Any
 import msgspec
 
 from router.types import Arm
-from tutelage.contracts.records import Attempt, Exchange, ShadowAttempt, decode_spooled
+from scoring.economics import JUDGE, RESCORE, REVERSE, SHADOW, STUDENT, TEACHER
+from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
 from tutelage.demo.watch import Reading
 from tutelage.store import spool
 
 BATCH = 1_000
-NUSD = 1e-9
 
 
 @dataclass(slots=True)
-class Spent:
-    """What the spools hold: durable exchanges, and nano-dollars by (arm, shadow or served)."""
+class Counted:
+    """What the spools hold: durable exchanges, shadow attempts, and who served."""
 
     exchanges: int = 0
     shadows: int = 0
     served: Counter[Arm] = field(default_factory=Counter)
-    nusd: Counter[tuple[Arm, str]] = field(default_factory=Counter)
-    priced: Counter[Arm] = field(default_factory=Counter)
-    unpriced: int = 0
 
 
-def spent(data_dir: Path) -> Spent:
-    """Add up every spool under `data_dir`."""
-    total = Spent()
+def counted(data_dir: Path) -> Counted:
+    """Count every spool under `data_dir`."""
+    total = Counted()
     for record in _records(data_dir):
         if isinstance(record, Exchange):
             total.exchanges += 1
             if record.served_arm is not None:
                 total.served[record.served_arm] += 1
-            for attempt in record.attempts:
-                _price(total, attempt, "served")
         elif isinstance(record, ShadowAttempt):
             total.shadows += 1
-            if record.attempt is not None:
-                _price(total, record.attempt, "shadow")
     return total
-
-
-def _price(total: Spent, attempt: Attempt, kind: str) -> None:
-    if attempt.cost_nusd is None:
-        total.unpriced += 1
-        return
-    total.nusd[attempt.arm, kind] += attempt.cost_nusd
-    total.priced[attempt.arm] += 1
 
 
 def _records(data_dir: Path) -> Iterator[object]:
@@ -65,18 +51,21 @@ def _records(data_dir: Path) -> Iterator[object]:
             position = rows[-1].sequence
 
 
-def cost_usd(total: Spent) -> dict[str, float]:
-    """Dollars: teacher and student as served, shadow (both directions), judge, and what was saved after all of it.
+def cost_usd(economics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Dollars: teacher and student as served, shadow (all calls beside them), judge, and what was saved after all of it."""
 
-    The saving is what the teacher would have cost for what the student served, at the teacher's mean cost per answer.
-    """
-    teacher, student = total.nusd[Arm.TEACHER, "served"], total.nusd[Arm.STUDENT, "served"]
-    shadow = total.nusd[Arm.TEACHER, "shadow"] + total.nusd[Arm.STUDENT, "shadow"]
-    answers = total.priced[Arm.TEACHER]
-    mean = (teacher + total.nusd[Arm.TEACHER, "shadow"]) / answers if answers else 0.0
-    saved = mean * total.served[Arm.STUDENT] - student - shadow
-    parts = {"teacher": teacher, "student": student, "shadow": shadow, "judge": 0, "net_saving": saved}
-    return {name: round(value * NUSD, 6) for name, value in parts.items()}
+    def usd(*accounts: str) -> float | None:
+        parts = [economics["accounts"][name]["usd"] for name in accounts]
+        return None if None in parts else sum(parts)
+
+    costs = {
+        "teacher": usd(TEACHER),
+        "student": usd(STUDENT),
+        "shadow": usd(SHADOW, REVERSE, RESCORE),
+        "judge": usd(JUDGE),
+        "net_saving": economics["net_usd"],
+    }
+    return {name: None if value is None else round(value, 6) for name, value in costs.items()}
 
 
 def decision_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -95,7 +84,13 @@ def decision_rows(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def summarise(
-    *, last: Reading, tally_errors: int, total: Spent, history: Sequence[Mapping[str, Any]], **facts: Any
+    *,
+    last: Reading,
+    tally_errors: int,
+    total: Counted,
+    economics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    **facts: Any,
 ) -> dict[str, Any]:
     """The summary of a run. `facts` are added as they are (scenario, what was live, what was recorded, …)."""
     return {
@@ -110,8 +105,8 @@ def summarise(
         "final_phase": last.phase,
         "final_share_bp": last.share_bp,
         "mean_d": last.mean_d,
-        "cost_usd": cost_usd(total),
-        "attempts_without_price": total.unpriced,
+        "cost_usd": cost_usd(economics),
+        "calls_without_price": sum(account["unpriced"] for account in economics["accounts"].values()),
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import RLock
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
+from tutelage.store.private import make_private
 
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 5.0
@@ -97,6 +98,7 @@ class Database:
         self._seen: tuple[int, int] | None = None  # (data_version, sequence) when the sequence was last read
         with self._faults():
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path)
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
             )

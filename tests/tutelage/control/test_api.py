@@ -253,3 +253,9 @@ async def test_a_body_that_cannot_be_read_is_a_clear_400(admin: httpx.AsyncClien
 
 async def test_a_slash_at_the_end_changes_nothing(admin: httpx.AsyncClient):
     assert (await admin.get(f"{AT}/")).json() == (await admin.get(AT)).json()
+
+
+async def test_a_body_that_is_not_declared_as_json_is_told_how(admin: httpx.AsyncClient):
+    reply = await admin.put(f"{AT}/share", content=b'{"student_bp": 1, "reason": "a test"}', headers={"if-match": "1"})
+    assert reply.status_code == 400
+    assert "Content-Type: application/json" in fault(reply)["message"]

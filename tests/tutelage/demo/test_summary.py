@@ -1,15 +1,15 @@
 """What a run came to: counted from what is durable, saved after everything that it cost."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from router.types import Arm
-from tests.tutelage.control.made import NOW, attempt, exchange, shadow
-from tutelage.contracts.records import Spooled, encode
-from tutelage.demo.summary import cost_usd, decision_rows, spent
+from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, settings, shadow
+from tutelage.contracts.records import Spending, Spooled, encode
+from tutelage.control.shown import economics_document
+from tutelage.demo.summary import cost_usd, counted, decision_rows
 from tutelage.store import spool
 
 USD = 1_000_000_000
@@ -24,49 +24,45 @@ def spooled(data_dir: Path, gateway: str, records: Iterable[Spooled]) -> None:
     connection.close()
 
 
-def served(name: str, arm: Arm, cost_usd: int | None) -> Spooled:
-    return exchange(name, arm, attempts=(attempt(arm, cost_nusd=None if cost_usd is None else cost_usd * USD),))
-
-
-def shadowed(name: str, arm: Arm, cost_usd: int) -> Spooled:
-    return shadow(name, arm, attempt=attempt(arm, "shadow", cost_nusd=cost_usd * USD))
+def served(name: str, arm: Arm) -> Spooled:
+    return exchange(name, arm, attempts=(attempt(arm),))
 
 
 def test_every_spool_is_counted_once_by_the_arm_that_served(tmp_path: Path):
-    spooled(tmp_path, "g1", [served("a", Arm.TEACHER, 8), shadowed("a", Arm.STUDENT, 1)])
-    spooled(tmp_path, "g2", [served("b", Arm.STUDENT, 1)])
-    total = spent(tmp_path)
+    spooled(
+        tmp_path, "g1", [served("a", Arm.TEACHER), shadow("a", Arm.STUDENT, attempt=attempt(Arm.STUDENT, "shadow"))]
+    )
+    spooled(tmp_path, "g2", [served("b", Arm.STUDENT)])
+    total = counted(tmp_path)
     assert (total.exchanges, total.shadows) == (2, 1)
     assert total.served == {Arm.TEACHER: 1, Arm.STUDENT: 1}
 
 
-def test_the_saving_is_what_the_teacher_would_have_cost_less_student_and_shadows(tmp_path: Path):
-    spooled(
-        tmp_path,
-        "g1",
-        [
-            *(served(f"t{i}", Arm.TEACHER, 8) for i in range(2)),
-            *(served(f"s{i}", Arm.STUDENT, 1) for i in range(4)),
-            shadowed("t0", Arm.STUDENT, 1),
-            shadowed("s0", Arm.TEACHER, 8),
-        ],
-    )
-    # four answers of the student at the teacher's mean of 8, less 4 for serving and 9 for shadows
-    assert cost_usd(spent(tmp_path)) == {
-        "teacher": 16,
-        "student": 4,
-        "shadow": 9,
-        "judge": 0,
-        "net_saving": pytest.approx(19),
-    }
+def charged(account: str, calls: int, usd: int, unpriced: int = 0) -> Spending:
+    return Spending(route=ROUTE, day=20_000, account=account, calls=calls, unpriced=unpriced, nusd=usd * USD)
 
 
-def test_an_unknown_price_is_counted_and_never_a_zero_in_the_mean(tmp_path: Path):
-    records = [served("a", Arm.TEACHER, 8), served("b", Arm.TEACHER, None), served("c", Arm.STUDENT, 1)]
-    spooled(tmp_path, "g1", records)
-    total = spent(tmp_path)
-    assert total.unpriced == 1
-    assert cost_usd(total)["net_saving"] == pytest.approx(7)
+ACCOUNTS = (
+    charged("teacher", 2, 16),
+    charged("student", 4, 4),
+    charged("shadow", 1, 1),
+    charged("reverse", 1, 8),
+    charged("judge", 3, 2),
+)
+
+
+def shown(*spendings: Spending) -> Mapping[str, Any]:
+    return economics_document(settings().routes[ROUTE], spendings)
+
+
+def test_the_saving_is_what_the_teacher_would_have_cost_less_student_shadows_and_judge():
+    # four answers of the student at the teacher's mean of 8, less 4 for serving, 9 for shadows and 2 for the judge
+    assert cost_usd(shown(*ACCOUNTS)) == {"teacher": 16, "student": 4, "shadow": 9, "judge": 2, "net_saving": 17}
+
+
+def test_a_judge_call_of_unknown_price_makes_the_saving_unknown_and_never_zero():
+    costs = cost_usd(shown(*ACCOUNTS, charged("judge", 1, 0, unpriced=1)))
+    assert costs == {"teacher": 16, "student": 4, "shadow": 9, "judge": None, "net_saving": None}
 
 
 def test_decisions_are_listed_with_the_first_cells_evidence():
