@@ -1,16 +1,18 @@
 """Everything else under /v1 (files, batches, audio, images, moderations, …): relayed to `default_upstream` unchanged.
 
 Any body, any of `METHODS`; counted under the route `passthrough`, not captured, never shadowed, never sent twice. Whoever has a
-key acts there with the gateway's own key of the provider: what one tenant stores, another can read.
+key acts there with the gateway's own key of the provider: what one tenant stores, another can read. Where that must not be, keys
+are made without the right (`Key.may_pass_through`).
 """
 
 from urllib.parse import unquote
 
-from gateway.errors import NotPassedOn, Refusal, UnknownPath, WrongMethod
+from gateway.errors import Forbidden, NotPassedOn, Refusal, UnknownPath, WrongMethod
 from gateway.exchange import Endpoint
 from gateway.relay import ANY
 from gateway.request import Request
 from gateway.routing import Routing
+from tutelage.contracts.records import Key
 
 PREFIX = "/v1/"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -31,6 +33,12 @@ def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endp
     if method not in METHODS:
         raise WrongMethod(method, ", ".join(METHODS))
     return Endpoint(name=NAME, method=method, path=target[len(PREFIX) - 1 :].decode("latin-1"), form=ANY, opaque=True)
+
+
+def require_allowed(key: Key) -> None:
+    """Raises Forbidden."""
+    if not key.may_pass_through:
+        raise Forbidden("This key may use the gateway's own endpoints only: it was made with --no-pass-through.")
 
 
 def _climbs(path: str) -> bool:

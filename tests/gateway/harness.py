@@ -29,6 +29,7 @@ KEY = "tut-data"
 PINNER = "tut-pinner"
 INTERNAL = "tut-internal"
 PRIVATE = "tut-private"
+OWN_ONLY = "tut-own-only"
 
 
 def key(plain: str, **more: Any) -> Key:
@@ -42,6 +43,7 @@ KEYS = (
     key(PINNER, may_pin=True),
     key(INTERNAL, role="internal", may_pin=True, may_log=False),
     key(PRIVATE, may_log=False),
+    key(OWN_ONLY, may_pass_through=False),
     key("tut-admin", role="admin"),
     key("tut-revoked", revoked_at=1.0),
 )

@@ -8,7 +8,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import running, until
+from tests.gateway.harness import OWN_ONLY, running, until
 from tests.gateway.model_server import Asked, ModelServer, breaking, delta, plain
 
 
@@ -218,3 +218,19 @@ async def test_a_client_that_leaves_closes_its_call(teacher: ModelServer, studen
         await until(lambda: len(teacher.asked) == 1)
         call.cancel()
         await asyncio.wait_for(teacher.asked[0].gone.wait(), 5)
+
+
+async def test_a_key_without_pass_through_reaches_the_gateways_own_endpoints_only(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    async with running(teacher, student, tmp_path, change=default) as at:
+        client = at.http(OWN_ONLY)
+        refused = [
+            await client.get("/v1/files"),
+            await client.delete("/v1/files/file-1"),
+            await client.get("/v1/responses/resp_1"),
+            await client.post("/v1/chat/completions/", json={"model": "chat"}),
+        ]
+        assert (await client.get("/v1/models")).status_code == 200
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in refused] == [(403, "forbidden")] * 4
+    assert teacher.asked == []

@@ -32,6 +32,9 @@ def create(
     may_pin: Annotated[bool, typer.Option("--may-pin", help="May demand an arm with x-tutelage-arm.")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="Nothing of its content is ever captured.")] = False,
     no_train: Annotated[bool, typer.Option("--no-train", help="Captured, never trained on.")] = False,
+    no_pass_through: Annotated[
+        bool, typer.Option("--no-pass-through", help="Only endpoints of the gateway itself: no files, batches, …")
+    ] = False,
     max_concurrency: Annotated[int | None, typer.Option(min=1, help="Requests that it may have open at once.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, help="Requests per minute.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, help="Tokens per minute, of prompts and answers.")] = None,
@@ -51,6 +54,7 @@ def create(
         may_pin=may_pin,
         may_log=not no_log,
         may_train=not no_train,
+        may_pass_through=not no_pass_through,
         limits=None if limits == KeyLimits() else limits,
     )
     with opened(config) as (_, store):

@@ -473,6 +473,7 @@ class Key(Record, frozen=True, kw_only=True):
     may_pin: bool = False
     may_log: bool = True
     may_train: bool = True
+    may_pass_through: bool = True
     revoked_at: float | None = None
     limits: KeyLimits | None = None
     schema: int = SCHEMA_VERSION

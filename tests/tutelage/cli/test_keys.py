@@ -18,12 +18,12 @@ def test_a_key_is_printed_once_and_kept_as_its_digest(site: Site):
 
 def test_a_key_is_for_data_and_allows_capture_unless_said_otherwise(site: Site):
     site.run("keys", "create", "--tenant", "acme", "--label", "app")
-    site.run("keys", "create", "--admin", "--may-pin", "--no-log", "--no-train")
+    site.run("keys", "create", "--admin", "--may-pin", "--no-log", "--no-train", "--no-pass-through")
     plain, admin = tuple(site.store.keys())
     assert (plain.tenant, plain.label, plain.role) == ("acme", "app", "data")
-    assert (plain.may_pin, plain.may_log, plain.may_train) == (False, True, True)
+    assert (plain.may_pin, plain.may_log, plain.may_train, plain.may_pass_through) == (False, True, True, True)
     assert admin.role == "admin"
-    assert (admin.may_pin, admin.may_log, admin.may_train) == (True, False, False)
+    assert (admin.may_pin, admin.may_log, admin.may_train, admin.may_pass_through) == (True, False, False, False)
 
 
 def test_a_key_has_the_limits_that_it_was_given(site: Site):

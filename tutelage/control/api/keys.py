@@ -38,6 +38,7 @@ class NewKey(BaseModel):
     may_pin: bool = False
     may_log: bool = True
     may_train: bool = True
+    may_pass_through: bool = True
     limits: NewLimits | None = None
 
 
@@ -92,6 +93,7 @@ def _shown(key: Key) -> dict[str, Json]:
         "may_pin": key.may_pin,
         "may_log": key.may_log,
         "may_train": key.may_train,
+        "may_pass_through": key.may_pass_through,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
         "limits": None if key.limits is None else asdict(key.limits),
