@@ -38,7 +38,9 @@ NO_RETRY: Lines = ((SHOULD_RETRY, b"false"),)
 
 
 def envelope(message: str, kind: str, *, param: str | None = None, code: str | None = None) -> bytes:
-    """The OpenAI error envelope as JSON bytes."""
+    """The OpenAI error envelope as JSON bytes. `param` may be a client's own word, half a character of UTF-16 too."""
+    if param is not None and not param.isascii():
+        param = param.encode("utf-8", "replace").decode()
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
