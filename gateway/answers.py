@@ -43,7 +43,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 def read_answer(body: bytes, *, endpoint: str, content_type: str | None) -> Reading:
     """The answer in the body of a successful reply. `content_type` is the reply's own; without one the bytes decide."""
     try:
-        if _is_stream(body, content_type):
+        if is_stream(body, content_type):
             return _STREAMS.get(endpoint, _read_opaque_stream)(body)
         return _BODIES.get(endpoint, _read_opaque)(_object(read_json(body)))
     except (Malformed, RecursionError):
@@ -83,7 +83,8 @@ def _storable(value: Json, depth: int) -> Json:
     return value
 
 
-def _is_stream(body: bytes, content_type: str | None) -> bool:
+def is_stream(body: bytes, content_type: str | None) -> bool:
+    """Whether a reply's body is a stream of events."""
     if content_type is not None and content_type.strip():
         return content_type.lower().startswith("text/event-stream")
     return body.lstrip().startswith((b"data:", b"event:", b"id:", b":"))

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from gateway.answers import Malformed, Reading, read_answer, read_json
+from gateway.answers import Malformed, Reading, is_stream, read_answer, read_json
 from gateway.redact import RedactionFailed
 from gateway.upstreams.base import Headers
 from gateway.wire import header
@@ -137,6 +137,8 @@ _MAX_HEADER_CHARS = 512
 _NOT_PARAMETERS = frozenset({"model", "user", "metadata", "stream_options", "stream", "store"})
 _PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
 """Fields that name a person: stored as pseudonyms only."""
+_AS_THEY_STAND = frozenset({"chat.completions", "completions", "embeddings"})
+"""Endpoints whose strings, in bodies that are no streams, are never put together out of several."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,9 +166,12 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
     asked = _readable(raw.body)
     cut = raw.client_gone or raw.truncated
     request, lost = _request(raw, asked, context)
-    taken = [_attempt(item, raw.endpoint, raw.policy, context, cut=cut) for item in raw.attempts]
-    lost = next((reason for reason in (lost, *(reason for _, reason in taken)) if reason is not None), None)
-    attempts = tuple(attempt for attempt, _ in taken)
+    made: list[Attempt] = []
+    for item in raw.attempts:
+        attempt, reason = _attempt(item, raw.endpoint, raw.policy, context, cut=cut)
+        made.append(attempt)
+        lost = lost or reason
+    attempts, texts = tuple(made), _user_texts(asked)
     if lost == REDACTION_FAILED:
         request, attempts = None, tuple(_stripped(attempt, lost) for attempt in attempts)
     record = Exchange(
@@ -181,13 +186,13 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         key_id=raw.key_id,
         subject=_subject(asked, context),
         conversation=context.pseudonyms.of("conversation", raw.sticky_key),
-        turn=_turn(asked),
+        turn=len(texts) or None if texts is not None else None,
         admitted_at=raw.admitted_at,
         endpoint=raw.endpoint,
         stream=raw.stream,
         request=request,
         params_hash=_params_hash(raw.body, asked),
-        input_hash=input_hash(asked) if raw.policy.log == FULL else None,
+        input_hash=_input_hash(texts) if raw.policy.log == FULL else None,
         sticky_source=raw.sticky_source,
         salt=raw.salt,
         revision=raw.revision,
@@ -239,6 +244,34 @@ def without_content(raw: RawExchange | RawShadow, reason: str) -> RawExchange | 
         attempt = None if raw.attempt is None else _emptied(raw.attempt, reason)
         return replace(raw, body=b"", attempt=attempt, lost=raw.lost or reason)
     return replace(raw, body=b"", attempts=[_emptied(item, reason) for item in raw.attempts], slices={})
+
+
+def said(raw: RawExchange | RawShadow | Feedback) -> bytes | None:
+    """The JSON texts of a record whose strings are written as they stand there, one after the other: where nothing need be taken
+    out of these bytes, nothing need be of the record. None where strings are put together first: streams, responses."""
+    if isinstance(raw, Feedback):
+        return None
+    if raw.policy.log != FULL or not raw.policy.redact:
+        return b""
+    if raw.endpoint not in _AS_THEY_STAND:
+        return None
+    attempts = raw.attempts if isinstance(raw, RawExchange) else (raw.attempt,) if raw.attempt is not None else ()
+    pieces = [raw.body]
+    for attempt in attempts:
+        answer = b"".join(attempt.chunks)
+        if is_stream(answer, _header(attempt, b"content-type")):
+            return None
+        pieces.append(answer)
+    return b"\n".join(pieces)
+
+
+def harmless(context: Context) -> Context:
+    """The context for records out of which nothing need be taken."""
+    return replace(context, redact=_as_it_is)
+
+
+def _as_it_is(value: Json, _: frozenset[str]) -> Json:
+    return value
 
 
 def params_hash(body: bytes) -> str:
@@ -321,15 +354,12 @@ def _joined(content: Json) -> str:
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
 
 
-def _turn(asked: dict[str, Any] | None) -> int | None:
-    """1 for the first message of a user in a conversation."""
-    texts = _user_texts(asked)
-    return len(texts) or None if texts is not None else None
-
-
 def input_hash(asked: dict[str, Any] | None) -> str | None:
     """What an input is known by: the hash of its last user message; None where there is none."""
-    texts = _user_texts(asked)
+    return _input_hash(_user_texts(asked))
+
+
+def _input_hash(texts: list[str] | None) -> str | None:
     return input_sha256(texts[-1]) if texts else None
 
 

@@ -323,7 +323,7 @@ def _day(number: int) -> str:
 
 def _unsampled(plan: RoutePlan) -> RoutePlan:
     """The plan of a request that got no slot."""
-    return RoutePlan(**{name: getattr(plan, name) for name in plan.__slots__} | {"shadow": None})
+    return plan._replace(shadow=None)
 
 
 def _clients_fault(status: int) -> bool:

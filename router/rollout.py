@@ -103,8 +103,9 @@ class Rollout:
 
     `attempt` counts student versions and attempts after a rollback (salts differ by it). `alpha_index` is the v of
     alpha_v: constant within an attempt; the next one takes v + 1, or 1 where a person `confirmed` a promotion of this
-    one. `rung` indexes `ladder`. `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts
-    from it. `initial_bp` is a FIXED route's configured share; `waived_by` promoted past the evidence of this epoch.
+    one; `dismissals` are successors that have used up a v since, without taking over. `rung` indexes `ladder`.
+    `entered_at` is when (UTC seconds) share, rung or attempt last changed: dwell counts from it. `initial_bp` is a FIXED
+    route's configured share; `waived_by` promoted past the evidence of this epoch.
     `dismissed` is the last successor that was sent away: it is not tried again.
     """
 
@@ -129,6 +130,7 @@ class Rollout:
     since: Since = field(default_factory=Since)
     successor: Successor | None = None
     dismissed: str | None = None
+    dismissals: int = 0
 
     @property
     def share_in_force_bp(self) -> int:
@@ -290,7 +292,7 @@ def step_down(rollout: Rollout, event: StepDown) -> Rollout:
 
 def roll_back(rollout: Rollout, event: RollBack | Rollback) -> Rollout:
     fallen = replace(rollout, phase=Phase.ROLLED_BACK, share_bp=0, rung=0, holds=rollout.holds & {OPERATOR})
-    return replace(fallen, successor=None)
+    return _alone(fallen)
 
 
 def hold(rollout: Rollout, event: Hold) -> Rollout:
@@ -330,7 +332,7 @@ def resume_rolled_back(rollout: Rollout, event: Resume) -> Rollout:
 
 def promote(rollout: Rollout, event: Promote) -> Rollout:
     advanced = advance(rollout, event)
-    return replace(advanced, waived_by=event.actor) if event.waived else replace(advanced, confirmed=True)
+    return replace(advanced, waived_by=event.actor) if event.waived else replace(advanced, confirmed=True, dismissals=0)
 
 
 def set_share(rollout: Rollout, event: SetShare) -> Rollout:
@@ -379,6 +381,7 @@ def succeed(rollout: Rollout, event: Succeed) -> Rollout:
         successor=None,
         attempt=rollout.attempt + 1,
         alpha_index=_next_alpha_index(rollout),
+        dismissals=0,
         confirmed=False,
         waived_by=None,
         holds=rollout.holds & {OPERATOR},
@@ -390,7 +393,7 @@ def succeed(rollout: Rollout, event: Succeed) -> Rollout:
 def dismiss(rollout: Rollout, event: Dismiss) -> Rollout:
     if rollout.successor is None:
         raise IllegalTransition(rollout, event, "there is no successor")
-    return replace(rollout, successor=None, dismissed=rollout.successor.student)
+    return replace(_alone(rollout), dismissed=rollout.successor.student)
 
 
 def new_epoch(rollout: Rollout, event: NewEpoch) -> Rollout:
@@ -408,8 +411,8 @@ def new_epoch_on_rung(rollout: Rollout, event: NewEpoch) -> Rollout:
 
 def change_mode(rollout: Rollout, event: ChangeMode) -> Rollout:
     """The new mode begins where it begins; within a mode, and before or after a rollout, it is only remembered."""
-    successor = rollout.successor if event.mode is rollout.mode else None
-    changed = replace(rollout, mode=event.mode, initial_bp=event.share_bp, successor=successor)
+    kept = rollout if event.mode is rollout.mode else _alone(rollout)
+    changed = replace(kept, mode=event.mode, initial_bp=event.share_bp)
     if event.mode is rollout.mode or rollout.phase in (Phase.PENDING, Phase.ROLLED_BACK):
         return changed
     return _restart(_at_start(replace(changed, holds=rollout.holds & {OPERATOR, FUTILITY})), "fresh")
@@ -472,7 +475,12 @@ def _restart(rollout: Rollout, *statistics: str) -> Rollout:
 
 
 def _next_alpha_index(rollout: Rollout) -> int:
-    return 1 if rollout.confirmed else rollout.alpha_index + 1
+    return (0 if rollout.confirmed else rollout.alpha_index) + rollout.dismissals + 1
+
+
+def _alone(rollout: Rollout) -> Rollout:
+    """Without a successor: one that stood has used up its v."""
+    return replace(rollout, successor=None, dismissals=rollout.dismissals + (rollout.successor is not None))
 
 
 def _all_since(revision: int) -> Since:
@@ -480,12 +488,13 @@ def _all_since(revision: int) -> Since:
 
 
 def _new_attempt(rollout: Rollout, *, salt: str) -> Rollout:
+    alone = _alone(rollout)
     opened = replace(
-        rollout,
+        alone,
         attempt=rollout.attempt + 1,
-        alpha_index=_next_alpha_index(rollout),
+        alpha_index=_next_alpha_index(alone),
+        dismissals=0,
         confirmed=False,
-        successor=None,
         salt=salt,
         holds=rollout.holds & {OPERATOR},
         waived_by=None,

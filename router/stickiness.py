@@ -9,9 +9,9 @@ A new source that is a string at the top level of the body needs no code. Anothe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 HEADER = "header:"
 FIRST_MESSAGE = "first_message"
@@ -26,8 +26,7 @@ DEFAULT_SOURCES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class Candidates(NamedTuple):
     """The values of one request that may name its user.
 
     `headers` by lower-case name; `fields` is the top level of the body, of which only strings count; `first_message` gives

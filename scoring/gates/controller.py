@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
+from router.rollout import FUTILITY, OPERATOR, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
 from scoring.gates.anchored import anchored
@@ -101,9 +101,15 @@ def decide(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: floa
 
 
 def proven(state: State, rollout: Rollout, epoch: Epoch) -> bool:
-    """Whether every required cell has passed for the next rung: then a person who promotes waives nothing."""
+    """Whether every required cell has passed for the next rung and nothing but a pause holds: then a person who promotes
+    waives nothing.
+    """
     view = look(state, rollout, epoch, Facts(), 0.0)
-    return rollout.rung < rollout.ladder.top and all(_passes(found) for found in asked(view))
+    return (
+        rollout.holds <= {OPERATOR}
+        and rollout.rung < rollout.ladder.top
+        and all(_passes(found) for found in asked(view))
+    )
 
 
 def asked(view: View) -> tuple[Finding, ...]:
@@ -160,6 +166,8 @@ def _not_yet(view: View, wanted: dict[str, str]) -> tuple[str, ...]:
         blockers.append("it stands on the last rung")
     if rollout.killed:
         blockers.append("it is killed")
+    if view.facts.uncounted:
+        blockers.append("more units are ready than have been counted")
     if (left_s := rollout.entered_at + epoch.dwell_s - view.now) > 0.0:
         blockers.append(f"dwell: {left_s:,.0f} s left of {epoch.dwell_s:,.0f} s")
     if epoch.approval != "none":

@@ -25,7 +25,7 @@ from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, read
 from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
-from scoring.stats.lattice import ceil_milli
+from scoring.stats.lattice import FULL_WEIGHT, ceil_milli
 from tutelage.contracts.records import Epoch, Unit
 
 DETECTORS = ("hold", "down", "back")
@@ -99,7 +99,10 @@ def tolerance(epoch: Epoch, stream: Stream) -> float:
 def watched(
     streams: Streams, units: Sequence[tuple[Unit, Sequence[str]]], parts: Iterable[Stream], since: Since, epoch: Epoch
 ) -> Streams:
-    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0."""
+    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0.
+
+    A unit that was drawn more often than others weighs less, w(d + δ_r), so that a stream's mean is its traffic's.
+    """
     following = dict(streams)
     for unit, labels in units:
         for stream in parts:
@@ -108,7 +111,9 @@ def watched(
                 value = _harm(unit, metric)
                 if value is not None:
                     rows = following.get(stream)
-                    stepped = _stepped(_unwatched() if rows is None else rows, value, tolerance(epoch, stream))
+                    delta_r = tolerance(epoch, stream)
+                    value = _weight(unit, where, epoch) * (value + delta_r) - delta_r
+                    stepped = _stepped(_unwatched() if rows is None else rows, value, delta_r)
                     following[stream] = _counting(stepped, rows, unit.revision, since)
     return following
 
@@ -143,6 +148,12 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
     return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
+
+
+def _weight(unit: Unit, where: str, epoch: Epoch) -> float:
+    """π_min/π of a unit; 1 in a slice within which rates are equal."""
+    equal = epoch.gates.adaptive is not None and where.startswith(label(epoch.gates.adaptive, ""))
+    return 1.0 if equal else unit.weight_milli / FULL_WEIGHT
 
 
 def _stepped(rows: FloatArray, d: float, delta_r: float) -> FloatArray:

@@ -106,9 +106,12 @@ class Scorer:
         return JUDGE if self.rubric.needs_judge else CHECK
 
     def draft(self, pair: Pair, correction: str | None = None) -> Draft:
-        """What the checks and the arms' failures say. Deterministic. A person's `correction` goes over the label."""
+        """What the checks and the arms' failures say. Deterministic. A person's `correction` goes over the label.
+
+        It makes no label where there is none: inputs of which an answer was bad would join the population.
+        """
         label = self.labels.get(pair.input_hash) if pair.input_hash is not None else None
-        reference = label if correction is None or self._unreadable(correction) else correction
+        reference = label if label is None or correction is None or self._unreadable(correction) else correction
         failure = self._failure(pair, reference)
         scored = () if failure in (NO_REFERENCE, STUDENT_LOST) else self.rubric.criteria
         return Draft(

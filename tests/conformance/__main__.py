@@ -97,7 +97,7 @@ def failed(rows: Sequence[Row]) -> bool:
 def shown(rows: Sequence[Row]) -> Table:
     table = Table(title="Passed direct, passed through the gateway")
     for name in ("suite", "answered by", "arm"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("tests", "direct", "through", "lost"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -59,7 +59,7 @@ def _checked(place: Path, document: Mapping[str, Any], url: str, key: str) -> Ma
             timeout=RUN_S,
             check=False,
         )
-    return results_of(report)
+    return {name.removeprefix("None::"): good for name, good in results_of(report).items()}
 
 
 def _command() -> Sequence[str]:

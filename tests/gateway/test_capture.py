@@ -19,6 +19,7 @@ from gateway.capture import (
     input_sha256,
     params_hash,
 )
+from gateway.capture import said as bytes_of
 from gateway.redact import Redactor
 from router.types import Arm
 from tests.gateway.raws import AT, CHAT, FULL, JSON, SSE, attempt, chat_body, exchange, settings, shadow, sse
@@ -48,6 +49,25 @@ def taken(raw, context):
     record = capture_exchange(raw, 1, context).record
     assert decode_spooled(encode(record)) == record
     return record
+
+
+# --- the bytes that tell whether there is anything to redact ------------------------------------------------------------
+
+
+def test_what_is_written_as_it_stands_can_be_looked_through_before_it_is_translated():
+    policy = replace(FULL, redact=BOTH)
+    raw = exchange(attempt(b"{}"), attempt([b'{"a":', b"1}"]), policy=policy)
+    assert bytes_of(raw) == CHAT + b'\n{}\n{"a":1}'
+    assert bytes_of(shadow(attempt(b"{}"), policy=policy)) == CHAT + b"\n{}"
+    assert bytes_of(exchange()) == b""
+    assert bytes_of(exchange(policy=replace(policy, log="metadata"))) == b""
+
+
+def test_what_is_put_together_first_cannot():
+    policy = replace(FULL, redact=BOTH)
+    assert bytes_of(exchange(attempt(sse([{"choices": []}]), headers=SSE), policy=policy)) is None
+    assert bytes_of(exchange(policy=policy, endpoint="responses")) is None
+    assert bytes_of(Feedback(id="f", exchange_id="e", tenant="acme", type="comment", value="hi", at=AT)) is None
 
 
 # --- the request ------------------------------------------------------------------------------------------------------

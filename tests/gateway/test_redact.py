@@ -1,10 +1,11 @@
+import json
 import random
 import string
 from collections import Counter
 
 import pytest
 
-from gateway.redact import KINDS, RedactionFailed, Redactor, iban, luhn
+from gateway.redact import KINDS, RedactionFailed, Redactor, iban, luhn, suspects
 from tutelage.contracts.pseudonyms import Pseudonyms
 from tutelage.contracts.redaction import CLASSES, kinds_of
 
@@ -107,6 +108,27 @@ def test_recall_on_the_seeded_set_is_at_least_99_percent(kind):
     assert len(missed) <= 5, missed[:10]
 
 
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_where_anything_is_taken_out_the_bytes_were_suspect(kind, ascii_only):
+    rng = random.Random(20_261_125)
+    for _ in range(100):
+        values = [rng.choice(AROUND).format(MAKERS[kind](rng) if rng.random() < 0.5 else "nothing") for _ in range(8)]
+        if rng.random() < 0.3:
+            values[3] = json.dumps({"argument": values[3]})
+        found = suspects([json.dumps({"content": value}, ensure_ascii=ascii_only).encode() for value in values])
+        assert {place for place, value in enumerate(values) if redact(value) != value} <= found
+
+
+def test_plain_documents_are_not_suspect_and_one_that_is_hides_no_other():
+    plain = rb'{"content":"Two\nlines, \"quoted\", 1,234 of them"}'
+    key = rb'{"content":"-----BEGIN PRIVATE KEY----- without an end"}'
+    mail = b'{"content":"bob@example.com"}'
+    assert suspects([]) == frozenset()
+    assert suspects([b"", plain, plain]) == frozenset()
+    assert suspects([plain, key, plain, mail, b"", rb'"\u0062ob"', mail]) == {1, 3, 5, 6}
+
+
 def test_every_kind_of_the_policy_is_recognised_and_tested():
     assert set(kinds_of(BOTH)) == set(KINDS) == set(MAKERS)
 
@@ -196,3 +218,5 @@ def test_checksums():
     assert not luhn("0000 0000 0000 0000")
     assert iban("DE89 3704 0044 0532 0130 00")
     assert not iban("DE88 3704 0044 0532 0130 00")
+    assert not iban("DE89 3704/0044+0532 0130 00")
+    assert redact("DE12 A/BCDEFGHIJKLMNOPQ") == "DE12 A/BCDEFGHIJKLMNOPQ"

@@ -232,8 +232,9 @@ async def test_what_cannot_be_redacted_is_written_without_its_content(tmp_path, 
 
     monkeypatch.setattr("gateway.redact.Redactor.redact", redact)
     spool = open_spool(settings(tmp_path), "gw")
-    spool.offer(exchange())
-    spool.offer(shadow(attempt()))
+    policy, answer = replace(FULL, redact=frozenset({"contact"})), chat_body("Ask ann@example.com.")
+    spool.offer(exchange(attempt(answer), policy=policy))
+    spool.offer(shadow(attempt(answer), policy=policy))
     spool.offer(Feedback(id="f", exchange_id="e", tenant="acme", type="comment", value="canary", at=AT))
     counts = await drained(spool)
     assert counts.dropped["redaction_failed"] == 3

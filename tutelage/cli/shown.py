@@ -60,12 +60,17 @@ def evidence_words(decision: Decision) -> tuple[str, ...]:
 
 def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
     """The gate's document (`tutelage.control.gates`) in lines."""
-    left = gate["pairs_left"]
+    fresh, futility = gate["fresh"], gate["futility"]
     lines = [f"now: {gate['reason']}"] if gate["reason"] else []
     lines += [
         f"  {cell['cell']}: n {cell['n']}, mean d {_number(cell['mean_d'])}, "
-        f"log E {_number(cell['log_e'])} against {_number(cell['threshold'])}"
+        f"log E {_number(cell['log_e'])} against {_number(cell['threshold'])}{_bound(cell)}"
         for cell in gate["cells"]
+    ]
+    lines += [
+        f"  fresh key: {fresh['distinct_keys']} different users in this block, {fresh['distinct_keys_needed']} needed",
+        f"  missing: {gate['missing']['words']}",
+        f"  futility: log E' {_number(futility['log_e'])} against {_number(futility['threshold'])}",
     ]
     lines += [
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
@@ -73,7 +78,7 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
     ]
     if gate["successor"] is not None:
         lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
-    lines.append(f"  pairs to the next rung: {_band(left['low'])} to {_band(left['high'])}")
+    lines.append(f"  to the next rung: {_left(gate)}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines
 
@@ -114,5 +119,24 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _band(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.0f}"
+def _bound(cell: Mapping[str, Json]) -> str:
+    """What the mean is not below, now and at every other time."""
+    return f", mean at least {cell['lower_bound']:+.3f}" if cell["lower_bound"] is not None else ""
+
+
+def _left(gate: Mapping[str, Json]) -> str:
+    """Pairs, hours and dollars, each as a band."""
+    pairs, hours, usd = gate["pairs_left"], gate["hours_left"], gate["usd_left"]
+    parts = [
+        f"{_band(pairs, ',.0f')} forward pairs",
+        f"{_band(hours, ',.1f')} hours at the pace so far",
+        f"dollars {_band(usd, ',.2f')} for shadow and judge",
+    ]
+    return ", ".join(parts)
+
+
+def _band(band: Mapping[str, float | None], form: str) -> str:
+    low, high = band["low"], band["high"]
+    if low is None:
+        return "unknown"
+    return f"{low:{form}} to {'unknown' if high is None else format(high, form)}"

@@ -8,10 +8,8 @@ from random import Random
 from uuid import UUID
 
 _RANDOM_BYTES = 10
-_VERSION = 7 << 76
-_VARIANT = 2 << 62
-_RAND_A_MASK = 0xFFF << 64
-_RAND_B_MASK = (1 << 62) - 1
+_VERSION = 7 << 12
+_VARIANT = 2 << 14
 _draw = Random().getrandbits  # noqa: S311 - seeded by the system; a name is no secret, and this is a system call cheaper
 
 
@@ -28,9 +26,13 @@ def uuid7(at: float, random_bytes: bytes | None = None) -> str:
     if milliseconds < 0 or (random_bytes is not None and len(random_bytes) != _RANDOM_BYTES):
         raise ValueError(f"need at >= 0 and {_RANDOM_BYTES} random bytes, got at={at!r} and {random_bytes!r}")
     bits = _draw(8 * _RANDOM_BYTES) if random_bytes is None else int.from_bytes(random_bytes, "big")
-    value = (milliseconds & ((1 << 48) - 1)) << 80 | _VERSION | bits & _RAND_A_MASK | _VARIANT | bits & _RAND_B_MASK
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return "%08x-%04x-%04x-%04x-%012x" % (  # noqa: UP031 - of the ways to write it the fastest by a third
+        milliseconds >> 16 & 0xFFFFFFFF,
+        milliseconds & 0xFFFF,
+        _VERSION | bits >> 64 & 0xFFF,
+        _VARIANT | bits >> 48 & 0x3FFF,
+        bits & 0xFFFFFFFFFFFF,
+    )
 
 
 def made_at(identifier: str) -> float:

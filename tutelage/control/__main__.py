@@ -22,7 +22,9 @@ import uvicorn
 from router.rollout import IllegalTransition
 from scoring.judges import JUDGES
 from scoring.judges.prompt import prompt_hash
+from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric, rubrics_folder
+from scoring.rubrics.schema import Rubric
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
 from tutelage.contracts.ids import uuid7
@@ -65,13 +67,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def rubric_digests(settings: Settings, folder: Path) -> dict[str, str]:
-    """SHA-256 of each rubric's content and of how its judge is asked, by name: other words are another epoch."""
+    """SHA-256 of each rubric's content, of its right answers and of how its judge is asked, by name: others are another
+    epoch.
+    """
     names = {route.rubric for route in settings.routes.values() if route.rubric is not None}
     rubrics = {name: load_rubric(folder, name) for name in names}
     return {
-        name: digest([rubric.model_dump(mode="json"), prompt_hash(rubric, JUDGES[rubric.judging])])
+        name: digest(
+            [rubric.model_dump(mode="json"), _labels(folder, rubric), prompt_hash(rubric, JUDGES[rubric.judging])]
+        )
         for name, rubric in rubrics.items()
     }
+
+
+def _labels(folder: Path, rubric: Rubric) -> str | None:
+    return None if rubric.labels is None else digest(load_labels(folder / rubric.labels))
 
 
 def sources() -> Sources:

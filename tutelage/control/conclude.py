@@ -8,7 +8,7 @@ Owns the reasons. Must not know halves, spools or stores: `tutelage.control.join
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -81,19 +81,23 @@ def conclusions(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: Joi
     own = [shadow for shadow in shadows if _version(shadow.attempt) != exchange.successor]
     serving = conclude(msgspec.structs.replace(exchange, successor=None), own, route)
     beside = _beside(exchange, shadows, route)
-    return (serving,) if beside is None else (serving, beside)
+    if beside is None or (isinstance(serving, Exclusion) and isinstance(beside, Exclusion)):
+        return (serving,)
+    return (serving, beside)
 
 
-def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | None:
-    """The successor's pair. What is none is counted once, as the serving student's."""
+def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | Exclusion | None:
+    """The successor's pair, or why there is none; None where it is nobody's. What neither student has is counted once."""
     heir = route if route.epoch.student == exchange.successor else route.successor
     if heir is None or heir.epoch.student != exchange.successor:
         return None
     names = (exchange.successor, *(_version(attempt) for attempt in exchange.attempts))
     own = [shadow for shadow in shadows if shadow.attempt is None or _version(shadow.attempt) in names]
     alone = msgspec.structs.replace(exchange, successor=None, epoch=heir.epoch.id)
-    pair = conclude(alone, own, heir)
-    return msgspec.structs.replace(pair, id=pair.id + SUCCESSOR) if isinstance(pair, Pair) else None
+    found = conclude(alone, own, heir)
+    if isinstance(found, Exclusion):
+        return replace(found, id=found.id + SUCCESSOR)
+    return msgspec.structs.replace(found, id=found.id + SUCCESSOR)
 
 
 def _version(attempt: Attempt | None) -> str | None:

@@ -86,14 +86,17 @@ class Gatekeeper:
             if rollout is None or epoch is None or rollout.epoch != epoch.id:
                 return False
             memory = self._remembered(rollout, epoch)
+            self._refresh(memory, rollout, now)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease)
+            more = len(cut.orders) >= UNITS_PER_LOOK
+            memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
-            if len(cut.orders) < UNITS_PER_LOOK:
+            if not more:
                 return False
         return True
 
@@ -176,7 +179,6 @@ class Gatekeeper:
         if rollout.revision == memory.revision and now < memory.looked_at + FACTS_EVERY_S:
             return
         memory.looked_at = now
-        self._refresh(memory, rollout, now)
         for _ in range(EVENTS_PER_LOOK):
             ruling = controller.decide(memory.state, rollout, epoch, memory.facts, now)
             memory.revision = rollout.revision
@@ -235,6 +237,7 @@ class Gatekeeper:
         self._metrics.saw_decision(decision)
 
     def _refresh(self, memory: _Memory, rollout: Rollout, now: float) -> None:
+        """The facts, read before units are cut: what they do not call late is then counted, or waited for."""
         if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)

@@ -21,11 +21,11 @@ from scoring.gates.numbers import with_bounds
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
-from scoring.stats.planning import pairs_left
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Epoch, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
+from tutelage.control.remaining import pair_usd_of, remaining
 from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store.base import QueueDepth, Store
 
@@ -47,11 +47,14 @@ OVERDUE = "overdue"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor."""
+    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor. `pair_usd` is what a
+    forward pair costs; None: unknown.
+    """
 
     view: View
     ruling: controller.Ruling
     proven: bool
+    pair_usd: float | None = None
     beside: "Look | None" = None
 
 
@@ -76,10 +79,12 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     epoch = snapshot.epochs.get(name)
     if rollout is None or epoch is None:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
-    facts = facts_of(store.depth(name), store.losses(name, rollout.since.evidence), now)
+    depth = store.depth(name)
+    facts = facts_of(depth, store.losses(name, rollout.since.evidence), now)
+    pair_usd = pair_usd_of(store.spending(name), depth.scored)
     heir, its = candidate(rollout), snapshot.successors.get(name)
-    beside = None if heir is None or its is None else _look(store, heir, its, facts, now)
-    return replace(_look(store, rollout, epoch, facts, now), beside=beside)
+    beside = None if heir is None or its is None else replace(_look(store, heir, its, facts, now), pair_usd=pair_usd)
+    return replace(_look(store, rollout, epoch, facts, now), beside=beside, pair_usd=pair_usd)
 
 
 def _look(store: Store, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Look:
@@ -128,7 +133,7 @@ def document(seen: Look) -> Json:
             "words": missing(view).words,
         },
         "distinct_keys": evidence.distinct_keys,
-        "pairs_left": _pairs_left(view),
+        **remaining(view, seen.pair_usd),
         "proven": seen.proven,
         "blockers": list(ruling.blockers),
         "reason": ruling.reason,
@@ -142,7 +147,7 @@ def _successor(seen: Look) -> Json:
         "student": seen.view.rollout.student,
         "epoch": seen.view.rollout.epoch,
         "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in with_bounds(seen.view)],
-        "pairs_left": _pairs_left(seen.view),
+        **remaining(seen.view, seen.pair_usd),
         "reason": seen.ruling.reason,
     }
 
@@ -164,19 +169,6 @@ def _fresh(view: View) -> Json:
 
 def _shown(finding: Finding) -> Json:
     return {"log_e": _number(finding.value), "threshold": finding.need, "verdict": finding.verdict}
-
-
-def _pairs_left(view: View) -> Json:
-    """How many more forward pairs the next rung takes: a band, never a point."""
-    account = view.state.overall
-    left = pairs_left(
-        account.evidence.scored(),
-        log_e=account.log_e(promotion_prior(view.epoch)),
-        alpha=math.exp(-view.next_need),
-        null_mean=-view.epoch.delta,
-        sigma0=view.epoch.sigma0,
-    )
-    return {"low": _number(left.low), "middle": _number(left.middle), "high": _number(left.high)}
 
 
 def _number(value: float) -> float | None:

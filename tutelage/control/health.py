@@ -39,7 +39,7 @@ LOSS_RATE = 0.005
 LOSS_ALPHA = 0.01
 RATIO_ALPHA = 0.001
 USERS_KEPT = 100_000
-"""Users of a route whose arm is remembered; beyond it all are forgotten, and count once more."""
+"""Users of a route whose arm is remembered; beyond it the account begins anew: nobody counts twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class _Split:
         if user in self.users:
             return
         if len(self.users) >= USERS_KEPT:
-            self.users.clear()
+            self.users, self.counts = set(), {}
         self.users.add(user)
         units, students = self.counts.get(share_bp, (0, 0))
         self.counts[share_bp] = units + 1, students + (exchange.plan.assigned is Arm.STUDENT)

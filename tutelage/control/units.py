@@ -1,15 +1,15 @@
 """Units: what a gate counts as one observation, cut from judged pairs. Pure but for `Cutter`, which asks the store.
 
 A unit is folded in the order of admission: what is judged waits for what was admitted before it, until that is judged or
-past `JUDGE_DEADLINE_S`, when the rollout is held. So neither evidence nor detectors see first what is quick to be judged:
-while the judge is away, ties, which need no judge, would else speak for the student alone.
+has waited for so long that the rollout is held. So neither evidence nor detectors see first what is quick to be judged:
+while the judge is away, ties, which need no judge, would else speak for the student alone. What is judged late is folded
+late, and nothing is ever left out: a conversation waits for all of its turns.
 
-A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its judged
-turns, one unit per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer
-lost on the student's side count as d = -1 for promotion, a teacher that failed as the worker scored it.
+A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its turns, one unit
+per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer lost on the student's
+side count as d = -1 for promotion, a teacher that failed as the worker scored it.
 
-Must not know cells, gates or thresholds. A turn that nobody judged in time is left out, and the rollout is held
-meanwhile.
+Must not know cells, gates or thresholds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,11 +27,13 @@ from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.store.base import GateStore, Scored, Turns
 
 JUDGE_DEADLINE_S = 900.0
-"""A pair that waits longer for its score holds the rollout; until then those admitted after it wait with it."""
+"""A pair that waits longer for its score holds the rollout."""
+WAITED_FOR_S = JUDGE_DEADLINE_S + 60.0
+"""Until then the pairs admitted after it wait with it: longer than the hold takes to stand."""
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
-OVERDUE_S = 7200.0
-"""A turn that waits longer than this for its judgement no longer keeps its conversation open."""
+CONVERSATIONS_WAIT_S = 7200.0
+"""For so long conversations wait for a turn that was admitted before they ended. Detectors must not wait for ever."""
 NO_REFERENCE = "no_reference"
 """There is no right answer for the input: outside the population, counted, never a score."""
 STUDENT_LOST = "student_lost"
@@ -40,7 +42,7 @@ WORST = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Units to fold, in order, and the store's numbers of the pairs that they and overdue turns came from."""
+    """Units to fold, in order, and the store's numbers of the pairs that they came from."""
 
     units: tuple[Unit, ...] = ()
     orders: tuple[int, ...] = ()
@@ -57,8 +59,9 @@ class Cutter:
     def cut(self, route: str, unit: UnitOf, now: float, analyses: Sequence[str] = ()) -> Cut:
         """The next units of `route`, with the slices that `analyses` find; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
-            return of_requests(self._store.unfolded(route, self._limit, now - JUDGE_DEADLINE_S), analyses)
-        return of_conversations(self._store.silent(route, now - IDLE_S, now - OVERDUE_S, self._limit), analyses)
+            return of_requests(self._store.unfolded(route, self._limit, now - WAITED_FOR_S), analyses)
+        silent = self._store.silent(route, now - IDLE_S, now - CONVERSATIONS_WAIT_S, self._limit)
+        return of_conversations(silent, analyses)
 
 
 def of_requests(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> Cut:
@@ -77,7 +80,7 @@ def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = (
     orders: list[int] = []
     outside = 0
     for turns in conversations:
-        orders += [*(turn.order for turn in turns.scored), *turns.overdue]
+        orders += [turn.order for turn in turns.scored]
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)

@@ -93,11 +93,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """The turns of one sticky key that has fallen silent. `overdue` are orders of turns that nobody judged in time."""
+    """The turns of one sticky key that has fallen silent, every one of them judged."""
 
     key: str
     scored: tuple[Scored, ...]
-    overdue: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +261,8 @@ class PairStore(Protocol):
         """Take up to `limit` pairs, oldest first; they return to the queue if no judgement comes in time."""
 
     def judged(self, judgements: Sequence[Judgement]) -> None:
-        """Store judgements (upsert by pair, rubric version, method) and take their pairs off the queue."""
+        """Store judgements (upsert by pair, rubric version, method) and take their pairs off the queue. What a gate has
+        folded stays as it was folded."""
 
     def requeue(self, pair_id: str, not_before: float) -> None:
         """Give a claimed pair back: its judge could not be reached."""
@@ -333,9 +333,9 @@ class GateStore(Protocol):
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
         that were admitted after `waiting_since`. What waits longer is waited for no more."""
 
-    def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
-        """Up to `limit` sticky keys whose last turn was admitted before `idle_since` and none of whose turns admitted
-        after `overdue_since` still waits for its judgement; keys without any judged turn are left out."""
+    def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
+        """Up to `limit` sticky keys, all of whose turns are judged, by the time of the last one: before `idle_since`, and
+        up to the oldest turn of any key that still waits for its judgement: of those admitted after `waiting_since`."""
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is

@@ -52,13 +52,13 @@ class SqliteGates:
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
-            [watermark] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
-            until = math.inf if watermark is None else watermark
+            until = _watermark(connection, route, waiting_since)
             return _scored(connection, connection.execute(_UNFOLDED, (route, until, limit)))
 
-    def silent(self, route: str, idle_since: float, overdue_since: float, limit: int) -> Sequence[Turns]:
+    def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
-            keys = connection.execute(_SILENT, (route, idle_since, overdue_since, limit)).fetchall()
+            until = _watermark(connection, route, waiting_since)
+            keys = connection.execute(_SILENT, (route, idle_since, until, limit)).fetchall()
             return [_turns(connection, route, key) for (key,) in keys]
 
     def fold(self, fold: Fold) -> bool:
@@ -95,15 +95,13 @@ _WATERMARK = """
 _SILENT = """
     SELECT sticky_key FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
     GROUP BY sticky_key
-    HAVING max(admitted_at) < ? AND sum(state = 'queued' AND admitted_at > ?) = 0 AND sum(state = 'judged') > 0
+    HAVING max(admitted_at) < ? AND max(admitted_at) <= ? AND sum(state = 'queued') = 0
     ORDER BY max(admitted_at), sticky_key LIMIT ?
 """
-_OF_KEY = "WHERE route = ? AND sticky_key = ? AND state IN ('queued', 'judged')"
 _SCORED_OF_KEY = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs JOIN pair_bodies USING (rank)
-    {_OF_KEY} AND state = 'judged' ORDER BY admitted_at, id
+    WHERE route = ? AND sticky_key = ? AND state = 'judged' ORDER BY admitted_at, id
 """  # noqa: S608 - made of constants
-_OVERDUE_OF_KEY = f"SELECT rank FROM pairs {_OF_KEY} AND state = 'queued' ORDER BY admitted_at, id"  # noqa: S608 - made of constants
 
 
 def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
@@ -118,11 +116,14 @@ def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, byt
     )
 
 
+def _watermark(connection: sqlite3.Connection, route: str, waiting_since: float) -> float:
+    """When the oldest pair was admitted that is waited for."""
+    [oldest] = connection.execute(_WATERMARK, (route, waiting_since)).fetchone()
+    return math.inf if oldest is None else float(oldest)
+
+
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
-    """The open turns of a key: those judged, and those that nobody judged (their pairs may be judged later, in vain)."""
-    scored = _scored(connection, connection.execute(_SCORED_OF_KEY, (route, key)))
-    overdue = connection.execute(_OVERDUE_OF_KEY, (route, key)).fetchall()
-    return Turns(key=key, scored=scored, overdue=tuple(rank for (rank,) in overdue))
+    return Turns(key=key, scored=_scored(connection, connection.execute(_SCORED_OF_KEY, (route, key))))
 
 
 def _is_folded(connection: sqlite3.Connection, order: int) -> bool:

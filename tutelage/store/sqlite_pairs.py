@@ -180,7 +180,8 @@ _CLAIMABLE = """
     WHERE state = 'queued' AND visible_at <= ? ORDER BY admitted_at, id LIMIT ?
 """
 _UPSERT_JUDGEMENT = """
-    INSERT INTO judgements (rank, rubric, method, scored_at, body) SELECT rank, ?, ?, ?, ? FROM pairs WHERE id = ?
+    INSERT INTO judgements (rank, rubric, method, scored_at, body)
+    SELECT rank, ?1, ?2, ?3, ?4 FROM pairs WHERE id = ?5 AND (state != 'folded' OR ?2 = 'human')
     ON CONFLICT (rank, rubric, method) DO UPDATE SET scored_at = excluded.scored_at, body = excluded.body
 """
 _NEWEST = """

@@ -2,11 +2,14 @@
 
 import random
 
+from msgspec import structs
+
 from scoring.evidence import POOLED, QUALITY
 from scoring.gates.accounts import mean_d
 from scoring.gates.adaptive import Rates, plan
 from scoring.gates.controller import fold_all, initial
 from scoring.gates.facts import ALL_WELL
+from scoring.gates.harm import A_DOWN
 from scoring.gates.state import State
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
@@ -64,3 +67,14 @@ def test_a_rubric_s_risk_weighs_in_pooled_cells_only():
     assert {w for _, w, _ in state.overall.evidence.counts} == {1000, 250}
     assert {w for _, w, _ in state.cells["slice:b", QUALITY].evidence.counts} == {1000}
     assert set(state.traffic.values()) == {1000}
+
+
+def test_what_is_drawn_more_often_raises_no_alarm_that_the_traffic_would_not():
+    """Three quarters of the traffic are equal; the rest, allowed as much as its own margin, is three in four of the pairs."""
+    units = [
+        unit(n, -0.09, slices={"slice": "small"}, weight_milli=111) if n % 4 else unit(n, slices={"slice": "big"})
+        for n in range(2_000)
+    ]
+    plain = [structs.replace(one, weight_milli=1000) for one in units]
+    assert look(after(units), rollout(), RULES, ALL_WELL, 0.0).detectors["down"] < A_DOWN
+    assert look(after(plain), rollout(), RULES, ALL_WELL, 0.0).detectors["down"] > A_DOWN

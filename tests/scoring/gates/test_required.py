@@ -1,8 +1,9 @@
 """Every required cell must pass: a good average hides nothing. Error rates by seeded simulation."""
 
 import random
+from dataclasses import replace
 
-from router.rollout import Advance, Rollout, step
+from router.rollout import Advance, Phase, Rollout, step
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial, proven
 from scoring.gates.facts import ALL_WELL
@@ -42,6 +43,13 @@ def test_a_slice_that_is_worse_blocks_though_the_mean_is_high():
     assert ruling.event is None
     assert "slice:refunds/quality: log E" in ruling.reason
     assert not proven(state, rollout(), rules)
+
+
+def test_a_promotion_past_a_hold_is_not_on_the_evidence_alone():
+    state, held = after([unit(n, 0.1) for n in range(300)], epoch()), replace(rollout(), phase=Phase.HELD)
+    assert proven(state, rollout(), epoch())
+    assert proven(state, replace(held, holds=frozenset({"operator"})), epoch())
+    assert not proven(state, replace(held, holds=frozenset({"judge"})), epoch())
 
 
 def test_a_rest_of_many_small_values_is_a_cell_too():

@@ -117,12 +117,14 @@ def test_repeated_lines_that_agree_are_one_answer(tmp_path: Path):
     assert load_labels(folder / "labels.jsonl") == {KEY: "net"}
 
 
-def test_a_correction_goes_over_the_label_and_stands_where_there_is_none(tmp_path: Path):
-    labelled = [{"input_sha256": pair(0).input_hash, "value": "net"}]
-    for labels in (labelled, [{"input_sha256": "0" * 64, "value": "net"}]):
+def test_a_correction_goes_over_the_label_and_brings_nobody_into_the_population(tmp_path: Path):
+    found = []
+    for known in (pair(0).input_hash, pair(1).input_hash):
+        labels = [{"input_sha256": known, "value": "net"}]
         scorer = compile_rubric(written(tmp_path, criterion("label", reference="label"), labels=labels), "r@1")
         corrected = scorer.finish(scorer.draft(pair(0, teacher="net", student="mail"), correction="mail"), 1.0)
-        assert (corrected.d, corrected.failure) == (1.0, None)
+        found.append((corrected.d, corrected.failure))
+    assert found == [(1.0, None), (None, "no_reference")]
 
 
 def test_agreement_with_the_teacher_is_scored_and_never_enters_d(tmp_path: Path):

@@ -15,6 +15,7 @@ from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.records import CellNumbers, Spending, Unit
+from tutelage.control.remaining import pair_usd_of
 from tutelage.store import database
 from tutelage.store.apply import apply, create
 from tutelage.store.base import Fold, Joined
@@ -84,7 +85,8 @@ def test_a_promotion_past_the_evidence_waives_the_guarantee_and_says_so(begun: S
     assert standing(begun).waived_by == f"cli:{getpass.getuser()}"
 
 
-def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
+def folded(begun: Site, count: int, d: float, every_s: float = 0.0) -> None:
+    """`count` forward units of different users in the route's gate."""
     rollout, declared = standing(begun), epoch()
     units = [
         Unit(
@@ -94,17 +96,20 @@ def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
             direction=Direction.FORWARD,
             revision=rollout.revision,
             key=f"k{number}",
-            d=0.5,
-            first_at=3.0,
-            last_at=3.0,
+            d=d,
+            first_at=3.0 + number * every_s,
+            last_at=3.0 + number * every_s,
         )
-        for number in range(200)
+        for number in range(count)
     ]
     state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
     lease = begun.store.acquire("control", "test", 10.0, 0.0)
     assert lease is not None
     assert begun.store.fold(Fold(route="triage", folded=(), gate_state=controller.encode(state), lease=lease))
 
+
+def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
+    folded(begun, 200, 0.5)
     assert begun.run("explain", "triage", "--json").document["gates"]["proven"] is True
     answered = begun.run("promote", "triage")
 
@@ -326,3 +331,28 @@ def test_a_price_that_is_not_known_is_an_alarm_and_never_a_saving(begun):
     spend(begun, teacher=(3, 100, 0, 2.0), student=(3, 100, 100, 0.0))
     assert "net saving unknown: no price for student" in begun.run("status", "triage").out
     assert begun.run("status", "triage", "--json").document["economics"]["net_usd"] is None
+
+
+def test_explain_says_what_is_left_in_pairs_hours_and_dollars(begun):
+    folded(begun, 21, 0.0, every_s=180.0)
+    out = begun.run("explain", "triage").out
+    assert "hours at the pace so far, dollars unknown for shadow and judge" in out
+    assert "forward/all/quality: n 21" in out
+    assert ", mean at least -0." in out
+    assert "fresh key: 21 different users in this block, 30 needed" in out
+    assert "missing: 0 of 21 pairs have no score" in out
+    spend(begun, shadow=(3, 100, 0, 2.0))
+    assert "unknown for shadow" in begun.run("explain", "triage").out  # nothing was scored: no pair has a price
+    gate = begun.run("explain", "triage", "--json").document["gates"]
+    assert gate["pairs_left"]["low"] > 0.0
+    assert gate["hours_left"]["high"] == pytest.approx(gate["pairs_left"]["high"] / 20.0, rel=1e-5)
+
+
+def test_a_forward_pair_costs_its_shadow_call_and_its_part_of_the_judge():
+    def spent(account: str, calls: int, usd: float, unpriced: int = 0) -> Spending:
+        return Spending(route="triage", day=1, account=account, calls=calls, unpriced=unpriced, nusd=round(usd * 1e9))
+
+    both = [spent("shadow", 100, 2.0), spent("judge", 10, 0.5), spent("teacher", 100, 9.0)]
+    assert pair_usd_of(both, 50) == pytest.approx(0.02 + 0.01)
+    assert pair_usd_of(both, 0) is None
+    assert pair_usd_of([*both, spent("judge", 1, 0.0, unpriced=1)], 50) is None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+import tutelage.control.health as module
 from router.rollout import TEACHER, Phase
 from router.types import Arm
 from tests.tutelage.control.conftest import Site
@@ -148,3 +149,13 @@ def test_halves_that_do_not_come_hold_until_they_come(site: Site):
     judge(site, 0.0)
     site.tick(3)
     assert "missing" not in rollout_of(site).holds
+
+
+def test_users_beyond_those_that_are_remembered_begin_the_account_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same 60 users, eight days long, in a split that is a little lucky: still 60 users, not 480."""
+    monkeypatch.setattr(module, "USERS_KEPT", 59)
+    watched = health(tmp_path)
+    for number in range(8 * 60):
+        arm = Arm.STUDENT if number % 60 < 38 else Arm.TEACHER
+        watched.saw(exchange(f"x{number}", arm, conversation=f"user {number % 60}", plan=plan(arm, share_bp=5000)))
+    assert watched.of(ROUTE, NOW).sample_ratio is None

@@ -14,6 +14,7 @@ from tutelage.contracts.records import Exchange, Judgement, ShadowAttempt
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.control.decide import REFUSAL, kind_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.units import JUDGE_DEADLINE_S, WAITED_FOR_S
 from tutelage.store.registry import open_store
 
 
@@ -241,3 +242,32 @@ def test_what_was_not_sampled_leaves_no_trace(site: Site):
     assert site.store.depth(ROUTE).by_exclusion == {}
     assert not site.store.waiting_halves()
     assert dict(site.store.positions()) == {"g1": 1}
+
+
+def score(site: Site, **d: float) -> None:
+    """Judge the pairs whose name begins with one of these words; the others wait."""
+    names = [pair.id for pair in site.store.pairs(ROUTE, 10_000)]
+    found = [(name, d[word]) for name in names if (word := name.partition("-")[0]) in d]
+    site.store.judged(
+        [
+            Judgement(pair_id=name, rubric="exact@1", method="check", scores=(), d=d, scored_at=site.now)
+            for name, d in found
+        ]
+    )
+
+
+def test_after_an_outage_of_the_judge_nothing_rises_before_what_was_late_is_counted(site: Site):
+    site.tick(5)
+    for word, count in (("slow", 100), ("bad", 200), ("tie", 400)):
+        traffic(site, count, word)
+        site.tick()
+    score(site, tie=0.0)
+    site.now += JUDGE_DEADLINE_S
+    site.tick()
+    assert rollout_of(site).holds == {"judge"}
+    site.now += WAITED_FOR_S - JUDGE_DEADLINE_S
+    site.tick()  # the ties are counted, and would be enough
+    score(site, slow=0.0, bad=-1.0)
+    site.tick(3)
+    assert "Advance" not in events(site)
+    assert rollout_of(site).phase is Phase.ROLLED_BACK

@@ -16,10 +16,11 @@ import yaml
 
 from scoring.gates.controller import decode
 from tests.tutelage.control.conftest import Site
-from tests.tutelage.control.made import ROUTE, exchange, shadow
+from tests.tutelage.control.made import ROUTE, exchange, settings, shadow
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_loop import judge
 from tutelage.contracts.records import Exchange, ShadowAttempt
+from tutelage.control.__main__ import rubric_digests
 from tutelage.control.loop import LEASE
 from tutelage.control.metrics import Metrics
 from tutelage.serve import new_secret
@@ -217,3 +218,22 @@ def test_a_key_opens_the_admin_plane_of_the_process(control: Control, tmp_path: 
     assert shown["phase"] == "SHADOW"
     control.end(signal.SIGTERM)
     store.close()
+
+
+def test_other_right_answers_are_another_rubric(tmp_path: Path):
+    (tmp_path / "exact@1.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "exact",
+                "version": 1,
+                "labels": "answers.jsonl",
+                "criteria": [{"name": "same", "weight": 1, "reference": "label", "check": {"kind": "label"}}],
+            }
+        )
+    )
+    digests = []
+    for value, source in (("net", "first"), ("net", "second"), ("mail", "first")):
+        line = {"input_sha256": "a" * 64, "value": value, "source": source}
+        (tmp_path / "answers.jsonl").write_text(json.dumps(line) + "\n")
+        digests.append(rubric_digests(settings(), tmp_path)["exact@1"])
+    assert digests[0] == digests[1] != digests[2]

@@ -27,6 +27,7 @@ from tutelage.control.loop import Loop, Parts, join_routes
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher
 from tutelage.control.tail import Tail
+from tutelage.store.base import Exclusion
 from tutelage.store.registry import open_store
 
 NEXT = "next@v2"
@@ -72,6 +73,15 @@ def test_a_successor_that_failed_is_in_its_own_pair_and_one_that_is_gone_in_none
     assert beside.student is not None
     assert beside.student.error == "connect"
     assert len(conclusions(exchange(successor=NEXT), [answered_by("small"), failed], HERE)) == 1
+
+
+def test_what_a_dead_gateway_owes_a_successor_is_counted_though_the_serving_student_has_its_pair():
+    serving, beside = conclusions(exchange(successor=NEXT), [answered_by("small")], BESIDE)
+    assert isinstance(serving, Pair)
+    assert isinstance(beside, Exclusion)
+    assert (beside.id, beside.reason) == ("x1-successor", "gateway_died")
+    (once,) = conclusions(exchange(successor=NEXT), [], BESIDE)
+    assert isinstance(once, Exclusion)
 
 
 def test_what_was_asked_of_a_successor_counts_for_it_when_it_serves():

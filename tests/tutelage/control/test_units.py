@@ -44,9 +44,9 @@ def test_what_has_no_plain_score_is_named(
     assert (unit.d, unit.missing) == expected
 
 
-def test_a_conversation_is_the_mean_of_its_turns_and_its_overdue_turns_are_done_with():
-    cut = of_conversations([Turns(key="c", scored=(scored(1, 0.5), scored(2, -0.5), scored(4, 0.6)), overdue=(3,))])
-    assert cut.orders == (1, 2, 4, 3)
+def test_a_conversation_is_the_mean_of_its_turns():
+    cut = of_conversations([Turns(key="c", scored=(scored(1, 0.5), scored(2, -0.5), scored(4, 0.6)))])
+    assert cut.orders == (1, 2, 4)
     (unit,) = cut.units
     assert unit.d == pytest.approx(0.2)
     assert (unit.id, unit.key, unit.first_at, unit.last_at) == ("x1", "c", NOW + 1, NOW + 4)

@@ -78,6 +78,18 @@ class GateContract:
         assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
         assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
+    def test_what_was_folded_is_what_the_store_keeps_though_it_is_delivered_twice(self, store: Store):
+        store.join(Joined(pairs=[pair("p1", 1.0)]))
+        store.judged([judgement("p1", 0.5)])
+        store.judged([judgement("p1", 0.25)])  # before it was read: the last word
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        [scored] = store.unfolded("triage", 10, 0.0)
+        assert scored.judgement.d == 0.25
+        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        store.judged([judgement("p1", -1.0)])
+        assert [row.d for row in store.judgements("p1")] == [0.25]
+
     def test_a_fold_under_a_lost_lease_is_refused(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
         self.judge_all(store, "p1")
@@ -103,30 +115,25 @@ class GateContract:
             )
         )
         self.judge_all(store, "a1", "a2", "b1", "busy")
-        found = store.silent("triage", idle_since=5.0, overdue_since=0.0, limit=10)
+        found = store.silent("triage", idle_since=5.0, waiting_since=2.0, limit=10)
         assert [(turns.key, [row.pair.id for row in turns.scored]) for turns in found] == [
             ("b", ["b1"]),
             ("a", ["a1", "a2"]),
         ]
-        assert [turns.key for turns in store.silent("triage", 5.0, 0.0, 1)] == ["b"]
+        assert [turns.key for turns in store.silent("triage", 5.0, 2.0, 1)] == ["b"]
 
-    def test_a_key_waits_for_its_last_judgement_until_it_is_overdue(self, store: Store):
+    def test_a_key_is_never_read_before_all_of_its_turns_are_judged(self, store: Store):
         store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
         self.judge_all(store, "a1")
-        assert store.silent("triage", idle_since=5.0, overdue_since=1.9, limit=10) == []
-        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
-        assert [row.pair.id for row in turns.scored] == ["a1"]
-        assert len(turns.overdue) == 1
-
-    def test_an_overdue_turn_that_was_folded_is_judged_in_vain(self, store: Store):
-        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
-        self.judge_all(store, "a1")
-        lease = store.acquire("control", "a", 10.0, 0.0)
-        assert lease is not None
-        [turns] = store.silent("triage", idle_since=5.0, overdue_since=2.0, limit=10)
-        orders = (*(row.order for row in turns.scored), *turns.overdue)
-        assert store.fold(Fold(route="triage", folded=orders, gate_state=b"x", lease=lease)) is True
-        assert store.claim("w", 10, 60.0, 1e9) == []
+        assert store.silent("triage", idle_since=5.0, waiting_since=4.0, limit=10) == []
         self.judge_all(store, "a2")
-        assert store.unfolded("triage", 10, 0.0) == ()
-        assert store.silent("triage", 5.0, 2.0, 10) == []
+        [turns] = store.silent("triage", idle_since=5.0, waiting_since=4.0, limit=10)
+        assert [row.pair.id for row in turns.scored] == ["a1", "a2"]
+
+    def test_a_key_waits_for_older_turns_of_others_until_these_have_waited_too_long(self, store: Store):
+        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("b1", 2.0, sticky_key="b")]))
+        self.judge_all(store, "b1")
+        assert store.silent("triage", idle_since=5.0, waiting_since=0.9, limit=10) == []
+        assert [turns.key for turns in store.silent("triage", 5.0, 1.0, 10)] == ["b"]
+        self.judge_all(store, "a1")
+        assert [turns.key for turns in store.silent("triage", 5.0, 0.9, 10)] == ["a", "b"]
