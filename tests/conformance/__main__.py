@@ -17,11 +17,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, openai_python
+from tests.conformance import langchain, openai_python, own_api
 from tests.conformance.installation import gateway_before
 from tests.conformance.suite import DIRECT, THROUGH, Run, Suite
 
 SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE)
+NAMES = (*(suite.name for suite in SUITES), own_api.NAME)
 RESULTS = Path("data/conformance.json")
 SHOWN = 50
 """Lost tests that are printed; the file names all."""
@@ -30,14 +31,14 @@ PROGRESS = Console(stderr=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One suite one way through. `lost` passed directly and not here."""
+    """One suite one way through. `lost` passed directly and not here; where there is no direct way, it failed."""
 
     suite: str
     version: str
     answered_by: str
     way: str
     tests: int
-    passed_direct: int
+    passed_direct: int | None
     passed_through: int
     lost: tuple[str, ...]
 
@@ -75,9 +76,22 @@ def row_of(suite: Suite, way: str, direct: Mapping[str, bool], through: Mapping[
     )
 
 
+def row_of_own(plane: str, found: Mapping[str, bool]) -> Row:
+    return Row(
+        suite=own_api.NAME,
+        version=own_api.VERSION,
+        answered_by="the gateway itself",
+        way=plane,
+        tests=len(found),
+        passed_direct=None,
+        passed_through=sum(found.values()),
+        lost=tuple(sorted(name for name, good in found.items() if not good)),
+    )
+
+
 def failed(rows: Sequence[Row]) -> bool:
     """Whether anything was lost, or nothing tested."""
-    return not rows or any(row.lost or not row.passed_direct for row in rows)
+    return not rows or any(row.lost or not row.passed_through for row in rows)
 
 
 def shown(rows: Sequence[Row]) -> Table:
@@ -87,28 +101,30 @@ def shown(rows: Sequence[Row]) -> Table:
     for name in ("tests", "direct", "through", "lost"):
         table.add_column(name, justify="right")
     for row in rows:
-        counts = (row.tests, row.passed_direct, row.passed_through, len(row.lost))
+        counts = (row.tests, "–" if row.passed_direct is None else row.passed_direct, row.passed_through, len(row.lost))
         table.add_row(f"{row.suite} {row.version}", row.answered_by, row.way, *map(str, counts))
     return table
 
 
-async def run_all(suites: Sequence[Suite], folder: Path) -> list[Row]:
-    return [row for suite in suites for row in await rows_of(suite, folder / suite.name)]
+async def run_all(names: Sequence[str], folder: Path) -> list[Row]:
+    rows = [row for suite in SUITES if suite.name in names for row in await rows_of(suite, folder / suite.name)]
+    if own_api.NAME in names:
+        PROGRESS.print(f"{own_api.NAME}: the gateway's own planes")
+        rows += [row_of_own(plane, found) for plane, found in (await own_api.run(folder / own_api.NAME)).items()]
+    return rows
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make conformance", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--only", choices=[suite.name for suite in SUITES], action="append", help="one suite; may be repeated"
-    )
+    parser.add_argument("--only", choices=NAMES, action="append", help="one suite; may be repeated")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, help="a new folder for the runs' logs and reports")
     given = parser.parse_args()
-    chosen = [suite for suite in SUITES if given.only is None or suite.name in given.only]
+    chosen = given.only or NAMES
     with tempfile.TemporaryDirectory() as scratch:
         folder = (given.keep or Path(scratch)).absolute()
-        for suite in chosen:
-            (folder / suite.name).mkdir(parents=True)
+        for name in chosen:
+            (folder / name).mkdir(parents=True)
         rows = asyncio.run(run_all(chosen, folder))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1))

@@ -33,14 +33,19 @@ ALL = {
 
 @asynccontextmanager
 async def gateway_before(
-    upstream: str, folder: Path, *, keys: Sequence[str], route: Mapping[str, Any]
+    upstream: str,
+    folder: Path,
+    *,
+    keys: Sequence[str],
+    route: Mapping[str, Any],
+    default_upstream: str | None = "teacher",
 ) -> AsyncIterator[Site]:
     """A gateway in front of `upstream` that knows `keys`. `route` are further settings of its route."""
     os.environ.setdefault(UPSTREAM_KEY, "sk-conformance")
     arm = {"kind": "openai", "base_url": upstream, "model": "gpt-4o", "api_key": f"${{{UPSTREAM_KEY}}}"}
     document = {
         "upstreams": {"teacher": arm, "student": arm | {"trained_until": 1.0, "can": ALL}},
-        "default_upstream": "teacher",
+        "default_upstream": default_upstream,
         "routes": {
             ROUTE: {
                 "match": ["*"],

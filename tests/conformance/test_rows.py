@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.conformance.__main__ import failed, row_of
+from tests.conformance.__main__ import failed, row_of, row_of_own
 from tests.conformance.openai_python import SUITE
 from tests.conformance.pytests import results_of
 
@@ -38,3 +38,10 @@ def test_a_report_is_read_test_by_test(tmp_path: Path):
         "a.B::broken": False,
         "a.B::late": False,
     }
+
+
+def test_on_the_own_planes_lost_is_what_failed():
+    assert not failed([row_of_own("data plane", {"GET /livez": True})])
+    row = row_of_own("data plane", {"GET /livez": True, "GET /readyz": False})
+    assert (row.passed_direct, row.passed_through, row.lost) == (None, 1, ("GET /readyz",))
+    assert failed([row])

@@ -1,0 +1,72 @@
+"""schemathesis on the gateway's own two planes: made-up requests, good and bad, with and without a key.
+
+There is nothing to compare with: an operation passes where no check finds anything. Its upstream answers whatever it is asked,
+and there is no `default_upstream`: with one, methods that the gateway does not serve are the upstream's to refuse.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.environments import python_environment
+from tests.conformance.installation import gateway_before
+from tests.conformance.own_documents import admin_plane, data_plane
+from tests.conformance.pytests import results_of
+from tests.conformance.suite import THROUGH
+from tests.gateway.model_server import answering, model_server
+
+NAME = "schemathesis"
+VERSION = "4.32.5"
+EXAMPLES = 30
+SEED = 7
+RUN_S = 240
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
+    "unsupported_method", "ignored_auth",
+)  # fmt: skip
+
+
+async def run(folder: Path) -> dict[str, Mapping[str, bool]]:
+    """(operation, nothing found) by plane."""
+    found: dict[str, Mapping[str, bool]] = {}
+    async with model_server("answering", answering("fine")) as upstream:
+        place = folder / "gateway"
+        async with gateway_before(upstream.url, place, keys=(), route=THROUGH["split"], default_upstream=None) as site:
+            planes = {
+                "data plane": (data_plane(), site.url, site.key),
+                "admin plane": (admin_plane(), site.admin_url, site.admin_key),
+            }
+            for plane, (document, url, key) in planes.items():
+                found[plane] = await asyncio.to_thread(_checked, folder / plane, document, url, key)
+    return found
+
+
+def _checked(place: Path, document: Mapping[str, Any], url: str, key: str) -> Mapping[str, bool]:
+    place.mkdir(parents=True)
+    (place / "openapi.json").write_text(json.dumps(document, indent=1))
+    report = place / "report.xml"
+    with (place / "schemathesis.log").open("wb") as log:
+        subprocess.run(
+            [*_command(), "--url", url, "--header", f"Authorization: Bearer {key}", f"--report-junit-path={report}"],
+            cwd=place,
+            env={**os.environ, "NO_PROXY": "127.0.0.1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_S,
+            check=False,
+        )
+    return {name.removeprefix("None::"): good for name, good in results_of(report).items()}
+
+
+def _command() -> Sequence[str]:
+    python = python_environment(NAME, [f"{NAME}=={VERSION}"])
+    checks = ",".join(CHECKS)
+    return [
+        str(python.with_name(NAME)), "run", "openapi.json", "--checks", checks, "--max-examples", str(EXAMPLES),
+        "--seed", str(SEED), "--request-timeout", "20", "--continue-on-failure", "--no-color",
+        "--generation-database", "none", "--phases", "examples,coverage,fuzzing",
+    ]  # fmt: skip
