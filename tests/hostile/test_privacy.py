@@ -1,4 +1,4 @@
-"""What could become training data: what must not be kept is in no file, whatever way the request went.
+"""What must not be kept is in no file, whatever way the request went.
 
 The canary is in every prompt and answer here; the target's own check reads every file and every line of the log for it.
 """
