@@ -27,7 +27,7 @@ from gateway.pressure import Beating, Pressure, Pulse
 from gateway.quotas import Quotas
 from gateway.request import Disconnected, Request
 from gateway.routing import routing_of
-from gateway.server import Server, listen, serving
+from gateway.server import Server, client_connections, listen, serving
 from gateway.shadow import ShadowPool
 from gateway.snapshots import Snapshots, Source, View
 from gateway.spool import Spool, open_spool
@@ -180,7 +180,7 @@ class Gateway:
         main = listen(settings.gateway.bind)
         self.port, self.own_port = main.getsockname()[1], own.getsockname()[1]
         async with serving(Server(OwnPlane(self.front)), own):
-            async with serving(Server(DataPlane(self.front), self._drained), main):
+            async with serving(Server(DataPlane(self.front), self._drained, client_connections()), main):
                 log.info("serving", gateway=self.id, port=self.port, own_port=self.own_port, source=view.source)
                 self.started.set()
                 await self._stopping.wait()

@@ -5,7 +5,9 @@ what comes on open connections is still served, then idle connections end and th
 """
 
 import asyncio
+import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -27,11 +29,14 @@ Handler = Callable[[Request], Awaitable[None]]
 
 
 class Server:
-    """One listener. `drain` returns when the process may end."""
+    """One listener. `drain` returns when the process may end; of more than `most` connections the newest is ended at once."""
 
-    def __init__(self, handler: Handler, drain: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, handler: Handler, drain: Callable[[], Awaitable[None]] | None = None, most: int = sys.maxsize
+    ) -> None:
         self._handler = handler
         self._drain = drain
+        self._most = most
         self._connections: set[Connection] = set()
         self._none_left = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
@@ -86,6 +91,8 @@ class Server:
 
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
+        if len(self._connections) > self._most:
+            connection.kill()
 
     def lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
@@ -109,6 +116,18 @@ class Server:
                 await self._none_left.wait()
         except TimeoutError:
             return
+
+
+def client_connections() -> int:
+    """How many connections clients may hold: half of the files that this process may open, as many as the system allows.
+
+    The other half is for upstreams and the disk: clients that only connect must not take those away.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2
 
 
 def listen(bind: str) -> socket.socket:

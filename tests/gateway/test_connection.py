@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import resource
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +17,7 @@ from gateway import connection as bounds
 from gateway import server as ticks
 from gateway.connection import Connection
 from gateway.request import BodyTooLong, BodyTooSlow, Disconnected, Request
-from gateway.server import Server, listen, serving
+from gateway.server import Server, client_connections, listen, serving
 from tests.gateway.harness import until
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -67,7 +69,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def served(handler: Handler = echo) -> AsyncIterator[Callable[[], Awaitable[Wire]]]:
+async def served(handler: Handler = echo, most: int = sys.maxsize) -> AsyncIterator[Callable[[], Awaitable[Wire]]]:
     sock = listen("127.0.0.1:0")
     port = sock.getsockname()[1]
     opened: list[Wire] = []
@@ -76,7 +78,7 @@ async def served(handler: Handler = echo) -> AsyncIterator[Callable[[], Awaitabl
         opened.append(Wire(*await asyncio.open_connection("127.0.0.1", port)))
         return opened[-1]
 
-    async with serving(Server(handler), sock):
+    async with serving(Server(handler, most=most), sock):
         yield connect
         for wire in opened:
             wire.writer.close()
@@ -102,6 +104,17 @@ async def test_a_connection_is_kept_for_the_next_request():
             assert (status, answer) == (200, b"POST /x " + body)
             assert b"connection" not in fields
             assert fields[b"date"].endswith(b"GMT")
+
+
+async def test_clients_that_only_connect_do_not_take_the_files_of_upstreams_away():
+    async with served(most=2) as connect:
+        first, second, third = await connect(), await connect(), await connect()
+        with suppress(ConnectionResetError):
+            assert await third.rest() == b""
+        second.writer.close()
+        first.send(GET)
+        assert (await first.answer())[0] == 200
+    assert client_connections() < resource.getrlimit(resource.RLIMIT_NOFILE)[1] or client_connections() == sys.maxsize
 
 
 async def test_what_is_pipelined_is_answered_in_order():
