@@ -95,25 +95,31 @@ class Admission:
 
     async def read(self, request: Request) -> bytes:
         """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
-        self._check(request.named)
-        try:
-            return await request.body(self._request_bytes)
-        except BodyTooLong:
-            raise TooLarge(self._request_bytes) from None
-        except BodyTooSlow:
-            raise _late() from None
+        return await read_within(request, self._request_bytes)
 
-    def _check(self, named: Mapping[bytes, bytes]) -> None:
-        """What the head alone tells."""
-        encoding = named.get(b"content-encoding")
-        if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
-            raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
-        coding = named.get(b"transfer-encoding")
-        if coding is not None and coding.strip().lower() != b"chunked":
-            raise WrongEncoding("Of transfer codings only `chunked` is read.")
-        length = named.get(b"content-length")
-        if length is not None and length.isdigit() and int(length[:20]) > self._request_bytes:
-            raise TooLarge(self._request_bytes)
+
+async def read_within(request: Request, limit_bytes: int) -> bytes:
+    """A body of at most `limit_bytes`. Raises as `Admission.read`."""
+    _check(request.named, limit_bytes)
+    try:
+        return await request.body(limit_bytes)
+    except BodyTooLong:
+        raise TooLarge(limit_bytes) from None
+    except BodyTooSlow:
+        raise _late() from None
+
+
+def _check(named: Mapping[bytes, bytes], limit_bytes: int) -> None:
+    """What the head alone tells."""
+    encoding = named.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+        raise WrongEncoding("Compressed request bodies are not read; send the request without Content-Encoding.")
+    coding = named.get(b"transfer-encoding")
+    if coding is not None and coding.strip().lower() != b"chunked":
+        raise WrongEncoding("Of transfer codings only `chunked` is read.")
+    length = named.get(b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > limit_bytes:
+        raise TooLarge(limit_bytes)
 
 
 def require_json(named: Mapping[bytes, bytes]) -> None:

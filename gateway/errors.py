@@ -32,8 +32,9 @@ INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
 Lines = tuple[tuple[bytes, bytes], ...]
-RETRY: Lines = ((b"x-should-retry", b"true"),)
-NO_RETRY: Lines = ((b"x-should-retry", b"false"),)
+SHOULD_RETRY = b"x-should-retry"
+RETRY: Lines = ((SHOULD_RETRY, b"true"),)
+NO_RETRY: Lines = ((SHOULD_RETRY, b"false"),)
 
 
 def envelope(message: str, kind: str, *, param: str | None = None, code: str | None = None) -> bytes:

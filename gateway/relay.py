@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.capture import RawAttempt
-from gateway.errors import SERVER_ERROR, envelope, in_band, in_band_typed
+from gateway.errors import SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError
@@ -258,6 +258,8 @@ def _fault_of_body(body: bytes, field: str) -> str | None:
 def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     """The answer's header lines: the upstream's that may travel, then ours."""
     lines = to_client(held.reply.headers)
+    if any(name == SHOULD_RETRY for name, _ in ours):  # what we know of our budget, the upstream does not
+        lines = [line for line in lines if line[0] != SHOULD_RETRY]
     if held.scanner is not None:
         lines = [line for line in lines if line[0] not in (b"cache-control", b"x-accel-buffering")]
         lines += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]

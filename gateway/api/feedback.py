@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from gateway.admission import require_json
+from gateway.admission import read_within, require_json
 from gateway.api.health import Answer
-from gateway.errors import BadRequest, Forbidden, TooLarge
+from gateway.errors import BadRequest, Forbidden
 from gateway.front import Front
-from gateway.request import BodyTooLong, Request
+from gateway.request import Request
 from gateway.wire import require_object
 from tutelage.contracts.records import Feedback, Json
 
@@ -42,9 +42,7 @@ async def taken(front: Front, feedback_id: str, request: Request) -> Answer:
         raise Forbidden("Nothing of this key's requests is kept, so there is nothing that feedback could be about.")
     quota = front.quotas.enter(key)
     try:
-        raw = await request.body(MAX_BYTES)
-    except BodyTooLong:
-        raise TooLarge(MAX_BYTES) from None
+        raw = await read_within(request, MAX_BYTES)
     finally:
         if quota is not None:
             quota.leave()

@@ -34,8 +34,9 @@ def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endp
 
 
 def _climbs(path: str) -> bool:
-    """Whether the path leaves the place that it begins at, now or after being decoded once more."""
-    return any(part in (".", "..") for text in (path, unquote(path)) for part in text.replace("\\", "/").split("/"))
+    """Whether the path leaves the place that it begins at, now or after being decoded once more. `..;x` is `..` to some."""
+    texts = (text.replace("\\", "/") for text in (path, unquote(path)))
+    return any(part.partition(";")[0] in (".", "..") for text in texts for part in text.split("/"))
 
 
 def _refusal(method: str, path: str, allowed: str | None) -> Refusal:

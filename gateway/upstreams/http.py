@@ -10,7 +10,7 @@ the head and a short body are one write, whatever one read brought is one piece 
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict
 from math import inf
 
 from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
@@ -55,11 +55,13 @@ class HttpPool:
         relayed_by = None if secure else proxy
         self._prefix = address.path if relayed_by is None else f"http://{address.authority}{address.path}"
         self._fixed = _fixed_lines(address, api_key, relayed_by)
+        self._fixed_count = self._fixed.count(b"\n")
         self._keep_alive_s = KEEP_ALIVE_S[address.scheme]
         self._max = max_connections
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the last used at the end
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
+        """In order. Who gave up is not in it: while nothing becomes free, nobody else would clear him away."""
         self._taken = 0
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = False
@@ -73,6 +75,11 @@ class HttpPool:
     def idle_connections(self) -> int:
         """Connections that wait for a call."""
         return len(self._idle)
+
+    @property
+    def waiting_calls(self) -> int:
+        """Calls that wait for a connection; as many as callers, whatever became of earlier ones."""
+        return len(self._waiting)
 
     async def open(self, call: Call) -> HttpReply:
         """See `Upstream.open`. A reused connection that ends at once, before any byte of an answer, is replaced once by a new
@@ -100,7 +107,7 @@ class HttpPool:
         """Close every connection; calls that are under way end with an error."""
         self._closed = True
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter, _ = self._waiting.popitem(last=False)
             if not waiter.done():
                 waiter.set_exception(ConnectFailed(self.upstream, "closed"))
         for connection in tuple(self._connections):
@@ -114,7 +121,7 @@ class HttpPool:
     def give_back(self, connection: Connection) -> None:
         """`connection` is free for another call: whoever has waited longest gets it."""
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter, _ = self._waiting.popitem(last=False)
             if not waiter.done():
                 connection.deadline_at = inf
                 waiter.set_result(connection)
@@ -135,7 +142,7 @@ class HttpPool:
     def _give_place(self) -> None:
         self._taken -= 1
         while self._waiting:
-            waiter = self._waiting.popleft()
+            waiter, _ = self._waiting.popitem(last=False)
             if not waiter.done():
                 self._taken += 1
                 waiter.set_result(None)
@@ -170,9 +177,8 @@ class HttpPool:
         bodiless = not body and call.method in _MAY_BE_BODILESS
         parts.append(b"\r\n" if bodiless else b"content-length: %d\r\n\r\n" % len(body))
         head = b"".join(parts)
-        breaks = head.count(b"\r\n")
-        expected = 2 + self._fixed.count(b"\n") + len(call.headers) + (not bodiless)
-        if breaks != expected or head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
+        breaks = 2 + self._fixed_count + len(call.headers) + (not bodiless)  # our own; any other is somebody's attempt
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
             raise CallRefused(self.upstream, "the path holds a space, or a header a line break")
         return (head + body,) if len(body) <= _ONE_WRITE_BYTES else (head, body)
 
@@ -215,10 +221,11 @@ class HttpPool:
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> Connection | None:
         """A connection that became free, or None: a place for a new one, counted already."""
         waiter: asyncio.Future[Connection | None] = loop.create_future()
-        self._waiting.append(waiter)
+        self._waiting[waiter] = None
         try:
             return await waiter
         except asyncio.CancelledError:
+            self._waiting.pop(waiter, None)
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._pass_on(waiter.result())
             raise
@@ -235,7 +242,7 @@ class HttpPool:
         self._connections.add(connection)
         try:
             await self._dialer.dial(loop, connection)
-        except OSError as fault:
+        except (OSError, UnicodeError) as fault:  # UnicodeError: a host that no name server could be asked for
             connection.close()
             raise ConnectFailed(self.upstream, f"{self.address.authority}: {fault}") from fault
         except BaseException:

@@ -17,11 +17,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import openai_python
+from tests.conformance import langchain, openai_python
 from tests.conformance.installation import gateway_before
 from tests.conformance.suite import DIRECT, THROUGH, Run, Suite
 
-SUITES: tuple[Suite, ...] = (openai_python.SUITE,)
+SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE)
 RESULTS = Path("data/conformance.json")
 SHOWN = 50
 """Lost tests that are printed; the file names all."""
@@ -83,7 +83,7 @@ def failed(rows: Sequence[Row]) -> bool:
 def shown(rows: Sequence[Row]) -> Table:
     table = Table(title="Passed direct, passed through the gateway")
     for name in ("suite", "answered by", "arm"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("tests", "direct", "through", "lost"):
         table.add_column(name, justify="right")
     for row in rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.conformance.suite import Run
 
-PLUGINS = Path(__file__).parent / "plugins"
+FOREIGN = Path(__file__).parent / "foreign"
 RUN_S = 1_800
 
 
@@ -16,17 +16,19 @@ def run_pytest(
     run: Run, python: Path, arguments: Sequence[str], *, folder: Path, **environment: str
 ) -> Mapping[str, bool]:
     """(test, passed) of every test that was not skipped. `environment` is added to this one's."""
-    report = run.folder / "report.xml"
-    with (run.folder / "pytest.log").open("wb") as log:
+    report, said = run.folder / "report.xml", run.folder / "pytest.log"
+    with said.open("wb") as log:
         subprocess.run(
             [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(PLUGINS), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+            env={**os.environ, "PYTHONPATH": str(FOREIGN), "PYTHONDONTWRITEBYTECODE": "1", **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=RUN_S,
             check=False,
         )
+    if not report.exists():
+        raise RuntimeError(f"the suite did not run:\n{said.read_text(errors='replace')[-3_000:]}")
     return results_of(report)
 
 

@@ -1,11 +1,14 @@
 """Feedback: strict at the door, spooled as a record, redacted."""
 
+import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway import connection
 from gateway.api.feedback import MAX_BYTES, MAX_COMMENT_CHARS, read_feedback
 from gateway.errors import BadRequest
 from tests.gateway.harness import PRIVATE, Running, running, until
@@ -92,3 +95,20 @@ async def test_who_may_not_say_anything_is_told(teacher: ModelServer, student: M
     assert all(
         set(answer.json()["error"]) == {"message", "type", "param", "code"} for answer in (nobody, broken, large)
     )
+
+
+async def test_a_body_that_stops_or_is_compressed_is_the_clients_fault(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connection, "BODY_IDLE_S", 0.05)
+    async with running(teacher, student, tmp_path) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.gateway.port)
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer tut-data\r\ncontent-length: 9\r\n\r\n"
+        writer.write(head.encode())
+        stopped = await reader.read()
+        writer.close()
+        packed = {"content-type": "application/json", "content-encoding": "gzip"}
+        compressed = await at.http().post(PATH, content=gzip.compress(json.dumps(SAID).encode()), headers=packed)
+    assert stopped.split()[1] == b"400"
+    assert b'"code":"request_incomplete"' in stopped
+    assert (compressed.status_code, compressed.json()["error"]["code"]) == (415, "unsupported_content_encoding")

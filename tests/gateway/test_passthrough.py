@@ -113,7 +113,15 @@ async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/../metrics", "/v1/%2e%2e/metrics", "/v1/files/..%2f..%2fx", "/v1/%252e%252e/x", "/v1/..%5cx", "/%761/x"],
+    [
+        "/v1/../metrics",
+        "/v1/%2e%2e/metrics",
+        "/v1/files/..%2f..%2fx",
+        "/v1/%252e%252e/x",
+        "/v1/..%5cx",
+        "/v1/..;a=b/x",
+        "/%761/x",
+    ],
 )
 async def test_no_path_leads_out_of_the_upstreams_base(
     path: str, teacher: ModelServer, student: ModelServer, tmp_path: Path

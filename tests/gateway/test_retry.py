@@ -126,3 +126,15 @@ async def test_when_the_budget_is_spent_the_clients_sdk_is_told_not_to_try_eithe
         answer = await client.post(PATH, json=ASK)
         assert answer.status_code in (502, 503)
         assert answer.headers["x-should-retry"] == "false"
+
+
+async def test_what_the_upstream_says_of_retrying_is_replaced_not_doubled(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    teacher.script = failing(503, **{"x-should-retry": "true"})
+    async with running(teacher, student, tmp_path) as at:
+        lane = at.gateway._lanes["big"]
+        while lane.may_retry():
+            pass
+        answer = await at.http().post(PATH, json=ASK)
+        assert answer.headers.get_list("x-should-retry") == ["false"]

@@ -116,6 +116,14 @@ async def test_a_name_that_does_not_exist_is_a_failed_connect():
     assert pool.open_connections == 0
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+async def test_a_name_that_nobody_could_look_up_is_a_failed_connect(host: str):
+    pool = HttpPool(upstream="gpt", base_url=f"http://{host}/v1")
+    with pytest.raises(ConnectFailed):
+        await pool.open(call())
+    assert (pool.outstanding, pool.open_connections) == (0, 0)
+
+
 async def test_a_connection_that_nobody_uses_is_closed_and_the_tick_ends(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(http.KEEP_ALIVE_S, "http", 0.05)
     async with scripted(echo) as server:
@@ -187,6 +195,30 @@ async def test_a_place_that_a_cancelled_call_was_given_goes_to_the_next():
         assert waiting[0].cancelled()
         assert pool.outstanding == 0
         assert pool.open_connections <= 1
+        await pool.aclose()
+
+
+async def test_calls_that_gave_up_waiting_for_a_connection_are_remembered_no_longer():
+    go_on = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await go_on.wait()
+        await exchange.answer(exchange.body)
+
+    async with scripted(script) as server:
+        pool = HttpPool(upstream="gpt", base_url=server.url, max_connections=1)
+        holder = await_open(pool)
+        await eventually(lambda: len(server.requests) == 1)
+        hasty = replace(call(), deadlines=replace(call().deadlines, connect_s=0.01))
+        for _ in range(3):
+            with pytest.raises(TimedOut):
+                await pool.open(hasty)
+        assert pool.waiting_calls == 0
+        patient = await_open(pool)
+        await eventually(lambda: pool.waiting_calls == 1)
+        go_on.set()
+        await (await holder).aclose()
+        await (await patient).aclose()
         await pool.aclose()
 
 
