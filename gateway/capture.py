@@ -281,7 +281,7 @@ def params_hash(body: bytes) -> str:
 
 def canonical(text: str) -> str:
     """The form of an input that is hashed: NFC-normalised, without white space at either end."""
-    return unicodedata.normalize("NFC", text).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
 def input_sha256(text: str) -> str:
@@ -363,6 +363,7 @@ def _input_hash(texts: list[str] | None) -> str | None:
     return input_sha256(texts[-1]) if texts else None
 
 
+@lru_cache(maxsize=256)
 def _policy(policy: RawPolicy) -> CapturePolicy:
     version = version_of(policy.redact) if policy.log == FULL else None
     return CapturePolicy(log=policy.log, train=policy.train, purpose=policy.purpose, redaction_version=version)

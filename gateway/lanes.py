@@ -62,10 +62,11 @@ class Lane:
         self.calls += 1
 
         def settle(outcome: Outcome) -> None:
-            before = self._breaker.state
-            self._breaker.settle(permit, outcome, self._monotonic())
-            if self._breaker.state is not before:
-                log.warning("breaker", upstream=self.name, state=str(self._breaker.state))
+            breaker = self._breaker
+            before = breaker.state
+            breaker.settle(permit, outcome, self._monotonic())
+            if breaker.state is not before:
+                log.warning("breaker", upstream=self.name, state=str(breaker.state))
             self._ended()
 
         return settle

@@ -161,9 +161,11 @@ def _hosted(tools: msgspec.Raw | None) -> bool:
 
 
 def _output_tokens(fields: Fields, *names: str) -> int:
-    raw = next((fields[name] for name in names if fields.get(name)), None)
-    value = value_of(raw) if raw is not None else None
-    return value if isinstance(value, int) and 0 < value < 2**53 else 0
+    for name in names:
+        if raw := fields.get(name):
+            value = value_of(raw)
+            return value if isinstance(value, int) and 0 < value < 2**53 else 0
+    return 0
 
 
 def _text_bytes(messages: msgspec.Raw | None, raw: bytes) -> int:

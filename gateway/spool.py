@@ -48,7 +48,16 @@ from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.settings import Settings
-from tutelage.store.spool import KEEP_ACCOUNT, SCHEMA_VERSION, create, insert_of, last_sequence, spool_path
+from tutelage.store.spool import (
+    KEEP_ACCOUNT,
+    PAGE_BYTES,
+    SCHEMA_VERSION,
+    WAL_BYTES,
+    create,
+    insert_of,
+    last_sequence,
+    spool_path,
+)
 
 log = structlog.get_logger()
 
@@ -361,6 +370,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             create(connection)
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // PAGE_BYTES}")
     except BaseException:
         connection.close()
         raise

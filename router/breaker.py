@@ -14,6 +14,7 @@ healthy one is never ejected" is its caller's rule. Every permit is settled exac
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from router.types import FULL_BP, Outcome
 
@@ -50,8 +51,7 @@ class BreakerPolicy:
             raise ValueError(f"{self}: window and back-off are above 0, backoff_s is at most backoff_max_s")
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """The right to one call."""
 
     generation: int

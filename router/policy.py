@@ -48,7 +48,7 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
         assigned=assigned,
         fallback=fallback,
         shadow=serve.other if sampled(sampling.salt, unit, ask.utc_day, shadow_bp) else None,
-        holdout=sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
+        holdout=sampling.holdout_bp > 0 and sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
         in_population=not outside,
         reasons=reasons,
         bucket=place,
@@ -72,23 +72,18 @@ def _outside(route: RouteState, ask: Ask) -> tuple[str, ...]:
 def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
     """What the request needs and the student does not declare, in the order of `SCREENED`."""
     context = needs.prompt_tokens_at_least + needs.output_tokens
-    return tuple(
-        [
-            name
-            for name, lacks in (
-                ("endpoint", needs.endpoint not in can.endpoints),
-                ("context", can.context_tokens is not None and context > can.context_tokens),
-                ("tools", needs.tools and not can.tools),
-                ("structured", needs.structured and not can.structured),
-                ("vision", needs.vision and not can.vision),
-                ("audio", needs.audio and not can.audio),
-                ("logprobs", needs.logprobs and not can.logprobs),
-                ("hosted_tools", needs.hosted_tools),
-                ("stateful", needs.stateful is not None),
-            )
-            if lacks
-        ]
+    lacks = (
+        needs.endpoint not in can.endpoints,
+        can.context_tokens is not None and context > can.context_tokens,
+        needs.tools and not can.tools,
+        needs.structured and not can.structured,
+        needs.vision and not can.vision,
+        needs.audio and not can.audio,
+        needs.logprobs and not can.logprobs,
+        needs.hosted_tools,
+        needs.stateful is not None,
     )
+    return tuple(name for name, lack in zip(SCREENED, lacks, strict=True) if lack) if True in lacks else ()
 
 
 def _serving_outside(reasons: tuple[str, ...], ask: Ask) -> Arm:

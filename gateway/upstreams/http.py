@@ -55,6 +55,7 @@ class HttpPool:
         relayed_by = None if secure else proxy
         self._prefix = address.path if relayed_by is None else f"http://{address.authority}{address.path}"
         self._fixed = _fixed_lines(address, api_key, relayed_by)
+        self._fixed_count = self._fixed.count(b"\n")
         self._keep_alive_s = KEEP_ALIVE_S[address.scheme]
         self._max = max_connections
         self._connections: set[Connection] = set()
@@ -176,9 +177,8 @@ class HttpPool:
         bodiless = not body and call.method in _MAY_BE_BODILESS
         parts.append(b"\r\n" if bodiless else b"content-length: %d\r\n\r\n" % len(body))
         head = b"".join(parts)
-        breaks = head.count(b"\r\n")
-        expected = 2 + self._fixed.count(b"\n") + len(call.headers) + (not bodiless)
-        if breaks != expected or head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
+        breaks = 2 + self._fixed_count + len(call.headers) + (not bodiless)  # our own; any other is somebody's attempt
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
             raise CallRefused(self.upstream, "the path holds a space, or a header a line break")
         return (head + body,) if len(body) <= _ONE_WRITE_BYTES else (head, body)
 

@@ -60,7 +60,7 @@ def evidence_words(decision: Decision) -> tuple[str, ...]:
 
 def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
     """The gate's document (`tutelage.control.gates`) in lines."""
-    fresh, futility = gate["fresh"], gate["futility"]
+    fresh = gate["fresh"]
     lines = [f"now: {gate['reason']}"] if gate["reason"] else []
     lines += [
         f"  {cell['cell']}: n {cell['n']}, mean d {_number(cell['mean_d'])}, "
@@ -70,7 +70,6 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
     lines += [
         f"  fresh key: {fresh['distinct_keys']} different users in this block, {fresh['distinct_keys_needed']} needed",
         f"  missing: {gate['missing']['words']}",
-        f"  futility: log E' {_number(futility['log_e'])} against {_number(futility['threshold'])}",
     ]
     lines += [
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"

@@ -48,7 +48,7 @@ BUSY_TIMEOUT_S = 5.0
 PAGE_BYTES = 16 * 1024
 """Every page is two writes into the log and one into the file: with SQLite's own 4 KiB a record costs twice as much."""
 WAL_BYTES = 4 * 2**20
-"""Of the log, before its pages are put into the file."""
+"""Of the log, before the writer's connection puts its pages into the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,6 @@ def create(connection: sqlite3.Connection) -> None:
     """
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // PAGE_BYTES}")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
     found = connection.execute("PRAGMA user_version").fetchone()[0]
