@@ -19,7 +19,7 @@ from gateway.api import chat, completions, embeddings, feedback, health, models,
 from gateway.api.health import Answer
 from gateway.attempt import Means
 from gateway.dispatch import Dispatcher
-from gateway.errors import InternalFault, Refusal, UnknownPath
+from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
 from gateway.metrics import Metrics, State
@@ -56,6 +56,7 @@ ENDPOINTS = {
     responses.PATH: responses.ENDPOINT,
 }
 PROBES: dict[str, Callable[[Front], Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
+PROBED_WITH = ("GET", "HEAD")
 
 
 class DataPlane:
@@ -89,6 +90,8 @@ class DataPlane:
         path = request.path
         probe = PROBES.get(path)
         if probe is not None:
+            if request.method not in PROBED_WITH:
+                raise WrongMethod(request.method, PROBED_WITH[0])
             return probe(self._front)
         ours = request.method == "GET" and models.is_ours(path)
         return models.answer(self._front, request.headers, path) if ours else None

@@ -203,6 +203,8 @@ async def test_without_any_key_it_says_try_again(teacher: ModelServer, student: 
         answer = await at.http().post(PATH, json=ASK)
         ready = await at.http(None).get("/readyz")
         live = await at.http(None).get("/livez")
+        other = await at.http(None).post("/livez")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
     assert (ready.status_code, live.status_code) == (503, 200)
 
