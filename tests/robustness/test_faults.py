@@ -184,7 +184,10 @@ async def test_every_fault_ends_in_a_true_answer_or_a_clear_error(tmp_path: Path
     async with faulty_urls(certificate) as urls, scripted(model("teacher")) as good:
         teacher = ModelServer(name="teacher", script=lambda _: pytest.fail("not asked"), url=good.url)
         async with running(teacher, teacher, tmp_path, change=lambda content: routes_over(urls, content)) as at:
-            rollouts = {f"student-{n}": rollout(10_000, route=f"student-{n}") for n in range(len(FAULTS))}
+            rollouts = {
+                f"student-{n}": rollout(10_000, route=f"student-{n}", student=f"faulty-{n}@unversioned")
+                for n in range(len(FAULTS))
+            }
             await at.publish(rollouts=rollouts)
             pool = client_of(at.url)
 
