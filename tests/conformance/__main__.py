@@ -8,6 +8,7 @@ failure too.
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -120,6 +121,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--keep", type=Path, help="a new folder for the runs' logs and reports")
     given = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # ended by `timeout`, it ends what it started, as by Ctrl-C
     chosen = given.only or NAMES
     with tempfile.TemporaryDirectory() as scratch:
         folder = (given.keep or Path(scratch)).absolute()
