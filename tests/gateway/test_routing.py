@@ -99,4 +99,5 @@ def test_only_live_data_and_internal_keys_open_the_data_plane(tmp_path: Path):
         "id-tut-pinner",
         "id-tut-internal",
         "id-tut-private",
+        "id-tut-own-only",
     }
