@@ -1,6 +1,6 @@
 """A whole installation in front of a real vLLM on this CPU: random weights, so that nothing is tested but the wire.
 
-The teacher is a scripted server; student and judge are the same vLLM under two upstreams.
+The teacher is a scripted server; student and judge are one vLLM with two models' names, since a model may not judge itself.
 """
 
 import subprocess
@@ -34,7 +34,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     python, folder = environment_python(), tmp_path_factory.mktemp("vllm")
     model = folder / "model"
     subprocess.run([str(python), "-m", "examples.vllm_cpu.random_model", str(model)], cwd=ROOT, check=True)
-    options = ("--max-model-len", "8192")
+    options = ("--max-model-len", "8192", "--served-model-name", "student", "judge")
     with vllm_server(model, name="student", python=python, options=options, log=folder / "vllm.log") as server:
         yield server
 
@@ -45,15 +45,15 @@ async def site(vllm: Server, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     rubrics = folder / "rubrics"
     rubrics.mkdir()
     (rubrics / "kind@1.yaml").write_text(RUBRIC)
-    real = {"kind": "vllm", "base_url": vllm.base_url, "model": "student", "trained_until": 1.0}
+    real = {"kind": "vllm", "base_url": vllm.base_url, "trained_until": 1.0}
     can = {"tools": True, "structured": True, "logprobs": True}
     async with model_server("teacher", answering("a kind answer of the teacher")) as teacher:
         document = {
             "rubrics": str(rubrics),
             "upstreams": {
                 "big": {"kind": "openai", "base_url": teacher.url, "model": "big-1"},
-                "small": {**real, "can": can},
-                "judge": {**real, "can": can},
+                "small": {**real, "model": "student", "can": can},
+                "judge": {**real, "model": "judge", "can": can},
             },
             "routes": {
                 ROUTE: {
