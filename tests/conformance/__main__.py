@@ -18,11 +18,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, langchain_js, openai_python, own_api
+from tests.conformance import langchain, langchain_js, openai_python, own_api, pydantic_ai
 from tests.conformance.installation import gateway_before
 from tests.conformance.suite import DIRECT, THROUGH, Run, Suite
 
-SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE, langchain_js.SUITE)
+SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE, langchain_js.SUITE, pydantic_ai.SUITE)
 NAMES = (*(suite.name for suite in SUITES), own_api.NAME)
 RESULTS = Path("data/conformance.json")
 SHOWN = 50
