@@ -6,12 +6,14 @@ Both arms are the suite's upstream, so that an answer does not depend on which o
 import asyncio
 import hashlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.records import Key
@@ -60,6 +62,18 @@ async def gateway_before(
         _add_keys(site, keys)
         await _keys_in_force(site, keys)
         yield site
+
+
+async def served_by_arm(site: Site) -> dict[str, int]:
+    """Requests of the route by the arm that served them. What the route does not split (files, models, …) is not among them."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        text = (await http.get(site.metrics_url)).text
+    served: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "tutelage_gateway_requests_total" and sample.labels["route"] == ROUTE:
+                served[sample.labels["arm"]] += int(sample.value)
+    return dict(served)
 
 
 async def _keys_in_force(site: Site, keys: Sequence[str]) -> None:

@@ -19,6 +19,13 @@ THROUGH: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of the route by way: one arm whose errors no fallback hides, or half and half with a shadow of everything."""
 
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "teacher": ("teacher",),
+    "student": ("student",),
+    "split": ("teacher", "student"),
+}
+"""Who must have served by way, or it shows nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:

@@ -34,13 +34,14 @@ class SiteFailed(TutelageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's, `pid` the
-    supervisor's."""
+    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's, `metrics_url` the
+    gateway process's own figures, `pid` the supervisor's."""
 
     folder: Path
     config: Path
     url: str
     admin_url: str
+    metrics_url: str
     key: str
     admin_key: str
     pid: int = 0
@@ -61,10 +62,15 @@ def free_port() -> int:
 @contextlib.asynccontextmanager
 async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterator[Site]:
     """Write `document` (the configuration but for places and ports) into `folder`, make keys, serve until the block ends."""
-    gateway_port, admin_port = free_port(), free_port()
+    gateway_port, admin_port, metrics_port = free_port(), free_port(), free_port()
     complete: dict[str, Any] = {
         "data_dir": str(folder / "data"),
-        "gateway": {"bind": f"127.0.0.1:{gateway_port}", "processes": 1, "metrics_port": 0, "drain_deadline": "20s"},
+        "gateway": {
+            "bind": f"127.0.0.1:{gateway_port}",
+            "processes": 1,
+            "metrics_port": metrics_port,
+            "drain_deadline": "20s",
+        },
         "admin": {"bind": f"127.0.0.1:{admin_port}"},
         "internal": {"gateway_url": f"http://127.0.0.1:{gateway_port}"},
         **document,
@@ -77,6 +83,7 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
         config=config,
         url=f"http://127.0.0.1:{gateway_port}",
         admin_url=f"http://127.0.0.1:{admin_port}",
+        metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
         key=_new_key(config, "--may-pin"),
         admin_key=_new_key(config, "--admin"),
     )
