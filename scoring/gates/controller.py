@@ -17,7 +17,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, OPERATOR, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
+from router.events import Advance, Event, Hold, Release, RollBack, StepDown
+from router.rollout import FUTILITY, OPERATOR, Phase, Rollout
+from router.types import Mode
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
 from scoring.gates.anchored import anchored

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from router.rollout import Begin, Mode, Rollout, step
+from router.events import Begin
+from router.rollout import Rollout, step
 from router.stages import Ladder
+from router.types import Mode
 from scoring.gates.streams import Wiring
 from scoring.stats import laws
 from scoring.stats.laws import Law

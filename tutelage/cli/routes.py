@@ -17,20 +17,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from router.rollout import (
-    Clear,
-    Event,
-    IllegalTransition,
-    Kill,
-    Mode,
-    Pause,
-    Promote,
-    Resume,
-    Rollback,
-    Rollout,
-    SetShare,
-)
-from router.types import FULL_BP
+from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, SetShare
+from router.rollout import IllegalTransition, Rollout
+from router.types import FULL_BP, Mode
 from tutelage.cli import shown
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer
 from tutelage.cli.stores import opened

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from router.rollout import Effect, Event, Rollout, step
+from router.events import Event
+from router.rollout import Effect, Rollout, step
 from tutelage import __version__
 from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.records import CellNumbers, Decision, Epoch

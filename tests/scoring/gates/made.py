@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from router.rollout import Begin, Mode, Rollout, step
+from router.events import Begin
+from router.rollout import Rollout, step
 from router.stages import Ladder
-from router.types import Direction
+from router.types import Direction, Mode
 from scoring.simulate.plan import Plan, epoch_of
 from scoring.stats.laws import Law, rubric5
 from tutelage.contracts.records import Epoch, GateRules, Unit

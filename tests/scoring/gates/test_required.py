@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from router.rollout import Advance, Phase, Rollout, step
+from router.events import Advance
+from router.rollout import Phase, Rollout, step
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial, proven
 from scoring.gates.facts import ALL_WELL

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from router.rollout import Hold
+from router.events import Hold
 from router.types import Direction
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial

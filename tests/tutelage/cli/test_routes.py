@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import typer
 
-from router.rollout import OPERATOR, Advance, Phase, Rollout
+from router.events import Advance
+from router.rollout import OPERATOR, Phase, Rollout
 from router.types import Direction
 from scoring.gates import controller
 from tests.tutelage.cli.conftest import Site

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from router.rollout import Mode, Phase, Rollout, Since
+from router.rollout import Phase, Rollout, Since
 from router.stages import Ladder
-from router.types import Arm
+from router.types import Arm, Mode
 from tutelage.contracts.load import validated
 from tutelage.contracts.records import (
     Answer,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from router.rollout import Mode, Rollout
+from router.rollout import Rollout
 from router.stages import Ladder
-from router.types import Arm, Direction
+from router.types import Arm, Direction, Mode
 from tutelage.contracts.records import (
     Answer,
     Attempt,

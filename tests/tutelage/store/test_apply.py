@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 
-from router.rollout import (
-    Advance,
-    Begin,
-    Effect,
-    Event,
-    IllegalTransition,
-    Kill,
-    Pause,
-    Phase,
-    RollBack,
-    Rollout,
-    SetShare,
-)
+from router.events import Advance, Begin, Event, Kill, Pause, RollBack, SetShare
+from router.rollout import Effect, IllegalTransition, Phase, Rollout
 from tests.tutelage.store.made import epoch, rollout
 from tutelage.contracts.errors import LeaseLost, StaleRevision, UnknownName
 from tutelage.contracts.ids import uuid7

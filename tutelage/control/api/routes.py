@@ -14,7 +14,8 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import BadRequest, of_status
-from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare, Succeed
+from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, SetShare, Succeed
+from router.rollout import Rollout
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.records import Json, Key
