@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from router.rollout import Hold
+from router.events import Hold
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL
 from scoring.gates.order import A_ORDER, Order, order_effect
