@@ -414,7 +414,10 @@ class CellNumbers(Record, frozen=True, kw_only=True):
 
 
 class Decision(Record, frozen=True, kw_only=True):
-    """Why the share is what it is: written for every move and every refusal. Replaying it decides the same."""
+    """Why the share is what it is: written for every move and every refusal. Replaying it decides the same.
+
+    Where the gate decided it, `facts` are what it knew of the machinery and `folds` how many folds it had read.
+    """
 
     id: str
     at: float
@@ -434,6 +437,8 @@ class Decision(Record, frozen=True, kw_only=True):
     cells: tuple[CellNumbers, ...] = ()
     detectors: dict[str, float] = {}
     holds: tuple[str, ...] = ()
+    facts: dict[str, Json] = {}
+    folds: int | None = None
     code_version: str = ""
     schema: int = SCHEMA_VERSION
 

@@ -106,7 +106,7 @@ def folded(begun: Site, count: int, d: float, every_s: float = 0.0) -> None:
     state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
     lease = begun.store.acquire("control", "test", 10.0, 0.0)
     assert lease is not None
-    assert begun.store.fold(Fold(route="triage", folded=(), gate_state=controller.encode(state), lease=lease))
+    assert begun.store.fold(Fold(route="triage", revision=1, folded=(), gate_state=controller.encode(state), lease=lease))
 
 
 def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):

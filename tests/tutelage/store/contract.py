@@ -110,7 +110,7 @@ class StoreContract(GateContract, JudgeContract):
         lease = store.acquire("control", "a", 10.0, 1.0)
         assert lease is not None
         store.fold(
-            Fold(route="triage", folded=(store.unfolded("triage", 1, 0.0)[0].order,), gate_state=b"x", lease=lease)
+            Fold(route="triage", revision=1, folded=(store.unfolded("triage", 1, 0.0)[0].order,), gate_state=b"x", lease=lease)
         )
         store.refuse(decision("d1"))
         store.audit(audit())

@@ -60,8 +60,8 @@ class GateContract:
         assert lease is not None
         first, second = (row.order for row in store.unfolded("triage", 10, 0.0))
 
-        assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
-        assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
+        assert store.fold(Fold(route="triage", revision=1, folded=(first,), gate_state=b"one", lease=lease)) is True
+        assert store.fold(Fold(route="triage", revision=1, folded=(first, second), gate_state=b"twice", lease=lease)) is False
 
         assert other.gate_state("triage") == b"one"
         assert [row.order for row in other.unfolded("triage", 10, 0.0)] == [second]
@@ -73,9 +73,9 @@ class GateContract:
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
         assert store.successor_state("triage") is None
-        both = Fold(route="triage", folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
+        both = Fold(route="triage", revision=1, folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
         assert store.fold(both) is True
-        assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
+        assert store.fold(Fold(route="triage", revision=1, folded=(), gate_state=b"two", lease=lease)) is True
         assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
     def test_what_was_folded_is_what_the_store_keeps_though_it_is_delivered_twice(self, store: Store):
@@ -86,7 +86,7 @@ class GateContract:
         assert lease is not None
         [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement.d == 0.25
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        assert store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"x", lease=lease)) is True
         store.judged([judgement("p1", -1.0)])
         assert [row.d for row in store.judgements("p1")] == [0.25]
 
@@ -98,9 +98,9 @@ class GateContract:
         new = other.acquire("control", "b", 10.0, 50.0)
         assert old is not None
         assert new is not None
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        assert store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"old", lease=old)) is False
         assert store.gate_state("triage") is None
-        assert other.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"new", lease=new)) is True
+        assert other.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"new", lease=new)) is True
 
     def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
         store.join(
