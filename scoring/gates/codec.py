@@ -19,6 +19,7 @@ from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
+from scoring.gates.tally import Tallies, Tally
 
 
 def encode(state: State) -> bytes:
@@ -36,6 +37,7 @@ def encode(state: State) -> bytes:
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
             "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
+            "tallies": _sorted(state.tallies),
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
     )
@@ -60,6 +62,7 @@ def decode(body: bytes) -> State:
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
+        tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
         labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
     )
 
@@ -68,7 +71,7 @@ def _plain(account: Account) -> dict[str, Any]:
     return {"null_mean": account.null_mean, **account.evidence.to_plain()}
 
 
-def _sorted(plain: Baselines | Comparison) -> Any:
+def _sorted(plain: Baselines | Comparison | Tallies) -> Any:
     return msgspec.to_builtins(plain, order="sorted")
 
 

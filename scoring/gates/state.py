@@ -31,6 +31,7 @@ from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
+from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.records import Epoch, Unit
@@ -63,6 +64,7 @@ class State:
     blocks: Blocks
     traffic: Traffic
     labels: Labels
+    tallies: Tallies
 
     @property
     def overall(self) -> Account:
@@ -90,6 +92,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         blocks={},
         traffic={},
         labels=Labels(),
+        tallies={},
     )
 
 
@@ -135,6 +138,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
         labels=state.labels if same else state.labels.restarted(),
+        tallies=state.tallies if same else start.tallies,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -186,6 +190,7 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
+        tallies=tallied(state.tallies, units, since.evidence),
     )
 
 

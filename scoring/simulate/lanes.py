@@ -156,6 +156,7 @@ class Lanes:
             blocks={},
             traffic={},
             labels=Labels(),
+            tallies={},
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:
