@@ -33,6 +33,8 @@ POOLED = "all"
 QUALITY, SEVERE, FLOOR, DISAGREEMENT = "quality", "severe", "floor", "disagreement"
 SERVED, OUTCOME = "served", "outcome"
 """What the serving arm brought about, in [0, 1]; its difference between arms, which is what detectors read."""
+ORDER = "order"
+"""What the answer that the judge was shown first has over the second."""
 WORST_MILLI: Mapping[str, int] = {QUALITY: -LATTICE, SEVERE: -LATTICE, FLOOR: 0, DISAGREEMENT: -LATTICE}
 """What promotion reads in each metric where nothing is known."""
 TEACHER_FAILED = "teacher_failed"

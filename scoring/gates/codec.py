@@ -17,6 +17,7 @@ from scoring.gates.caps import Block
 from scoring.gates.fastlane import Comparison
 from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
+from scoring.gates.order import Order
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
 from scoring.gates.tally import Tallies, Tally
@@ -38,6 +39,7 @@ def encode(state: State) -> bytes:
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
             "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
             "tallies": _sorted(state.tallies),
+            "order": [state.order.n, state.order.total_milli, state.order.rows.tolist()],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
     )
@@ -64,6 +66,7 @@ def decode(body: bytes) -> State:
         traffic=plain["traffic"],
         tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
         labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
+        order=_order(*plain["order"]),
     )
 
 
@@ -73,6 +76,10 @@ def _plain(account: Account) -> dict[str, Any]:
 
 def _sorted(plain: Baselines | Comparison | Tallies) -> Any:
     return msgspec.to_builtins(plain, order="sorted")
+
+
+def _order(n: int, total_milli: int, rows: list[list[float]]) -> Order:
+    return Order(n=n, total_milli=total_milli, rows=np.array(rows, dtype=np.float64))
 
 
 def _account(plain: dict[str, Any]) -> Account:

@@ -5,7 +5,8 @@ Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them; the
+                   alarm about the judge's order
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -29,6 +30,7 @@ from scoring.gates.fastlane import Comparisons, compared
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
+from scoring.gates.order import Order
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
 from scoring.gates.tally import Tallies, tallied
@@ -65,6 +67,7 @@ class State:
     traffic: Traffic
     labels: Labels
     tallies: Tallies
+    order: Order
 
     @property
     def overall(self) -> Account:
@@ -93,6 +96,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         traffic={},
         labels=Labels(),
         tallies={},
+        order=Order(),
     )
 
 
@@ -191,6 +195,7 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         blocks=blocks,
         traffic=traffic,
         tallies=tallied(state.tallies, units, since.evidence),
+        order=state.order.after(units),
     )
 
 

@@ -18,6 +18,7 @@ from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
+from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.errors import LeaseLost, StaleRevision
@@ -255,6 +256,7 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
+            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
 
 
 def refusal(

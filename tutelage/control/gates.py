@@ -20,6 +20,7 @@ from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
 from scoring.gates.metrics import promotion_prior
 from scoring.gates.numbers import with_bounds
+from scoring.gates.order import order_effect
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
@@ -143,6 +144,7 @@ def document(seen: Look) -> Json:
         "fresh": _fresh(view),
         "detectors": {name: _number(value) for name, value in view.detectors.items()},
         "detector_thresholds": {finding.gate: finding.need for finding in alarms},
+        "order_effect": _order_effect(view),
         "futility": _shown(futility(view)),
         "lower_bound": quality.lower_bound if quality.n else None,
         "missing": {
@@ -188,6 +190,19 @@ def _fresh(view: View) -> Json:
         "threshold": found.need,
         "reached": key.reaches(found.need, promotion_prior(view.epoch)),
         "verdict": found.verdict,
+    }
+
+
+def _order_effect(view: View) -> Json:
+    order = view.state.order
+    found = order_effect(order)
+    return {
+        "n": order.n,
+        "mean": None if order.mean is None else _number(order.mean),
+        "value": _number(found.value),
+        "threshold": found.need,
+        "verdict": found.verdict,
+        "words": found.words,
     }
 
 
