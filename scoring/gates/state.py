@@ -33,6 +33,7 @@ from scoring.gates.metrics import pooled_metrics, target
 from scoring.gates.order import Order
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
+from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.records import Epoch, Unit
@@ -65,6 +66,7 @@ class State:
     blocks: Blocks
     traffic: Traffic
     labels: Labels
+    tallies: Tallies
     order: Order
 
     @property
@@ -93,6 +95,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         blocks={},
         traffic={},
         labels=Labels(),
+        tallies={},
         order=Order(),
     )
 
@@ -139,6 +142,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
         labels=state.labels if same else state.labels.restarted(),
+        tallies=state.tallies if same else start.tallies,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -190,6 +194,7 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
+        tallies=tallied(state.tallies, units, since.evidence),
         order=state.order.after(units),
     )
 

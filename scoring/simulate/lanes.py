@@ -157,6 +157,7 @@ class Lanes:
             blocks={},
             traffic={},
             labels=Labels(),
+            tallies={},
             order=Order(),
         )
 

@@ -69,9 +69,12 @@ SCHEMA = (
     "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
     "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
     """CREATE TABLE exclusions (
-        id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
+        id TEXT PRIMARY KEY, route TEXT NOT NULL, epoch TEXT NOT NULL, direction TEXT, reason TEXT NOT NULL,
+        revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    """CREATE INDEX exclusions_counted ON exclusions (route, epoch, direction, reason, revision)
+        WHERE direction IS NOT NULL""",
     """CREATE TABLE feedback (
         id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
     )""",
