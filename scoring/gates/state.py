@@ -5,7 +5,8 @@ Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them; the
+                   alarm about the judge's order
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -29,8 +30,10 @@ from scoring.gates.fastlane import Comparisons, compared
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
+from scoring.gates.order import Order
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
+from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.records import Epoch, Unit
@@ -63,6 +66,8 @@ class State:
     blocks: Blocks
     traffic: Traffic
     labels: Labels
+    tallies: Tallies
+    order: Order
 
     @property
     def overall(self) -> Account:
@@ -90,6 +95,8 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         blocks={},
         traffic={},
         labels=Labels(),
+        tallies={},
+        order=Order(),
     )
 
 
@@ -135,6 +142,7 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
         labels=state.labels if same else state.labels.restarted(),
+        tallies=state.tallies if same else start.tallies,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -186,6 +194,8 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
+        tallies=tallied(state.tallies, units, since.evidence),
+        order=state.order.after(units),
     )
 
 

@@ -23,6 +23,7 @@ from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
 from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
+from scoring.gates.order import Order
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
 from scoring.gates.streams import DETECTORS, EITHER, Wiring, budget
 from scoring.gates.view import thresholds
@@ -156,6 +157,8 @@ class Lanes:
             blocks={},
             traffic={},
             labels=Labels(),
+            tallies={},
+            order=Order(),
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

@@ -18,13 +18,14 @@ from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
+from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of, state_of
+from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
@@ -52,6 +53,7 @@ class _Memory:
     state: controller.State
     beside: controller.State | None = None
     facts: Facts = ALL_WELL
+    facts_beside: Facts = ALL_WELL
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
@@ -161,7 +163,8 @@ class Gatekeeper:
         """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
         if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
             return False
-        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, memory.facts, now)
+        facts = replace(memory.facts_beside, uncounted=memory.facts.uncounted)
+        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, facts, now)
         event = succession(ruling.event, now)
         if event is None:
             return False
@@ -241,8 +244,10 @@ class Gatekeeper:
         if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        lost = self._store.losses(rollout.route, rollout.since.evidence)
-        memory.facts = facts_of(depth, lost, now, self._health.of(rollout.route, now))
+        signals = self._health.of(rollout.route, now)
+        memory.facts = facts_of(depth, lost_of(self._store, rollout), now, signals)
+        if (heir := candidate(rollout)) is not None:
+            memory.facts_beside = facts_of(depth, lost_of(self._store, heir), now, signals)
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 
@@ -251,6 +256,7 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
+            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
 
 
 def refusal(

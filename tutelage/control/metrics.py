@@ -47,6 +47,7 @@ class Metrics:
         self.lower_bound = self._gauge("tutelage_gate_lower_bound", "E[d] is above it, always valid", "route", "cell")
         self.missing = self._gauge("tutelage_gate_missing", "Units without a score, by class", "route", "cell", "cause")
         self.detector = self._gauge("tutelage_gate_detector", "Statistic of a rollback detector", "route", "detector")
+        self.order = self._gauge("tutelage_gate_order", "Two-sided statistic of the order effect", "route")
         self.pairs = Counter("tutelage_pairs", "Pairs joined", ["route", "direction"], registry=registry)
         self.excluded = Counter(
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],
