@@ -94,7 +94,7 @@ class Target:
         """Nothing of earlier requests waits for the disk."""
         async with asyncio.timeout(20):
             while "\ntutelage_gateway_capture_in_queue 0.0\n" not in await self.metrics():
-                await asyncio.sleep(0.05)
+                pass
 
     def memory_bytes(self) -> int:
         """Resident memory of the process."""
