@@ -8,7 +8,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from router.rollout import Phase, Rollout
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.records import Decision
+from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
 from tutelage.store.base import Store
@@ -115,6 +116,10 @@ class Fleet:
     def pairs_between(self, route: str, start: float, end: float) -> int:
         """Pairs of `route` that were admitted in that time, UTC seconds."""
         return sum(start <= pair.admitted_at <= end for pair in self.store.pairs(route, 100_000))
+
+    def decided_otherwise(self, routes: Iterable[str]) -> list[Again]:
+        """What does not come out the same when everything is decided again from pairs and scores."""
+        return [one for route in routes for one in replay(self.store, route, ()).again if one.found is not Found.SAME]
 
     async def make(self, route: str, kind: str) -> None:
         """Let the student of `route` be of that kind from now on, behind an unchanged version; the judge `up` or `down`."""

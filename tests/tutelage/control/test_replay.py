@@ -67,11 +67,16 @@ def history_of_many_turns(site: Site) -> None:
         judged(site, draw, 30 if number % 3 else 10_000)
         site.tick()
         if number == 5:
-            who = {"at": site.now, "actor": "test", "reason": "lunch"}
-            writes.apply(site.store, ROUTE, Pause(**who), expected_revision=None, new_id=uuid7)
+            writes.apply(
+                site.store,
+                ROUTE,
+                Pause(at=site.now, actor="test", reason="lunch"),
+                expected_revision=None,
+                new_id=uuid7,
+            )
         if number == 7:
-            who = {"at": site.now, "actor": "test", "reason": "back"}
-            writes.apply(site.store, ROUTE, Resume(**who, salt="s"), expected_revision=None, new_id=uuid7)
+            back = Resume(at=site.now, actor="test", reason="back", salt="s")
+            writes.apply(site.store, ROUTE, back, expected_revision=None, new_id=uuid7)
             site.loop.release()
             site.loop = built(site.data_dir, site.store, Metrics(), lambda: site.now, "second")
 
