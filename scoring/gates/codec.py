@@ -39,6 +39,7 @@ def encode(state: State) -> bytes:
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
             "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
             "tallies": _sorted(state.tallies),
+            "entered": state.entered,
             "order": [state.order.n, state.order.total_milli, state.order.rows.tolist()],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
@@ -65,6 +66,7 @@ def decode(body: bytes) -> State:
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
         tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
+        entered=plain["entered"],
         labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
         order=_order(*plain["order"]),
     )

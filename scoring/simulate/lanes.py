@@ -158,6 +158,7 @@ class Lanes:
             traffic={},
             labels=Labels(),
             tallies={},
+            entered=0,
             order=Order(),
         )
 
