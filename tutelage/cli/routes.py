@@ -93,6 +93,8 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
 
 def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json], str]:
     rollout = store.rollout(name)
+    route = settings.routes[name]
+    training_use = settings.upstreams[route.teacher].training_use
     killed_here = _kill_file(settings, name).exists()
     drift = _drift(settings, name, rollout)
     depth = store.depth(name)
@@ -100,14 +102,16 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
         **({"route": name} if rollout is None else rollout_document(rollout)),
         "kill_file": killed_here,
         "drift": drift,
+        "training_use": training_use,
         "queue": shown.queue_document(depth),
-        "economics": (money := economics_document(settings.routes[name], store.spending(name))),
+        "economics": (money := economics_document(route, store.spending(name))),
     }
     words = f"{name}: no rollout yet" if rollout is None else shown.rollout_words(rollout)
-    if settings.routes[name].student is None:
-        words = f"{name}: {settings.routes[name].teacher} serves everything"
+    if route.student is None:
+        words = f"{name}: {route.teacher} serves everything"
     words += f"; {depth.waiting} pairs wait, {depth.scored} scored"
     words += f"; {shown.saving_words(money)}" if money["days"] else ""
+    words += f"; training on {route.teacher}'s answers: {training_use}" if route.capture.content == "full" else ""
     words += "; KILLED on this host by its kill file" if killed_here else ""
     return document, words + (f"; drift: {drift}" if drift else "")
 

@@ -241,6 +241,12 @@ def test_status_of_one_route_is_its_document(begun: Site):
     assert document["drift"] is None
 
 
+def test_status_tells_what_the_teachers_terms_say_of_training(begun: Site):
+    begun.config.write_text(begun.config.read_text().replace("model: m,", "model: m, training_use: denied,"))
+    assert "training on gpt's answers: denied" in begun.run("status", "triage").out
+    assert begun.run("status", "triage", "--json").document["training_use"] == "denied"
+
+
 def test_status_shows_where_the_configuration_says_otherwise(begun: Site):
     begun.config.write_text(begun.config.read_text().replace("version: v7", "version: v8"))
     assert "drift: the configuration declares student small@v8" in begun.run("status", "triage").out

@@ -161,7 +161,8 @@ _NO_ROLLOUT: dict[str, Json] = {
 
 
 def _arm(snapshot: Snapshot, upstream: str) -> Json:
-    return {"upstream": upstream, "version": snapshot.config.settings["upstreams"][upstream]["version"]}
+    settings = snapshot.config.settings["upstreams"][upstream]
+    return {"upstream": upstream, "version": settings["version"], "training_use": settings["training_use"]}
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
