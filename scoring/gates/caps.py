@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from router.types import Direction
 from scoring.evidence import hash_of
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 BLOCK = 200
 
