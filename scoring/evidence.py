@@ -154,11 +154,6 @@ class Evidence:
         return classes
 
     @property
-    def unscored(self) -> int:
-        """Units whose score is missing for a reason that could hide bad answers. A teacher that failed hides none."""
-        return sum(count for (name, _, _, _), count in self.missing.items() if name != TEACHER_FAILED)
-
-    @property
     def distinct_keys(self) -> int:
         """How many different keys: exact below 32, estimated above ((k-1)/U_(k), Bar-Yossef et al. 2002)."""
         if len(self.keys) < _KEYS_KEPT:

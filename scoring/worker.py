@@ -313,8 +313,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 2 for a configuration that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m scoring.worker", description="Score pairs.")
     parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"))
-    config: Path = parser.parse_args(arguments).config
-    logs.configure("worker")
+    logs.add_option(parser)
+    chosen = parser.parse_args(arguments)
+    config: Path = chosen.config
+    logs.configure("worker", chosen.log_to)
     try:
         asyncio.run(serve(load(config), config))
     except ConfigurationError as fault:

@@ -20,6 +20,7 @@ from scoring.gates.latency import Baselines
 from scoring.gates.order import Order
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
+from scoring.gates.tally import Tallies, Tally
 
 
 def encode(state: State) -> bytes:
@@ -37,6 +38,8 @@ def encode(state: State) -> bytes:
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
             "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
+            "tallies": _sorted(state.tallies),
+            "entered": state.entered,
             "order": [state.order.n, state.order.total_milli, state.order.rows.tolist()],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
@@ -62,6 +65,8 @@ def decode(body: bytes) -> State:
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
+        tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
+        entered=plain["entered"],
         labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
         order=_order(*plain["order"]),
     )
@@ -71,7 +76,7 @@ def _plain(account: Account) -> dict[str, Any]:
     return {"null_mean": account.null_mean, **account.evidence.to_plain()}
 
 
-def _sorted(plain: Baselines | Comparison) -> Any:
+def _sorted(plain: Baselines | Comparison | Tallies) -> Any:
     return msgspec.to_builtins(plain, order="sorted")
 
 

@@ -157,6 +157,8 @@ class Lanes:
             blocks={},
             traffic={},
             labels=Labels(),
+            tallies={},
+            entered=0,
             order=Order(),
         )
 

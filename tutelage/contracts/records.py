@@ -326,7 +326,8 @@ class AnchorReading(Record, frozen=True, kw_only=True):
 class Unit(Record, frozen=True, kw_only=True):
     """One observation: what a gate folds. `d` is the mean over the sampled turns, None where `missing` names the class.
 
-    `key` is the sticky key's pseudonym (distinct keys are counted). `revision` is the rollout's at admission. `metrics`
+    `key` is the sticky key's pseudonym (distinct keys are counted). Of its sampled `turns`, `unscored` have no score for a
+    reason that could hide bad answers. `revision` is the rollout's at admission. `metrics`
     holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
     """
 
@@ -339,6 +340,8 @@ class Unit(Record, frozen=True, kw_only=True):
     d: float | None
     first_at: float
     last_at: float
+    turns: int = 1
+    unscored: int = 0
     weight_milli: int = 1000
     risk_milli: int = 1000
     policy_version: int = 0

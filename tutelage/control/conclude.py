@@ -75,19 +75,17 @@ def expected_shadows(exchange: Exchange) -> int:
 def conclusions(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute | None) -> Conclusions:
     """What one sampled exchange comes to, all of whose records are there or late; with a successor, a pair of its own."""
     if route is None:
-        return (_exclusion(exchange, NO_STUDENT),)
+        return (_exclusion(exchange, NO_STUDENT, None),)
     if exchange.successor is None:
         return (conclude(exchange, shadows, route),)
     own = [shadow for shadow in shadows if _version(shadow.attempt) != exchange.successor]
     serving = conclude(msgspec.structs.replace(exchange, successor=None), own, route)
     beside = _beside(exchange, shadows, route)
-    if beside is None or (isinstance(serving, Exclusion) and isinstance(beside, Exclusion)):
-        return (serving,)
-    return (serving, beside)
+    return (serving,) if beside is None else (serving, beside)
 
 
 def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | Exclusion | None:
-    """The successor's pair, or why there is none; None where it is nobody's. What neither student has is counted once."""
+    """The successor's pair, or why there is none; None where it is nobody's."""
     heir = route if route.epoch.student == exchange.successor else route.successor
     if heir is None or heir.epoch.student != exchange.successor:
         return None
@@ -110,7 +108,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
     teacher, student = _answer_of(Arm.TEACHER, exchange, shadows), _answer_of(Arm.STUDENT, exchange, shadows)
     reason = _no_pair(exchange, shadows, teacher, student)
     if reason is not None:
-        return _exclusion(exchange, reason)
+        return _exclusion(exchange, reason, route)
     if STUDENT_UNAVAILABLE in exchange.plan.reasons and student is not None and student.error is None:
         # Sampled as the student's, which did not serve it: that is its failure, whatever it answers beside.
         student = msgspec.structs.replace(student, error=BREAKER_OPEN)
@@ -121,7 +119,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         epoch=exchange.epoch,
         attempt_number=_attempt_number(exchange, route.rollout),
         revision=exchange.revision,
-        direction=Direction.REVERSE if exchange.plan.assigned is Arm.STUDENT else Direction.FORWARD,
+        direction=direction_of(exchange),
         admitted_at=exchange.admitted_at,
         sticky_key=exchange.conversation,
         unit_id=exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation,
@@ -205,8 +203,7 @@ def _excluded(
         return NO_TEXT
     if epoch.rubric is None:
         return NO_RUBRIC
-    name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
-    return None if sampled(f"{rollout.salt}/judge", name, "", route.judge_bp) else NOT_DRAWN
+    return None if _drawn(exchange, route) else NOT_DRAWN
 
 
 def _answer_of(arm: Arm, exchange: Exchange, shadows: tuple[ShadowAttempt, ...]) -> Attempt | None:
@@ -244,7 +241,26 @@ def _attempt_number(exchange: Exchange, rollout: Rollout) -> int:
     return rollout.attempt if exchange.salt == rollout.salt else max(1, rollout.attempt - 1)
 
 
-def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
+def orphan_direction(shadow: ShadowAttempt) -> Direction:
+    """The direction of an exchange that was lost, by what was asked beside it; where that is lost too, the promotion's."""
+    attempt = shadow.attempt
+    asked_teacher = attempt is not None and attempt.purpose != RESCORE and attempt.arm is Arm.TEACHER
+    return Direction.REVERSE if asked_teacher else Direction.FORWARD
+
+
+def direction_of(exchange: Exchange) -> Direction:
+    return Direction.REVERSE if exchange.plan.assigned is Arm.STUDENT else Direction.FORWARD
+
+
+def _drawn(exchange: Exchange, route: JoinRoute) -> bool:
+    """Whether the judge's rate takes it."""
+    name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
+    return sampled(f"{route.rollout.salt}/judge", name, "", route.judge_bp)
+
+
+def _exclusion(exchange: Exchange, reason: str, route: JoinRoute | None) -> Exclusion:
+    """What is lost counts among the pairs that it would have been one of: those of its direction that are judged."""
+    counted = route is not None and exchange.plan.in_population and _drawn(exchange, route)
     return Exclusion(
         id=exchange.id,
         route=exchange.route,
@@ -252,4 +268,5 @@ def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
         reason=reason,
         at=exchange.admitted_at,
         revision=exchange.revision,
+        direction=direction_of(exchange) if counted else None,
     )

@@ -25,7 +25,7 @@ from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of, state_of
+from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
@@ -53,6 +53,7 @@ class _Memory:
     state: controller.State
     beside: controller.State | None = None
     facts: Facts = ALL_WELL
+    facts_beside: Facts = ALL_WELL
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
@@ -162,7 +163,8 @@ class Gatekeeper:
         """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
         if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
             return False
-        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, memory.facts, now)
+        facts = replace(memory.facts_beside, uncounted=memory.facts.uncounted)
+        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, facts, now)
         event = succession(ruling.event, now)
         if event is None:
             return False
@@ -242,8 +244,10 @@ class Gatekeeper:
         if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        lost = self._store.losses(rollout.route, rollout.since.evidence)
-        memory.facts = facts_of(depth, lost, now, self._health.of(rollout.route, now))
+        signals = self._health.of(rollout.route, now)
+        memory.facts = facts_of(depth, lost_of(self._store, rollout), now, signals)
+        if (heir := candidate(rollout)) is not None:
+            memory.facts_beside = facts_of(depth, lost_of(self._store, heir), now, signals)
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 

@@ -116,7 +116,8 @@ class Fold:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's, `revision` the
-    rollout's at admission, or as it stands where the exchange itself was lost."""
+    rollout's at admission, or as it stands where the exchange itself was lost. `direction` is the population in which a gate
+    would have counted it; None: in none."""
 
     id: str
     route: str
@@ -124,6 +125,7 @@ class Exclusion:
     reason: str
     at: float
     revision: int = 0
+    direction: Direction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,8 +281,9 @@ class PairStore(Protocol):
 
     def depth(self, route: str) -> QueueDepth: ...
 
-    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
-        """Sampled exchanges of which no pair could be made, by reason: those admitted under `since_revision` or later."""
+    def losses(self, route: str, epoch: str, since_revision: int) -> Mapping[Direction, Mapping[str, int]]:
+        """Sampled exchanges of which no pair could be made, by direction and reason: those of `epoch` that were admitted
+        under `since_revision` or later and that a gate would have counted."""
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""

@@ -17,7 +17,7 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -64,9 +64,12 @@ SCHEMA = (
     "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
     "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
     """CREATE TABLE exclusions (
-        id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
+        id TEXT PRIMARY KEY, route TEXT NOT NULL, epoch TEXT NOT NULL, direction TEXT, reason TEXT NOT NULL,
+        revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    """CREATE INDEX exclusions_counted ON exclusions (route, epoch, direction, reason, revision)
+        WHERE direction IS NOT NULL""",
     """CREATE TABLE feedback (
         id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
     )""",

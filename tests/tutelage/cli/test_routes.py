@@ -341,7 +341,7 @@ def test_explain_says_what_is_left_in_pairs_hours_and_dollars(begun):
     assert "forward/all/quality: n 21" in out
     assert ", mean at least -0." in out
     assert "fresh key: 21 different users in this block, 30 needed" in out
-    assert "missing: 0 of 21 pairs have no score" in out
+    assert "missing: 0 of 21 forward pairs have no score" in out
     spend(begun, shadow=(3, 100, 0, 2.0))
     assert "unknown for shadow" in begun.run("explain", "triage").out  # nothing was scored: no pair has a price
     gate = begun.run("explain", "triage", "--json").document["gates"]

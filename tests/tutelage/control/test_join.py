@@ -204,10 +204,13 @@ def test_a_shadow_that_never_comes_is_counted_after_its_deadline_only():
 
 def test_a_shadow_without_its_exchange_is_counted_unless_its_pair_is_there():
     joining = joiner(paired=("x2",))
-    joining.join([shadow("x1"), shadow("x2")], ROUTES, NOW)
+    joining.join([shadow("x1"), shadow("x2"), shadow("x3", Arm.TEACHER)], ROUTES, NOW)
     overdue = joining.expire(ROUTES, NOW + 100.0)
-    assert [(row.id, row.reason) for row in overdue.excluded] == [("x1", "exchange_lost")]
-    assert sorted(overdue.done) == ["s-x1", "s-x2"]
+    assert [(row.id, row.reason, row.direction) for row in overdue.excluded] == [
+        ("x1", "exchange_lost", Direction.FORWARD),
+        ("x3", "exchange_lost", Direction.REVERSE),
+    ]
+    assert sorted(overdue.done) == ["s-x1", "s-x2", "s-x3"]
 
 
 def test_a_late_half_of_what_is_settled_changes_nothing():

@@ -1,5 +1,6 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
+from router.types import Direction
 from tests.tutelage.store.made import judgement, pair
 from tutelage.contracts.records import Feedback
 from tutelage.store.base import Attached, Exclusion, Fold, Joined, Store
@@ -32,19 +33,39 @@ class GateContract:
         self.judge_all(store, "slow")
         assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["a", "slow", "b"]
 
-    def test_losses_are_counted_by_reason_from_a_revision_on(self, store: Store):
-        lost = [("x1", "shutdown", 3), ("x2", "shutdown", 4), ("x3", "client_gone", 9), ("x3", "client_gone", 9)]
+    def test_losses_are_counted_by_direction_and_reason_from_a_revision_on(self, store: Store):
+        forward, reverse = Direction.FORWARD, Direction.REVERSE
+        lost = [
+            ("x1", "shutdown", 3, forward),
+            ("x2", "shutdown", 4, forward),
+            ("x3", "shutdown", 4, reverse),
+            ("x4", "client_gone", 9, reverse),
+            ("x4", "client_gone", 9, reverse),
+            ("x5", "client_gone", 9, None),
+        ]
         store.join(
             Joined(
                 excluded=[
-                    Exclusion(id=name, route="triage", epoch="e", reason=reason, at=1.0, revision=revision)
-                    for name, reason, revision in lost
+                    Exclusion(
+                        id=name,
+                        route="triage",
+                        epoch="e",
+                        reason=reason,
+                        at=1.0,
+                        revision=revision,
+                        direction=direction,
+                    )
+                    for name, reason, revision, direction in lost
                 ]
             )
         )
-        assert store.losses("triage", 0) == {"shutdown": 2, "client_gone": 1}
-        assert store.losses("triage", 4) == {"shutdown": 1, "client_gone": 1}
-        assert store.losses("other", 0) == {}
+        assert store.losses("triage", "e", 0) == {
+            forward: {"shutdown": 2},
+            reverse: {"shutdown": 1, "client_gone": 1},
+        }
+        assert store.losses("triage", "e", 5) == {reverse: {"client_gone": 1}}
+        assert store.losses("triage", "another", 0) == {}
+        assert store.losses("other", "e", 0) == {}
 
     def test_a_pair_with_several_judgements_is_folded_by_the_first(self, store: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
