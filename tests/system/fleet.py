@@ -8,7 +8,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from router.rollout import Phase, Rollout
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.records import Decision
+from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
 from tutelage.store.base import QueueDepth, Store
@@ -126,6 +127,10 @@ class Fleet:
         """Pairs of `route` that were admitted and scored in that time, UTC seconds: what a decision at its end could know."""
         admitted = [pair.id for pair in self.store.pairs(route, 100_000) if start <= pair.admitted_at <= end]
         return sum(row.scored_at <= end for pair in admitted for row in self.store.judgements(pair)[:1])
+
+    def decided_otherwise(self, routes: Iterable[str]) -> list[Again]:
+        """What does not come out the same when everything is decided again from pairs and scores."""
+        return [one for route in routes for one in replay(self.store, route, ()).again if one.found is not Found.SAME]
 
     async def make(self, route: str, kind: str) -> None:
         """Let the student of `route` be of that kind from now on, behind an unchanged version; the judge `up` or `down`."""

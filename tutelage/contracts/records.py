@@ -199,7 +199,8 @@ class Pair(Record, frozen=True, kw_only=True):
     """Both arms' answers to one input, joined by control. Key: the exchange's id.
 
     `parity` lists the differences between what both arms were asked ([] = the same parameters).
-    `excluded` names why no gate may read it (None = it counts); `missing_arm` the arm without a usable answer.
+    `excluded` names why no gate may read it (None = it counts). `training_use` is what the operator says of the terms of
+    the upstream that answered as the teacher: allowed, denied or unknown.
     """
 
     id: str
@@ -224,6 +225,7 @@ class Pair(Record, frozen=True, kw_only=True):
     holdout: bool = False
     parity: tuple[str, ...] = ()
     excluded: str | None = None
+    training_use: str = "unknown"
     slices: dict[str, str] = {}
     schema: int = SCHEMA_VERSION
 
@@ -417,7 +419,10 @@ class CellNumbers(Record, frozen=True, kw_only=True):
 
 
 class Decision(Record, frozen=True, kw_only=True):
-    """Why the share is what it is: written for every move and every refusal. Replaying it decides the same."""
+    """Why the share is what it is: written for every move and every refusal. Replaying it decides the same.
+
+    Where the gate decided it, `facts` are what it knew of the machinery and `folds` how many folds it had read.
+    """
 
     id: str
     at: float
@@ -437,6 +442,8 @@ class Decision(Record, frozen=True, kw_only=True):
     cells: tuple[CellNumbers, ...] = ()
     detectors: dict[str, float] = {}
     holds: tuple[str, ...] = ()
+    facts: dict[str, Json] = {}
+    folds: int | None = None
     code_version: str = ""
     schema: int = SCHEMA_VERSION
 

@@ -103,6 +103,7 @@ class Turns:
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
+    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -111,6 +112,19 @@ class Fold:
     gate_state: bytes
     lease: Lease
     successor_state: bytes | None = None
+    revision: int
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refold:
+    """A fold as the store can still give it: `scored`, by (admitted_at, id), are those of its `pairs` pairs that are not
+    purged, with what people had said by then."""
+
+    revision: int
+    label: int | None
+    pairs: int
+    scored: tuple[Scored, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +223,12 @@ class RolloutStore(Protocol):
     """Rollouts, their decisions and audit rows."""
 
     def rollout(self, route: str) -> Rollout | None: ...
+
+    def rollout_at(self, route: str, revision: int) -> Rollout | None:
+        """The rollout as that revision left it."""
+
+    def epoch(self, name: str) -> Epoch | None:
+        """An epoch by its id, in force or past."""
 
     def commit(self, change: RolloutChange) -> int:
         """Either the whole change is committed, and the new sequence returned, or StaleRevision or LeaseLost is raised."""
@@ -342,7 +362,12 @@ class GateStore(Protocol):
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is
-        somebody else's or one of the pairs was folded before: read the state again."""
+        somebody else's or one of the pairs was folded before: read the state again. Folds of a route are numbered from 1."""
+
+    def folds(self, route: str) -> int:
+        """How many folds the route has seen."""
+
+    def refold(self, route: str, number: int) -> Refold | None: ...
 
 
 class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, JudgeStore, GateStore, Protocol):

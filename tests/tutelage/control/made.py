@@ -33,7 +33,13 @@ def settings(
         "data_dir": data_dir,
         "rubrics": rubrics,
         "upstreams": {
-            "gpt": {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "gpt", "version": "t1"},
+            "gpt": {
+                "kind": "openai",
+                "base_url": "http://127.0.0.1:1/v1",
+                "model": "gpt",
+                "version": "t1",
+                "training_use": "denied",
+            },
             "small": {
                 "kind": "vllm",
                 "base_url": "http://127.0.0.1:2/v1",

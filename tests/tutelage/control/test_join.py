@@ -37,6 +37,13 @@ def test_a_served_teacher_and_a_shadowed_student_are_a_forward_pair():
     assert (pair.id, pair.unit_id, pair.sticky_key) == ("x1", "x1", "c-x1")
 
 
+def test_a_pair_carries_the_terms_of_the_upstream_that_answered_as_the_teacher():
+    known = JoinRoute(rollout=rollout(), epoch=epoch(), training_use={"gpt": "denied", "small": "allowed"})
+    other = JoinRoute(rollout=rollout(), epoch=epoch(), training_use={"another": "allowed"})
+    pairs = [concluded(exchange(), shadow(), route=route) for route in (known, other)]
+    assert [pair.training_use for pair in pairs if isinstance(pair, Pair)] == ["denied", "unknown"]
+
+
 def test_a_served_student_and_a_shadowed_teacher_are_a_reverse_pair():
     pair = concluded(exchange(assigned=Arm.STUDENT), shadow(arm=Arm.TEACHER))
     assert isinstance(pair, Pair)

@@ -235,6 +235,13 @@ def test_pairs_of_before_do_not_count_for_the_new_epoch(site: Site):
     assert site.store.traffic(ROUTE, Direction.FORWARD, 0.0) == 0
 
 
+def test_a_pair_is_kept_with_its_teachers_terms(site: Site):
+    site.tick()
+    traffic(site, 3, "a")
+    site.tick()
+    assert [pair.training_use for pair in site.store.pairs(ROUTE, 10)] == ["denied"] * 3
+
+
 def test_what_was_not_sampled_leaves_no_trace(site: Site):
     site.tick()
     spool(site.data_dir, "g1", [exchange("plain", plan=plan(shadow=None))])

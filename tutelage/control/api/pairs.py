@@ -109,6 +109,8 @@ def _headline(pair: Pair, snapshot: Snapshot) -> dict[str, Json]:
         "endpoint": pair.endpoint,
         "holdout": pair.holdout,
         "excluded": pair.excluded,
+        "train": pair.policy.train,
+        "training_use": pair.training_use,
         "to_label": _to_label(snapshot, pair),
         "parity": list(pair.parity),
         "slices": pair.slices,
