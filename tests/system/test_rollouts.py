@@ -76,8 +76,8 @@ def _fall(fleet: Fleet, story: Story) -> tuple[int, int]:
     backs = [decision.at for decision in after if decision.to_bp == 0]
     assert backs, f"{story.route} was not brought back: {[(row.event, row.to_bp) for row in after]}"
     return (
-        fleet.pairs_between(story.route, story.degraded_at, downs[0]),
-        fleet.pairs_between(story.route, story.degraded_at, backs[0]),
+        fleet.scored_between(story.route, story.degraded_at, downs[0]),
+        fleet.scored_between(story.route, story.degraded_at, backs[0]),
     )
 
 
