@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 from router.types import Direction
 from scoring.evidence import hash_of
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 BLOCK = 200
 

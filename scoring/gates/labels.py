@@ -23,7 +23,7 @@ import msgspec
 from router.split import sampled
 from scoring.gates.caps import Block
 from scoring.stats.lattice import LATTICE, floor_milli
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

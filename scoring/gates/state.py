@@ -36,7 +36,7 @@ from scoring.gates.streams import DETECTORS, Streams, Wiring
 from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 FRESH_BLOCK = 200
 """Units after which the fresh key begins anew: it speaks of now."""

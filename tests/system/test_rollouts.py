@@ -14,7 +14,7 @@ from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tests.system.fleet import STAGES_BP, Fleet, Story, rolled_back, running_fleet
 from tests.system.replayed import BOUNDARY, JUDGE
-from tutelage.contracts.settings import RolloutSettings
+from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99
@@ -76,8 +76,8 @@ def _fall(fleet: Fleet, story: Story) -> tuple[int, int]:
     backs = [decision.at for decision in after if decision.to_bp == 0]
     assert backs, f"{story.route} was not brought back: {[(row.event, row.to_bp) for row in after]}"
     return (
-        fleet.pairs_between(story.route, story.degraded_at, downs[0]),
-        fleet.pairs_between(story.route, story.degraded_at, backs[0]),
+        fleet.scored_between(story.route, story.degraded_at, downs[0]),
+        fleet.scored_between(story.route, story.degraded_at, backs[0]),
     )
 
 

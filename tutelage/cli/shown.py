@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from router.rollout import Rollout
-from tutelage.contracts.records import CellNumbers, Decision, Json
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Json
 from tutelage.store.apply import in_words
 from tutelage.store.base import QueueDepth
 

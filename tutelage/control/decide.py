@@ -22,8 +22,8 @@ from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of

@@ -24,8 +24,9 @@ from scoring.gates.order import order_effect
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
+from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Epoch, Json
+from tutelage.contracts.records import Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
 from tutelage.control.remaining import pair_usd_of, remaining

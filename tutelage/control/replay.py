@@ -23,7 +23,8 @@ from scoring.gates import controller
 from scoring.gates.facts import Facts
 from scoring.gates.numbers import cells
 from scoring.gates.view import look
-from tutelage.contracts.records import CellNumbers, Decision, Epoch, Json, Unit
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch, Unit
+from tutelage.contracts.records import Json
 from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
 from tutelage.control.succession import succession

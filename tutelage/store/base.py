@@ -15,17 +15,10 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import (
-    AnchorReading,
-    Decision,
-    Epoch,
-    Feedback,
-    Judgement,
-    Key,
-    Pair,
-    Record,
-    Spending,
-)
+from tutelage.contracts.decisions import Decision, Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.records import Feedback, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 

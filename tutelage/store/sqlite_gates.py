@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import Feedback, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback
 from tutelage.store.base import Fold, Folded, Refold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds

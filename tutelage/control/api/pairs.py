@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.types import Direction
 from scoring.gates.labels import draws
 from tutelage.contracts.errors import NotDrawn, UnknownName
-from tutelage.contracts.records import Attempt, Feedback, Json, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Attempt, Feedback, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.api.routes import known_route, published
