@@ -14,7 +14,7 @@ from gateway.shadow import Slot
 from gateway.upstreams.base import Headers
 from gateway.wire import Body
 from router.types import Arm, Needs, RoutePlan
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

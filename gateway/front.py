@@ -24,7 +24,8 @@ from gateway.upstreams.base import Headers
 from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
 from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
-from tutelage.contracts.records import Feedback, Key
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Feedback
 
 MAX_SLICE_CHARS = 64
 _LEVELS = ("off", "metadata", "full")

@@ -23,7 +23,7 @@ from tests.gateway.raws import AT, FULL, attempt, chat_body, exchange, settings,
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Feedback, decode_spooled
-from tutelage.contracts.settings import CostSettings
+from tutelage.contracts.upstreams import CostSettings
 from tutelage.store.spool import create, last_sequence, read_after, spool_path
 
 ROOT = Path(__file__).resolve().parents[2]

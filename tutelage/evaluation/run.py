@@ -14,7 +14,8 @@ from scoring.evaluation import Compared
 from scoring.judges import JudgeUnavailable
 from scoring.routes import RouteScoring
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CapturePolicy, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import CapturePolicy
 from tutelage.evaluation.arms import ENDPOINT, PURPOSE, Arms
 
 AT_A_TIME = 8
