@@ -5,9 +5,9 @@ Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dis
 
 import msgspec
 
-from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
 from gateway.quotas import Quota
+from gateway.raw import RawAttempt, RawPolicy
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot

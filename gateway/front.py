@@ -10,13 +10,13 @@ from hashlib import blake2b
 
 from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
-from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.needs import first_message, needs_of
 from gateway.quotas import Quota, Quotas
+from gateway.raw import RawPolicy
 from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, Route, Routing

@@ -9,8 +9,8 @@ The arithmetic is `router.limits`; here it meets keys, clocks, prices and the re
 
 from collections.abc import Callable, Sequence
 
-from gateway.capture import RawAttempt
 from gateway.errors import LimitReached
+from gateway.raw import RawAttempt
 from gateway.usage import usage_in
 from router.limits import Limits, Meter
 from router.types import Arm, Needs

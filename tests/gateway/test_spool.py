@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway import spool as module
-from gateway.capture import RawPolicy
+from gateway import writer as module
+from gateway.raw import RawPolicy
 from gateway.redact import RedactionFailed
-from gateway.spool import REASONS, open_spool
+from gateway.spool import open_spool
+from gateway.spool_queue import REASONS
 from router.types import Arm
 from tests.gateway.raws import AT, FULL, attempt, chat_body, exchange, settings, shadow
 from tutelage.contracts.errors import ConfigurationError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.capture import input_sha256
+from gateway.asked import input_sha256
 from router.types import Sampling
 from scoring.rubrics.scorer import compile_rubric
 from tests.gateway.answering import completing, embedding, responding

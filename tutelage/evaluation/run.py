@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.capture import input_hash
+from gateway.asked import input_hash, user_texts
 from router.types import FULL_BP, Arm, Direction
 from scoring.evaluation import Compared
 from scoring.judges import JudgeUnavailable
@@ -61,7 +61,7 @@ async def _compared(request: Mapping[str, Any], arms: Arms, scoring: RouteScorin
         unit_id=name,
         endpoint=ENDPOINT,
         request=dict(request),
-        input_hash=input_hash(dict(request)),
+        input_hash=input_hash(user_texts(dict(request))),
         teacher=teacher,
         student=student,
         policy=_NOT_KEPT,

@@ -4,7 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.spool import REASONS
+from gateway.spool_queue import REASONS
 from tutelage.contracts import decisions, keys, pairs, records
 from tutelage.contracts.records import SCHEMA_VERSION, Feedback, Json, Record, decode_spooled, encode
 
