@@ -124,6 +124,25 @@ def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: 
     return replace(state, labels=state.labels.after(labels, epoch, state.since.evidence, now))
 
 
+def fold_servings(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
+    """The state after units that say how requests of all traffic were served: of one key no more than of others."""
+    state = caught_up(state, rollout, epoch)
+    own = [unit for unit in units if unit.epoch == state.epoch]
+    blocks, counting = capped(state.blocks, own, epoch.gates.max_units_per_key, of=OUTCOME)
+    comparisons, watched = state.comparisons, list[tuple[Unit, tuple[str, ...]]]()
+    for unit in counting:
+        labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
+        comparisons, observed = compared(comparisons, unit, " ".join(labels))
+        watched += [] if observed is None else [(observed, ())]
+    parts = streams.budget(epoch, state.named, state.wiring)
+    return replace(
+        state,
+        comparisons=comparisons,
+        blocks=blocks,
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch),
+    )
+
+
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
     """The state without what began anew since. Whoever reads a state reads it caught up."""
     if state.epoch != epoch.id:
@@ -187,7 +206,7 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         cells, traffic = _homed(cells, traffic, named)
     now = state.fresh.evidence.cell.direction
     fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
-    baselines, comparisons, watched = _observed(state, units, epoch)
+    baselines, watched = _observed(state, units, epoch)
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
@@ -196,7 +215,6 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         fresh=_tumbled(state.fresh, fresh),
         streams=streams.watched(state.streams, watched, parts, since, epoch),
         baselines=baselines,
-        comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
         tallies=tallied(state.tallies, units, since.evidence),
@@ -207,19 +225,16 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
 
 def _observed(
     state: State, units: Sequence[Unit], epoch: Epoch
-) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
-    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
-    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+) -> tuple[Baselines, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels."""
+    baselines, guarded = state.baselines, epoch.gates.guardrails
     watched: list[tuple[Unit, tuple[str, ...]]] = []
     for unit in units:
         labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
         watched.append((baselines.read(unit) if guarded else unit, labels))
         if guarded:
             baselines = baselines.after(unit)
-        if OUTCOME in guarded:
-            comparisons, observed = compared(comparisons, unit, " ".join(labels))
-            watched += [] if observed is None else [(observed, ())]
-    return baselines, comparisons, watched
+    return baselines, watched
 
 
 def _is_evidence(unit: Unit, since: Since) -> bool:

@@ -16,6 +16,7 @@ import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
+from scoring.evidence import OUTCOME
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
@@ -30,6 +31,7 @@ from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
 from tutelage.control.units import Cut, Cutter
 from tutelage.store import apply as writes
@@ -58,6 +60,7 @@ class _Memory:
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
+    served_at: float = float("-inf")
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
@@ -101,6 +104,7 @@ class Gatekeeper:
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
+            self._fold_servings(memory, rollout, epoch, lease, now)
             more = len(cut.orders) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -176,6 +180,29 @@ class Gatekeeper:
         )
         if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+        memory.state = state
+        memory.folds += 1
+        memory.looked_at = float("-inf")
+
+    def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """How requests of all traffic were served, now and then: up to what people may still say something of."""
+        if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
+            return
+        memory.served_at, unit = now, UnitOf(epoch.unit)
+        found = self._store.servings(rollout.route, now - quiet_s(unit), SERVINGS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            served=tuple(one.order for one in found),
+        )
+        if not self._store.fold(fold):
+            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these requests")
         memory.state = state
         memory.folds += 1
         memory.looked_at = float("-inf")

@@ -27,6 +27,7 @@ from tutelage.contracts.decisions import CellNumbers, Decision, Epoch, Unit
 from tutelage.contracts.records import Json
 from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
+from tutelage.control.serving import units_of
 from tutelage.control.succession import succession
 from tutelage.control.units import of_conversations, of_requests
 from tutelage.store.base import Refold, Scored, Store, Turns
@@ -138,7 +139,9 @@ class _Machine:
             return
         units = _units(fold, UnitOf(epoch.unit), self.analyses)
         state = self._known(rollout, epoch)
-        if fold.label is None:
+        if fold.served:
+            state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
+        elif fold.label is None:
             state = controller.fold_all(state, units, rollout, epoch)
             self._fold_beside(units, rollout)
         else:
@@ -147,7 +150,7 @@ class _Machine:
             counted = labels_of([one for one in read if one.number <= fold.label], epoch)
             state = controller.fold_labels(state, counted, rollout, epoch, math.inf)
         self.state = state
-        if len(fold.scored) < fold.pairs:
+        if len(fold.scored) + len(fold.served) < fold.pairs:
             heir = candidate(rollout)
             self.torn |= {rollout.epoch} if heir is None else {rollout.epoch, heir.epoch}
 

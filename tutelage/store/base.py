@@ -17,7 +17,7 @@ from router.rollout import Rollout
 from router.types import Direction, Sampling
 from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.keys import Key
-from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
@@ -75,12 +75,19 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
-    the answer that was served."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
 
     order: int
     pair: Pair
     judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How a request was served, not counted yet. `order` is the store's own rising number, `feedback` what people said."""
+
+    order: int
+    serving: Serving
     feedback: tuple[Feedback, ...] = ()
 
 
@@ -105,7 +112,8 @@ class Turns:
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
-    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded.
+    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded;
+    `served` are orders of requests, where these were.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -116,17 +124,19 @@ class Fold:
     successor_state: bytes | None = None
     revision: int
     label: int | None = None
+    served: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refold:
-    """A fold as the store can still give it: `scored`, by (admitted_at, id), are those of its `pairs` pairs that are not
-    purged, with what people had said by then."""
+    """A fold as the store can still give it: of its `pairs` pairs or requests `scored` and `served`, by time and id, are those
+    that are not purged, with what people had said by then."""
 
     revision: int
     label: int | None
     pairs: int
     scored: tuple[Scored, ...]
+    served: tuple[Served, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +169,7 @@ class Joined:
 
     `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
     that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
-    what the records cost.
+    what the records cost, `served` how requests were served.
     """
 
     pairs: Sequence[Pair] = ()
@@ -170,6 +180,7 @@ class Joined:
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
     spent: Sequence[Spending] = ()
+    served: Sequence[Serving] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,6 +371,10 @@ class GateStore(Protocol):
     def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
         """Up to `limit` sticky keys, all of whose turns are judged, by the time of the last one: before `idle_since`, and
         up to the oldest turn of any key that still waits for its judgement: of those admitted after `waiting_since`."""
+
+    def servings(self, route: str, quiet_since: float, limit: int) -> Sequence[Served]:
+        """Requests not counted yet of up to `limit` units, each with all that are there and the last of them before
+        `quiet_since`: by unit, then in order."""
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is

@@ -12,15 +12,16 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback
-from tutelage.store.base import Fold, Folded, Refold, Scored, Turns
+from tutelage.store.base import Fold, Folded, Refold, Scored, Served, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
 _pair = msgspec.json.Decoder(Pair)
 _feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
+_serving = msgspec.json.Decoder(Serving)
 
 
 class SqliteGates:
@@ -54,7 +55,7 @@ class SqliteGates:
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             until = _watermark(connection, route, waiting_since)
-            return _scored(connection, connection.execute(_UNFOLDED, (route, until, limit)))
+            return _scored(connection.execute(_UNFOLDED, (route, until, limit)))
 
     def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
@@ -62,11 +63,19 @@ class SqliteGates:
             keys = connection.execute(_SILENT, (route, idle_since, until, limit)).fetchall()
             return [_turns(connection, route, key) for (key,) in keys]
 
+    def servings(self, route: str, quiet_since: float, limit: int) -> Sequence[Served]:
+        with self._database.read() as connection:
+            units = connection.execute(_QUIET, (route, quiet_since, limit)).fetchall()
+            rows = [row for (unit,) in units for row in connection.execute(_SERVED_OF_UNIT, (route, unit))]
+            return _served(connection, rows)
+
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
         orders = list(dict.fromkeys(fold.folded))
         with self._database.write() as connection:
             if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in orders):
+                return False
+            if any(_is_counted(connection, order) for order in fold.served):
                 return False
             number = 1 + _folds(connection, fold.route)
             connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state, len(orders)))
@@ -75,7 +84,10 @@ class SqliteGates:
                 "UPDATE pairs SET state = 'folded', fold = ?, place = ? WHERE rank = ?",
                 [(number, place, order) for place, order in enumerate(orders, folded - len(orders) + 1)],
             )
-            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, len(orders)))
+            served = [(number, order) for order in fold.served]
+            connection.executemany("UPDATE servings SET fold = ? WHERE rank = ?", served)
+            counted = len(orders) + len(served)
+            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, counted))
             return True
 
     def folds(self, route: str) -> int:
@@ -89,8 +101,9 @@ class SqliteGates:
             if found is None:
                 return None
             revision, label, pairs, said = found
-            scored = _scored(connection, connection.execute(_REFOLDED, (route, number)), said)
-        return Refold(revision=revision, label=label, pairs=pairs, scored=scored)
+            scored = _scored(connection.execute(_REFOLDED, (route, number)))
+            served = _served(connection, connection.execute(_COUNTED_BY, (route, number)), said)
+        return Refold(revision=revision, label=label, pairs=pairs, scored=scored, served=served)
 
 
 _FIRST_JUDGEMENT = """
@@ -113,6 +126,16 @@ _REFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_folded JOIN pair_bodies USING (rank)
     WHERE route = ? AND fold = ? ORDER BY admitted_at, id
 """  # noqa: S608 - made of constants
+_COUNTED_BY = """
+    SELECT rank, body FROM servings INDEXED BY servings_folded WHERE route = ? AND fold = ? ORDER BY at, id
+"""
+_QUIET = """
+    SELECT unit FROM servings INDEXED BY servings_open WHERE route = ? AND fold IS NULL
+    GROUP BY unit HAVING max(at) < ? ORDER BY max(at), unit LIMIT ?
+"""
+_SERVED_OF_UNIT = """
+    SELECT rank, body FROM servings INDEXED BY servings_open WHERE route = ? AND unit = ? AND fold IS NULL ORDER BY at, id
+"""
 _LABEL = """
     (SELECT body FROM judgements WHERE judgements.rank = pairs.rank AND method = 'human' ORDER BY judgements.rowid LIMIT 1)
 """
@@ -137,18 +160,24 @@ _SCORED_OF_KEY = f"""
 """  # noqa: S608 - made of constants
 
 
-def _scored(
-    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]], said: int = _ALL_OF_IT
-) -> tuple[Scored, ...]:
+def _scored(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+    return tuple(
+        Scored(order=rank, pair=_pair.decode(body), judgement=_judgement.decode(judgement))
+        for rank, body, judgement in rows
+    )
+
+
+def _served(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes]], said: int = _ALL_OF_IT
+) -> tuple[Served, ...]:
     """Rows with the feedback on them, up to its row number `said`."""
     return tuple(
-        Scored(
+        Served(
             order=rank,
-            pair=(pair := _pair.decode(body)),
-            judgement=_judgement.decode(judgement),
-            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (pair.id, said))),
+            serving=(serving := _serving.decode(body)),
+            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (serving.id, said))),
         )
-        for rank, body, judgement in list(rows)
+        for rank, body in list(rows)
     )
 
 
@@ -159,11 +188,16 @@ def _watermark(connection: sqlite3.Connection, route: str, waiting_since: float)
 
 
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
-    return Turns(key=key, scored=_scored(connection, connection.execute(_SCORED_OF_KEY, (route, key))))
+    return Turns(key=key, scored=_scored(connection.execute(_SCORED_OF_KEY, (route, key))))
 
 
 def _folds(connection: sqlite3.Connection, route: str) -> int:
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM folds WHERE route = ?", (route,)).fetchone()[0])
+
+
+def _is_counted(connection: sqlite3.Connection, order: int) -> bool:
+    found = connection.execute("SELECT fold FROM servings WHERE rank = ?", (order,)).fetchone()
+    return found is None or found[0] is not None
 
 
 def _is_folded(connection: sqlite3.Connection, order: int) -> bool:
