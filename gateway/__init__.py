@@ -21,6 +21,7 @@
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      bounded queue, one writer, group commit
+    memory.py     what bodies and answers occupy, and its bound
     pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]
