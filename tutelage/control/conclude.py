@@ -7,8 +7,8 @@ always by name. The direction of a pair is the *assigned* arm's. An exchange wit
 Owns the reasons. Must not know halves, spools or stores: `tutelage.control.join` says when an exchange is whole.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -16,7 +16,9 @@ from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
-from tutelage.contracts.records import Attempt, Epoch, Exchange, Pair, ShadowAttempt
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Attempt, Exchange, ShadowAttempt
 from tutelage.store.base import Exclusion
 
 NOT_IN_POPULATION = "not_in_population"
@@ -52,7 +54,8 @@ EMBEDDINGS = "embeddings"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRoute:
     """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come.
-    `successor` is the same of a student that is measured beside the serving one."""
+    `successor` is the same of a student that is measured beside the serving one. `training_use` says by upstream what its
+    provider's terms allow; of one that is configured no longer nobody knows."""
 
     rollout: Rollout
     epoch: Epoch
@@ -60,6 +63,7 @@ class JoinRoute:
     judge_bp: int = FULL_BP
     patience_s: float = 660.0
     successor: "JoinRoute | None" = None
+    training_use: Mapping[str, str] = field(default_factory=dict)
 
 
 Conclusions = tuple[Pair | Exclusion, ...]
@@ -136,6 +140,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),
+        training_use="unknown" if teacher is None else route.training_use.get(teacher.upstream, "unknown"),
         slices=exchange.slices,
     )
 

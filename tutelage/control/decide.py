@@ -8,9 +8,10 @@ fold and its state are one transaction; an event names the revision that it was 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
@@ -21,8 +22,8 @@ from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
@@ -60,6 +61,12 @@ class _Memory:
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
+    folds: int = 0
+
+    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float]) -> writes.Basis:
+        """What is decided now is decided on."""
+        facts = msgspec.to_builtins(self.facts)
+        return writes.Basis(cells=seen, detectors=detectors, facts=facts, folds=self.folds)
 
 
 class Gatekeeper:
@@ -93,7 +100,7 @@ class Gatekeeper:
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
-            self._fold_labels(memory, rollout, epoch, lease)
+            self._fold_labels(memory, rollout, epoch, lease, now)
             more = len(cut.orders) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -106,7 +113,12 @@ class Gatekeeper:
         memory = self._routes.get(rollout.route)
         if memory is None:
             state = state_of(self._store, rollout, epoch)
-            memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
+            memory = _Memory(
+                state=state,
+                refused=self._refusals(rollout),
+                refused_at=rollout.revision,
+                folds=self._store.folds(rollout.route),
+            )
             self._routes[rollout.route] = memory
         if memory.beside is not None and memory.beside.epoch == rollout.epoch:
             memory.state, memory.beside = memory.beside, None  # it has taken over
@@ -134,27 +146,38 @@ class Gatekeeper:
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),
+            revision=rollout.revision,
         )
         if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
         memory.state, memory.beside = state, heir
+        memory.folds += 1
         memory.looked_at = float("-inf")
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
 
-    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
-        """What people have said since; the state remembers up to where."""
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """What people have said of the pairs folded since; the state remembers up to where."""
         if epoch.gates.label_bp is None:
             return
-        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
-        if not found:
+        before = memory.state.labels
+        found = self._store.folded(rollout.route, before.position, LABELS_AT_ONCE if before.awaited is None else 1)
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch, now)
+        if not found or state.labels == before:
             return
-        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
-        fold = Fold(route=rollout.route, folded=(), gate_state=controller.encode(state), lease=lease)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            label=state.labels.position,
+        )
         if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
         memory.state = state
+        memory.folds += 1
         memory.looked_at = float("-inf")
 
     # --- a successor ---------------------------------------------------------------------------------------------------
@@ -168,7 +191,7 @@ class Gatekeeper:
         event = succession(ruling.event, now)
         if event is None:
             return False
-        moved = self._apply(rollout, replace(ruling, event=event), lease)
+        moved = self._apply(memory, rollout, replace(ruling, event=event), lease)
         if moved is not None and moved.epoch == rollout.epoch:
             memory.beside = None  # it was sent away
         return moved is not None
@@ -189,12 +212,12 @@ class Gatekeeper:
             if ruling.event is None:
                 self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
-            moved = self._apply(rollout, ruling, lease)
+            moved = self._apply(memory, rollout, ruling, lease)
             if moved is None:
                 return
             rollout = moved
 
-    def _apply(self, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+    def _apply(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
         """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
         event = ruling.event
         if event is None:
@@ -207,8 +230,7 @@ class Gatekeeper:
                 expected_revision=rollout.revision,
                 new_id=self._new_id,
                 lease=lease,
-                cells=ruling.cells,
-                detectors=ruling.detectors,
+                basis=memory.basis(ruling.cells, ruling.detectors),
             )
         except StaleRevision:
             return None
@@ -235,7 +257,7 @@ class Gatekeeper:
             return
         memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
-        decision = refusal(rollout, ruling, seen, id=self._new_id(now), at=now)
+        decision = refusal(rollout, ruling.reason, memory.basis(seen, ruling.detectors), id=self._new_id(now), at=now)
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -261,8 +283,8 @@ class Gatekeeper:
 
 def refusal(
     rollout: Rollout,
-    ruling: controller.Ruling,
-    seen: tuple[CellNumbers, ...],
+    reason: str,
+    basis: writes.Basis,
     *,
     id: str,  # noqa: A002 - as the record calls it
     at: float,
@@ -284,9 +306,11 @@ def refusal(
         to_bp=share_bp,
         event=REFUSAL,
         actor=controller.ACTOR,
-        reason=ruling.reason,
-        cells=seen,
-        detectors=ruling.detectors,
+        reason=reason,
+        cells=basis.cells,
+        detectors=dict(basis.detectors),
+        facts=dict(basis.facts),
+        folds=basis.folds,
         holds=tuple(sorted(rollout.holds)),
         code_version=__version__,
     )

@@ -15,17 +15,10 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import (
-    AnchorReading,
-    Decision,
-    Epoch,
-    Feedback,
-    Judgement,
-    Key,
-    Pair,
-    Record,
-    Spending,
-)
+from tutelage.contracts.decisions import Decision, Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.records import Feedback, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -92,6 +85,15 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """A pair that a gate has folded: `number` rises in the order of folding, `label` is a person's judgement of it."""
+
+    number: int
+    scored: Scored
+    label: Judgement | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
     """The turns of one sticky key that has fallen silent, every one of them judged."""
 
@@ -103,6 +105,7 @@ class Turns:
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
+    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -111,6 +114,19 @@ class Fold:
     gate_state: bytes
     lease: Lease
     successor_state: bytes | None = None
+    revision: int
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refold:
+    """A fold as the store can still give it: `scored`, by (admitted_at, id), are those of its `pairs` pairs that are not
+    purged, with what people had said by then."""
+
+    revision: int
+    label: int | None
+    pairs: int
+    scored: tuple[Scored, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +225,12 @@ class RolloutStore(Protocol):
     """Rollouts, their decisions and audit rows."""
 
     def rollout(self, route: str) -> Rollout | None: ...
+
+    def rollout_at(self, route: str, revision: int) -> Rollout | None:
+        """The rollout as that revision left it."""
+
+    def epoch(self, name: str) -> Epoch | None:
+        """An epoch by its id, in force or past."""
 
     def commit(self, change: RolloutChange) -> int:
         """Either the whole change is committed, and the new sequence returned, or StaleRevision or LeaseLost is raised."""
@@ -328,9 +350,8 @@ class GateStore(Protocol):
 
     def successor_state(self, route: str) -> bytes | None: ...
 
-    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
-        """Forward pairs that a person has scored: the label's own rising number above `after`, the pair with the judgement
-        that gates read, and the person's, oldest first."""
+    def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
+        """Forward pairs that were folded, in the order in which they were: those numbered above `after`."""
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
@@ -342,7 +363,12 @@ class GateStore(Protocol):
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is
-        somebody else's or one of the pairs was folded before: read the state again."""
+        somebody else's or one of the pairs was folded before: read the state again. Folds of a route are numbered from 1."""
+
+    def folds(self, route: str) -> int:
+        """How many folds the route has seen."""
+
+    def refold(self, route: str, number: int) -> Refold | None: ...
 
 
 class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, JudgeStore, GateStore, Protocol):

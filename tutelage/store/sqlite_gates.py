@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import Feedback, Judgement, Pair
-from tutelage.store.base import Fold, Scored, Turns
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback
+from tutelage.store.base import Fold, Folded, Refold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
@@ -38,16 +39,16 @@ class SqliteGates:
             found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None or found[0] is None else bytes(found[0])
 
-    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+    def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
         with self._database.read() as connection:
-            rows = connection.execute(_LABELLED, (after, route, limit)).fetchall()
+            rows = connection.execute(_FOLDED, (route, after, limit)).fetchall()
         return [
-            (
-                number,
-                Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
-                _judgement.decode(said),
+            Folded(
+                number=place,
+                scored=Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
+                label=None if said is None else _judgement.decode(said),
             )
-            for number, said, rank, pair, judged in rows
+            for place, rank, pair, judged, said in rows
         ]
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
@@ -63,13 +64,33 @@ class SqliteGates:
 
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
-        orders = [(order,) for order in dict.fromkeys(fold.folded)]
+        orders = list(dict.fromkeys(fold.folded))
         with self._database.write() as connection:
-            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for (order,) in orders):
+            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in orders):
                 return False
-            connection.executemany("UPDATE pairs SET state = 'folded' WHERE rank = ?", orders)
-            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state))
+            number = 1 + _folds(connection, fold.route)
+            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state, len(orders)))
+            [folded] = connection.execute("SELECT folded FROM gates WHERE route = ?", (fold.route,)).fetchone()
+            connection.executemany(
+                "UPDATE pairs SET state = 'folded', fold = ?, place = ? WHERE rank = ?",
+                [(number, place, order) for place, order in enumerate(orders, folded - len(orders) + 1)],
+            )
+            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, len(orders)))
             return True
+
+    def folds(self, route: str) -> int:
+        with self._database.read() as connection:
+            return _folds(connection, route)
+
+    def refold(self, route: str, number: int) -> Refold | None:
+        statement = "SELECT revision, label, pairs, said FROM folds WHERE route = ? AND number = ?"
+        with self._database.read() as connection:
+            found = connection.execute(statement, (route, number)).fetchone()
+            if found is None:
+                return None
+            revision, label, pairs, said = found
+            scored = _scored(connection, connection.execute(_REFOLDED, (route, number)), said)
+        return Refold(revision=revision, label=label, pairs=pairs, scored=scored)
 
 
 _FIRST_JUDGEMENT = """
@@ -80,15 +101,27 @@ _UNFOLDED = f"""
     WHERE route = ? AND state = 'judged' AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
 _KEEP = """
-    INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
-    ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
+    INSERT INTO gates (route, state, successor, folded) VALUES (?, ?, ?, ?)
+    ON CONFLICT (route) DO UPDATE SET
+        state = excluded.state, successor = coalesce(excluded.successor, successor), folded = folded + excluded.folded
 """
-_LABELLED = f"""
-    SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
-    FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
-    WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
+_FOLD = """
+    INSERT INTO folds (route, number, revision, label, pairs, said)
+    SELECT ?, ?, ?, ?, ?, coalesce(max(rowid), 0) FROM feedback
+"""
+_REFOLDED = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_folded JOIN pair_bodies USING (rank)
+    WHERE route = ? AND fold = ? ORDER BY admitted_at, id
 """  # noqa: S608 - made of constants
-_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? ORDER BY at, id"
+_LABEL = """
+    (SELECT body FROM judgements WHERE judgements.rank = pairs.rank AND method = 'human' ORDER BY judgements.rowid LIMIT 1)
+"""
+_FOLDED = f"""
+    SELECT place, rank, body, {_FIRST_JUDGEMENT}, {_LABEL} FROM pairs INDEXED BY pairs_in_place JOIN pair_bodies USING (rank)
+    WHERE route = ? AND direction = 'forward' AND place > ? ORDER BY place LIMIT ?
+"""  # noqa: S608 - made of constants
+_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? AND rowid <= ? ORDER BY at, id"
+_ALL_OF_IT = 2**63 - 1
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """
@@ -104,13 +137,16 @@ _SCORED_OF_KEY = f"""
 """  # noqa: S608 - made of constants
 
 
-def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+def _scored(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]], said: int = _ALL_OF_IT
+) -> tuple[Scored, ...]:
+    """Rows with the feedback on them, up to its row number `said`."""
     return tuple(
         Scored(
             order=rank,
             pair=(pair := _pair.decode(body)),
             judgement=_judgement.decode(judgement),
-            feedback=tuple(_feedback.decode(said) for (said,) in connection.execute(_FEEDBACK, (pair.id,))),
+            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (pair.id, said))),
         )
         for rank, body, judgement in list(rows)
     )
@@ -124,6 +160,10 @@ def _watermark(connection: sqlite3.Connection, route: str, waiting_since: float)
 
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
     return Turns(key=key, scored=_scored(connection, connection.execute(_SCORED_OF_KEY, (route, key))))
+
+
+def _folds(connection: sqlite3.Connection, route: str) -> int:
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM folds WHERE route = ?", (route,)).fetchone()[0])
 
 
 def _is_folded(connection: sqlite3.Connection, order: int) -> bool:

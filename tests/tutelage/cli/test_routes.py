@@ -14,11 +14,12 @@ from tests.tutelage.cli.conftest import Site
 from tests.tutelage.store.made import decision, epoch
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
+from tutelage.contracts.decisions import CellNumbers, Unit
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers, Spending, Unit
+from tutelage.contracts.records import Spending
 from tutelage.control.remaining import pair_usd_of
 from tutelage.store import database
-from tutelage.store.apply import apply, create
+from tutelage.store.apply import Basis, apply, create
 from tutelage.store.base import Fold, Joined
 
 ESCAPE = "\x1b[31m\x07"
@@ -106,7 +107,9 @@ def folded(begun: Site, count: int, d: float, every_s: float = 0.0) -> None:
     state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
     lease = begun.store.acquire("control", "test", 10.0, 0.0)
     assert lease is not None
-    assert begun.store.fold(Fold(route="triage", folded=(), gate_state=controller.encode(state), lease=lease))
+    assert begun.store.fold(
+        Fold(route="triage", revision=1, folded=(), gate_state=controller.encode(state), lease=lease)
+    )
 
 
 def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
@@ -239,6 +242,12 @@ def test_status_of_one_route_is_its_document(begun: Site):
     assert document["drift"] is None
 
 
+def test_status_tells_what_the_teachers_terms_say_of_training(begun: Site):
+    begun.config.write_text(begun.config.read_text().replace("model: m,", "model: m, training_use: denied,"))
+    assert "training on gpt's answers: denied" in begun.run("status", "triage").out
+    assert begun.run("status", "triage", "--json").document["training_use"] == "denied"
+
+
 def test_status_shows_where_the_configuration_says_otherwise(begun: Site):
     begun.config.write_text(begun.config.read_text().replace("version: v7", "version: v8"))
     assert "drift: the configuration declares student small@v8" in begun.run("status", "triage").out
@@ -253,8 +262,7 @@ def test_explain_gives_the_last_decision_and_its_numbers(begun: Site):
         event,
         expected_revision=2,
         new_id=uuid7,
-        cells=(cell,),
-        detectors={"down": 0.25},
+        basis=Basis(cells=(cell,), detectors={"down": 0.25}),
     )
     answered = begun.run("explain", "triage")
     assert answered.code == 0
@@ -287,6 +295,21 @@ def test_explain_works_where_no_gate_reads_the_route(begun: Site):
     answered = begun.run("explain", "fixed")
     assert answered.code == 0
     assert "no gate reads this route" in answered.out
+
+
+def test_a_decision_that_the_records_do_not_give_again_is_named_and_the_exit_code_says_so(begun: Site):
+    same = begun.run("history", "triage", "--replay")
+    assert (same.code, "0 different" in same.out) == (0, True)
+    event = Advance(at=3.0, actor="controller", reason="nobody knows why")
+    apply(
+        begun.store, "triage", event, expected_revision=2, new_id=uuid7, basis=Basis(folds=0, detectors={"down": 7.0})
+    )
+    found = begun.run("history", "triage", "--replay")
+    assert found.code == 1
+    assert "event: recorded 'Advance', decided again 'Stay'" in found.out
+    assert "detector down: recorded 7.0, again 0.0" in found.out
+    document = begun.run("history", "triage", "--replay", "--json").document["replay"]
+    assert (document["different"], document["same"], document["unknown"]) == (1, 0, 0)
 
 
 def test_history_is_newest_first(begun: Site):

@@ -12,7 +12,7 @@ from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, settings,
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Pair
+from tutelage.contracts.pairs import Pair
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.adaptive import EVERY_S, AdaptiveSampling
 from tutelage.control.chores import CHANGE, DAY_S, RATE_EVERY_S, Retention, ShadowBudget, TeacherRate
@@ -117,7 +117,7 @@ def test_sampling_follows_what_has_passed_and_every_change_is_a_version(store: S
     ]
     good = [structs.replace(one, d=0.2 if one.slices["slice"] == "a" else -0.1) for one in units]
     state = controller.fold_all(controller.initial(rollout, epoch), good, rollout, epoch)
-    store.fold(Fold(route=ROUTE, folded=(), gate_state=controller.encode(state), lease=taken(store)))
+    store.fold(Fold(route=ROUTE, revision=1, folded=(), gate_state=controller.encode(state), lease=taken(store)))
     chore.do(before, LEASE, NOW + 1)
     assert snapshot(store).samplings == before.samplings
     chore.do(before, LEASE, NOW + EVERY_S)

@@ -1,5 +1,7 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
+from msgspec import structs
+
 from router.types import Direction
 from tests.tutelage.store.made import judgement, pair
 from tutelage.contracts.records import Feedback
@@ -74,6 +76,30 @@ class GateContract:
         [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement == judgement("p1", -0.25, method="judge")
 
+    def test_folded_pairs_come_in_the_order_of_folding_with_what_a_person_said(self, store: Store):
+        late = structs.replace(pair("r", 3.0), direction=Direction.REVERSE)
+        store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0), late, pair("p3", 4.0)]))
+        self.judge_all(store, "p1", "p2", "r", "p3")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        order = {one.pair.id: one.order for one in store.unfolded("triage", 10, 0.0)}
+        for names in (("p2",), ("r", "p1")):
+            folded = tuple(order[name] for name in names)
+            assert store.fold(Fold(route="triage", folded=folded, gate_state=b"s", lease=lease, revision=1))
+        store.judged([judgement("p1", 0.5, method="human")])
+        first, second = store.folded("triage", 0, 10)
+        assert [(one.number, one.scored.pair.id) for one in (first, second)] == [(1, "p2"), (3, "p1")]
+        assert (first.label, second.label) == (None, judgement("p1", 0.5, method="human"))
+        assert second.scored.judgement == judgement("p1")
+        assert store.folded("triage", 1, 10) == [second]
+        assert store.folded("triage", 0, 1) == [first]
+        store.purge("triage", 5.0)
+        store.join(Joined(pairs=[pair("p4", 6.0)]))
+        self.judge_all(store, "p4")
+        [again] = store.unfolded("triage", 10, 0.0)
+        assert store.fold(Fold(route="triage", folded=(again.order,), gate_state=b"s", lease=lease, revision=1))
+        assert [one.number for one in store.folded("triage", 3, 10)] == [4]
+
     def test_a_fold_is_once_and_keeps_the_state(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0)]))
         self.judge_all(store, "p1", "p2")
@@ -81,8 +107,11 @@ class GateContract:
         assert lease is not None
         first, second = (row.order for row in store.unfolded("triage", 10, 0.0))
 
-        assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
-        assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
+        assert store.fold(Fold(route="triage", revision=1, folded=(first,), gate_state=b"one", lease=lease)) is True
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(first, second), gate_state=b"twice", lease=lease))
+            is False
+        )
 
         assert other.gate_state("triage") == b"one"
         assert [row.order for row in other.unfolded("triage", 10, 0.0)] == [second]
@@ -90,13 +119,43 @@ class GateContract:
         assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
 
+    def test_a_fold_can_be_made_again_with_what_people_had_said_by_then(self, store: Store, other: Store):
+        first, later = (
+            Feedback(id=f"f{n}", exchange_id="p1", tenant="t", type="thumb", value="up", at=n) for n in (5.0, 6.0)
+        )
+        said = [Attached(feedback=one, route="triage", input_hash=None) for one in (first, later)]
+        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)], feedback=said[:1]))
+        self.judge_all(store, "p1", "p2", "p3")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        rows = store.unfolded("triage", 10, 0.0)
+        made = [
+            Fold(route="triage", folded=(rows[1].order, rows[0].order), gate_state=b"1", lease=lease, revision=4),
+            Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9),
+        ]
+        assert [store.fold(fold) for fold in made] == [True, True]
+        store.join(Joined(feedback=said[1:]))
+
+        assert (other.folds("triage"), other.folds("other")) == (2, 0)
+        again, labels = other.refold("triage", 1), other.refold("triage", 2)
+        assert again is not None
+        assert (again.revision, again.label, again.pairs) == (4, None, 2)
+        assert [(row.pair.id, row.feedback) for row in again.scored] == [("p1", (first,)), ("p2", ())]
+        assert labels is not None
+        assert (labels.revision, labels.label, labels.pairs, labels.scored) == (5, 9, 0, ())
+        assert other.refold("triage", 3) is None
+        store.purge("triage", 1.5)
+        purged = other.refold("triage", 1)
+        assert purged is not None
+        assert (purged.pairs, [row.pair.id for row in purged.scored]) == (2, ["p2"])
+
     def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
         assert store.successor_state("triage") is None
-        both = Fold(route="triage", folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
+        both = Fold(route="triage", revision=1, folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
         assert store.fold(both) is True
-        assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
+        assert store.fold(Fold(route="triage", revision=1, folded=(), gate_state=b"two", lease=lease)) is True
         assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
     def test_what_was_folded_is_what_the_store_keeps_though_it_is_delivered_twice(self, store: Store):
@@ -107,7 +166,9 @@ class GateContract:
         assert lease is not None
         [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement.d == 0.25
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        )
         store.judged([judgement("p1", -1.0)])
         assert [row.d for row in store.judgements("p1")] == [0.25]
 
@@ -119,9 +180,13 @@ class GateContract:
         new = other.acquire("control", "b", 10.0, 50.0)
         assert old is not None
         assert new is not None
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        )
         assert store.gate_state("triage") is None
-        assert other.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"new", lease=new)) is True
+        assert (
+            other.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"new", lease=new)) is True
+        )
 
     def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
         store.join(
