@@ -121,6 +121,7 @@ class Request:
             self._waiter = self._connection.body_awaited(self)
             await self._waiter
         if self._body_bytes > limit:
+            self._parts.clear()
             raise BodyTooLong
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)

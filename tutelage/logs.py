@@ -1,16 +1,30 @@
-"""Structured logs: one JSON object a line on standard error.
+"""Structured logs: one JSON object a line on standard error, or on standard output where a role was started with `--json`.
 
 Called once by each composition root; nothing else configures logging. Records of other libraries pass through the same
 renderer. Secrets and content are never passed to a logger by this program.
 """
 
+import argparse
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
 
-def configure(role: str, level: str = "INFO") -> None:
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--json`, as every role has it: `log_to` is the stream that `configure` takes."""
+    parser.add_argument(
+        "--json",
+        dest="log_to",
+        action="store_const",
+        const=sys.stdout,
+        default=sys.stderr,
+        help="log on standard output, one JSON object a line",
+    )
+
+
+def configure(role: str, log_to: TextIO, level: str = "INFO") -> None:
     """Log as `role` ("gateway", "control", "worker", "serve") from `level` up."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -24,7 +38,7 @@ def configure(role: str, level: str = "INFO") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(log_to)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

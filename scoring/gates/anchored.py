@@ -12,7 +12,7 @@ import math
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 from scoring.stats.ppi import Anchor, offset_log_e, planned_anchor
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 NAME = "labels"
 RUNGS = 2

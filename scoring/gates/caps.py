@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from router.types import Direction
 from scoring.evidence import hash_of
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 BLOCK = 200
 
@@ -43,3 +44,14 @@ class Block:
 
 Blocks = Mapping[str, Block]
 """By direction."""
+
+
+def capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
+    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
+    following, kept = dict(blocks), []
+    for direction in Direction:
+        own = [unit for unit in units if unit.direction is direction]
+        if own and most is not None:
+            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
+        kept += own
+    return following, kept

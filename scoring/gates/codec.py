@@ -17,8 +17,10 @@ from scoring.gates.caps import Block
 from scoring.gates.fastlane import Comparison
 from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
+from scoring.gates.order import Order
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
+from scoring.gates.tally import Tallies, Tally
 
 
 def encode(state: State) -> bytes:
@@ -36,6 +38,9 @@ def encode(state: State) -> bytes:
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
             "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
             "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
+            "tallies": _sorted(state.tallies),
+            "entered": state.entered,
+            "order": [state.order.n, state.order.total_milli, state.order.rows.tolist()],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
     )
@@ -60,7 +65,10 @@ def decode(body: bytes) -> State:
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
+        tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
+        entered=plain["entered"],
         labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
+        order=_order(*plain["order"]),
     )
 
 
@@ -68,8 +76,12 @@ def _plain(account: Account) -> dict[str, Any]:
     return {"null_mean": account.null_mean, **account.evidence.to_plain()}
 
 
-def _sorted(plain: Baselines | Comparison) -> Any:
+def _sorted(plain: Baselines | Comparison | Tallies) -> Any:
     return msgspec.to_builtins(plain, order="sorted")
+
+
+def _order(n: int, total_milli: int, rows: list[list[float]]) -> Order:
+    return Order(n=n, total_milli=total_milli, rows=np.array(rows, dtype=np.float64))
 
 
 def _account(plain: dict[str, Any]) -> Account:

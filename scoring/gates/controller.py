@@ -17,7 +17,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, OPERATOR, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
+from router.events import Advance, Event, Hold, Release, RollBack, StepDown
+from router.rollout import FUTILITY, OPERATOR, Phase, Rollout
+from router.types import Mode
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
 from scoring.gates.anchored import anchored
@@ -32,7 +34,7 @@ from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
-from tutelage.contracts.records import CellNumbers, Epoch
+from tutelage.contracts.decisions import CellNumbers, Epoch
 
 __all__ = [
     "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from router.split import sampled
 from scoring.stats.lattice import LATTICE, floor_milli
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them; the
+                   alarm about the judge's order
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -24,16 +25,18 @@ from router.types import Direction
 from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
-from scoring.gates.caps import Block, Blocks
+from scoring.gates.caps import Blocks, capped
 from scoring.gates.fastlane import Comparisons, compared
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
+from scoring.gates.order import Order
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
+from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 FRESH_BLOCK = 200
 """Units after which the fresh key begins anew: it speaks of now."""
@@ -48,7 +51,8 @@ OVERALL: Place = (POOLED, QUALITY)
 class State:
     """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`codec`).
 
-    `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own.
+    `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own;
+    `entered` counts forward units since the fresh key last began: since the stage was entered.
     """
 
     epoch: str
@@ -63,6 +67,9 @@ class State:
     blocks: Blocks
     traffic: Traffic
     labels: Labels
+    tallies: Tallies
+    entered: int
+    order: Order
 
     @property
     def overall(self) -> Account:
@@ -90,6 +97,9 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         blocks={},
         traffic={},
         labels=Labels(),
+        tallies={},
+        entered=0,
+        order=Order(),
     )
 
 
@@ -135,6 +145,8 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
         labels=state.labels if same else state.labels.restarted(),
+        tallies=state.tallies if same else start.tallies,
+        entered=state.entered if began.fresh == since.fresh else 0,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -167,8 +179,9 @@ def _until_naming(state: State, units: list[Unit], epoch: Epoch) -> tuple[list[U
 def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after units that do not reach past the naming of slices."""
     since, named = state.since, state.named
-    blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
-    cells, traffic = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
+    blocks, counting = capped(state.blocks, units, epoch.gates.max_units_per_key)
+    forward = [unit for unit in counting if _is_evidence(unit, since)]
+    cells, traffic = _counted(state, forward, epoch)
     if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
         named = name_values(traffic, epoch.gates)
         cells, traffic = _homed(cells, traffic, named)
@@ -186,18 +199,10 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
+        tallies=tallied(state.tallies, units, since.evidence),
+        entered=state.entered + sum(unit.revision >= since.fresh for unit in forward),
+        order=state.order.after(units),
     )
-
-
-def _capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
-    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
-    following, kept = dict(blocks), []
-    for direction in Direction:
-        own = [unit for unit in units if unit.direction is direction]
-        if own and most is not None:
-            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
-        kept += own
-    return following, kept
 
 
 def _observed(

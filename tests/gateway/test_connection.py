@@ -359,6 +359,28 @@ async def test_a_refusal_is_seen_by_a_client_that_goes_on_sending():
         assert await wire.rest() == b""
 
 
+async def test_what_comes_behind_a_refusal_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
+    """A client that says what it likes sees the refusal, then waits; what the sockets hold is all that it gets rid of."""
+    monkeypatch.setattr(bounds, "LINGER_BYTES", 100_000)
+    monkeypatch.setattr(bounds, "LINGER_S", 0.2)
+    sent = 0
+
+    async def send_on(wire: Wire) -> None:
+        nonlocal sent
+        with suppress(ConnectionError):
+            for _ in range(1_000):
+                wire.send(b"x" * 1_000_000)
+                await wire.writer.drain()
+                sent += 1_000_000
+
+    async with served(refuse) as connect:
+        wire = await connect()
+        wire.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000\r\n\r\n")
+        answered, _ = await asyncio.gather(wire.answer(), send_on(wire))
+    assert answered[0] == 401
+    assert sent < 20_000_000
+
+
 async def test_where_little_is_left_of_a_refused_body_the_connection_is_kept():
     async with served(refuse) as connect:
         wire = await connect()

@@ -4,6 +4,7 @@ Every key and every prompt in here holds CANARY. When a module's attacks are ove
 have logged no failure, and CANARY must stand in no line of its log and in no file of its data directory.
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from tests.gateway.harness import until
 from tests.gateway.model_server import ModelServer, Script, model_server
 from tests.gateway.process import Process, process, publish, written
 from tests.hostile.wire import Said, post, say
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
@@ -88,6 +89,12 @@ class Target:
         """The exposition of its own port."""
         own_port = int(self.process.own_url.rpartition(":")[2])
         return (await say(own_port, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")).body.decode()
+
+    async def captured(self) -> None:
+        """Nothing of earlier requests waits for the disk."""
+        async with asyncio.timeout(20):
+            while "\ntutelage_gateway_capture_in_queue 0.0\n" not in await self.metrics():
+                pass
 
     def memory_bytes(self) -> int:
         """Resident memory of the process."""

@@ -14,7 +14,7 @@ from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tests.system.fleet import STAGES_BP, Fleet, Story, rolled_back, running_fleet
 from tests.system.replayed import BOUNDARY, JUDGE
-from tutelage.contracts.settings import RolloutSettings
+from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99
@@ -56,9 +56,11 @@ async def test_equal_students_climb_to_the_top_and_those_that_degrade_are_brough
     async with running_fleet(tmp_path, [*climbing, *degrading]) as fleet:
         await fleet.play(stories, SEED)
         tops = {name: top_of(fleet, name) for name in [*climbing, *degrading]}
+        again = fleet.decided_otherwise(tops)
         falls = [_fall(fleet, story) for story in stories if story.degraded_at is not None]
 
     assert [name for name in climbing if tops[name] < TOP_BP] == []
+    assert again == []
     assert len(falls) == len(degrading)
     down, back = zip(*falls, strict=True)
     requests = statistics.fmean(story.requests for story in stories[: len(climbing)])
@@ -74,8 +76,8 @@ def _fall(fleet: Fleet, story: Story) -> tuple[int, int]:
     backs = [decision.at for decision in after if decision.to_bp == 0]
     assert backs, f"{story.route} was not brought back: {[(row.event, row.to_bp) for row in after]}"
     return (
-        fleet.pairs_between(story.route, story.degraded_at, downs[0]),
-        fleet.pairs_between(story.route, story.degraded_at, backs[0]),
+        fleet.scored_between(story.route, story.degraded_at, downs[0]),
+        fleet.scored_between(story.route, story.degraded_at, backs[0]),
     )
 
 
@@ -129,6 +131,7 @@ async def test_a_judge_outage_freezes_the_rollout_and_loses_nothing(tmp_path: Pa
         await fleet.make(JUDGE, "up")
         await fleet.play([Story(route=name)], SEED + 2)
         ended, depth = fleet.rollout(name), fleet.store.depth(name)
+        again = fleet.decided_otherwise([name])
         judged = [fleet.store.judgements(pair.id) for pair in fleet.store.pairs(name, 100_000)]
 
     assert outage.requests == OUTAGE
@@ -136,6 +139,7 @@ async def test_a_judge_outage_freezes_the_rollout_and_loses_nothing(tmp_path: Pa
     assert waiting > 0
     assert ended.phase is Phase.COMPLETE
     assert depth.waiting == 0
+    assert again == []
     assert all(len(rows) == 1 and rows[0].failure is None for rows in judged)
     assert {"judge", "check"} >= {rows[0].method for rows in judged}
 
@@ -150,8 +154,9 @@ async def test_a_successor_is_shadowed_beside_the_serving_student_and_takes_over
         await fleet.drive([Story(route=name, until=lambda rollout: rollout.student == f"{heir}@1")], SEED + 1)
         taken, after = fleet.rollout(name), fleet.decisions(name)[before:]
         await fleet.drive([Story(route=name)], SEED + 2)
-        ended = fleet.rollout(name)
+        ended, again = fleet.rollout(name), fleet.decided_otherwise([name])
 
+    assert again == []
     assert (beside.student, beside.share_bp) == (serving.student, serving.share_bp)
     assert beside.successor is not None
     assert beside.successor.student == f"{heir}@1"

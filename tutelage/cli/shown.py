@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from router.rollout import Rollout
-from tutelage.contracts.records import CellNumbers, Decision, Json
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Json
 from tutelage.store.apply import in_words
 from tutelage.store.base import QueueDepth
 
@@ -75,6 +76,7 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
         for name, value in gate["detectors"].items()
     ]
+    lines.append(f"  {_alarm(gate['order_effect'])}")
     if gate["successor"] is not None:
         lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
     lines.append(f"  to the next rung: {_left(gate)}")
@@ -121,6 +123,10 @@ def _number(value: float | None) -> str:
 def _bound(cell: Mapping[str, Json]) -> str:
     """What the mean is not below, now and at every other time."""
     return f", mean at least {cell['lower_bound']:+.3f}" if cell["lower_bound"] is not None else ""
+
+
+def _alarm(finding: Mapping[str, Json]) -> str:
+    return f"{'ALARM: ' if finding['verdict'] == 'fail' else ''}{finding['words']}"
 
 
 def _left(gate: Mapping[str, Json]) -> str:

@@ -56,8 +56,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT. 0 where it ended in order, 2 for a configuration that cannot be used."""
     parser = argparse.ArgumentParser(prog="tutelage control", description="The control role.")
     parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"))
-    config: Path = parser.parse_args(argv).config
-    logs.configure("control")
+    logs.add_option(parser)
+    arguments = parser.parse_args(argv)
+    config: Path = arguments.config
+    logs.configure("control", arguments.log_to)
     try:
         settings = load(config)
         return asyncio.run(_run(settings, rubrics_folder(config, settings.rubrics)))

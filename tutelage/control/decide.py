@@ -8,9 +8,10 @@ fold and its state are one transaction; an event names the revision that it was 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
@@ -18,13 +19,14 @@ from router.types import UnitOf
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
+from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.gates import facts_of, state_of
+from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
@@ -52,12 +54,19 @@ class _Memory:
     state: controller.State
     beside: controller.State | None = None
     facts: Facts = ALL_WELL
+    facts_beside: Facts = ALL_WELL
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
+    folds: int = 0
+
+    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float]) -> writes.Basis:
+        """What is decided now is decided on."""
+        facts = msgspec.to_builtins(self.facts)
+        return writes.Basis(cells=seen, detectors=detectors, facts=facts, folds=self.folds)
 
 
 class Gatekeeper:
@@ -104,7 +113,12 @@ class Gatekeeper:
         memory = self._routes.get(rollout.route)
         if memory is None:
             state = state_of(self._store, rollout, epoch)
-            memory = _Memory(state=state, refused=self._refusals(rollout), refused_at=rollout.revision)
+            memory = _Memory(
+                state=state,
+                refused=self._refusals(rollout),
+                refused_at=rollout.revision,
+                folds=self._store.folds(rollout.route),
+            )
             self._routes[rollout.route] = memory
         if memory.beside is not None and memory.beside.epoch == rollout.epoch:
             memory.state, memory.beside = memory.beside, None  # it has taken over
@@ -132,10 +146,12 @@ class Gatekeeper:
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),
+            revision=rollout.revision,
         )
         if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
         memory.state, memory.beside = state, heir
+        memory.folds += 1
         memory.looked_at = float("-inf")
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
@@ -149,10 +165,18 @@ class Gatekeeper:
         if not found:
             return
         state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
-        fold = Fold(route=rollout.route, folded=(), gate_state=controller.encode(state), lease=lease)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            label=state.labels.position,
+        )
         if not self._store.fold(fold):
             raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
         memory.state = state
+        memory.folds += 1
         memory.looked_at = float("-inf")
 
     # --- a successor ---------------------------------------------------------------------------------------------------
@@ -161,11 +185,12 @@ class Gatekeeper:
         """Let the successor take over where its evidence allows it, dismiss it where it cannot; True where it moved."""
         if beside is None or memory.beside is None or controller.at_rest(rollout) is not None:
             return False
-        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, memory.facts, now)
+        facts = replace(memory.facts_beside, uncounted=memory.facts.uncounted)
+        ruling = controller.decide(memory.beside, beside.rollout, beside.epoch, facts, now)
         event = succession(ruling.event, now)
         if event is None:
             return False
-        moved = self._apply(rollout, replace(ruling, event=event), lease)
+        moved = self._apply(memory, rollout, replace(ruling, event=event), lease)
         if moved is not None and moved.epoch == rollout.epoch:
             memory.beside = None  # it was sent away
         return moved is not None
@@ -186,12 +211,12 @@ class Gatekeeper:
             if ruling.event is None:
                 self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
-            moved = self._apply(rollout, ruling, lease)
+            moved = self._apply(memory, rollout, ruling, lease)
             if moved is None:
                 return
             rollout = moved
 
-    def _apply(self, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+    def _apply(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
         """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
         event = ruling.event
         if event is None:
@@ -204,8 +229,7 @@ class Gatekeeper:
                 expected_revision=rollout.revision,
                 new_id=self._new_id,
                 lease=lease,
-                cells=ruling.cells,
-                detectors=ruling.detectors,
+                basis=memory.basis(ruling.cells, ruling.detectors),
             )
         except StaleRevision:
             return None
@@ -232,7 +256,7 @@ class Gatekeeper:
             return
         memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
-        decision = refusal(rollout, ruling, seen, id=self._new_id(now), at=now)
+        decision = refusal(rollout, ruling.reason, memory.basis(seen, ruling.detectors), id=self._new_id(now), at=now)
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -241,8 +265,10 @@ class Gatekeeper:
         if now < memory.facts_at + FACTS_EVERY_S:
             return
         depth = self._store.depth(rollout.route)
-        lost = self._store.losses(rollout.route, rollout.since.evidence)
-        memory.facts = facts_of(depth, lost, now, self._health.of(rollout.route, now))
+        signals = self._health.of(rollout.route, now)
+        memory.facts = facts_of(depth, lost_of(self._store, rollout), now, signals)
+        if (heir := candidate(rollout)) is not None:
+            memory.facts_beside = facts_of(depth, lost_of(self._store, heir), now, signals)
         memory.facts_at = now
         self._metrics.saw_queue(rollout.route, depth, now)
 
@@ -251,12 +277,13 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
+            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
 
 
 def refusal(
     rollout: Rollout,
-    ruling: controller.Ruling,
-    seen: tuple[CellNumbers, ...],
+    reason: str,
+    basis: writes.Basis,
     *,
     id: str,  # noqa: A002 - as the record calls it
     at: float,
@@ -278,9 +305,11 @@ def refusal(
         to_bp=share_bp,
         event=REFUSAL,
         actor=controller.ACTOR,
-        reason=ruling.reason,
-        cells=seen,
-        detectors=ruling.detectors,
+        reason=reason,
+        cells=basis.cells,
+        detectors=dict(basis.detectors),
+        facts=dict(basis.facts),
+        folds=basis.folds,
         holds=tuple(sorted(rollout.holds)),
         code_version=__version__,
     )

@@ -4,12 +4,14 @@ Computed from what the store holds, by the functions that decide: a standby show
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from router.rollout import Rollout, candidate
+from router.types import Direction
 from scoring.gates import controller
 from scoring.gates.facts import Facts
 from scoring.gates.fresh import MIN_KEYS, fresh
@@ -18,11 +20,13 @@ from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.holds import missing
 from scoring.gates.metrics import promotion_prior
 from scoring.gates.numbers import with_bounds
+from scoring.gates.order import order_effect
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
+from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Epoch, Json
+from tutelage.contracts.records import Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
 from tutelage.control.remaining import pair_usd_of, remaining
@@ -41,6 +45,8 @@ LOSSES = (
     "truncated",
 )
 """Reasons of the join that could hide bad answers. The others say nothing of the student."""
+Lost = Mapping[Direction, Mapping[str, int]]
+"""What no pair could be made of, by direction and reason."""
 OVERDUE = "overdue"
 """Counted as missing until it comes: the other half of an exchange that has been waited for too long."""
 
@@ -58,19 +64,29 @@ class Look:
     beside: "Look | None" = None
 
 
-def facts_of(depth: QueueDepth, lost: Mapping[str, int], now: float, signals: Signals = QUIET) -> Facts:
+def facts_of(depth: QueueDepth, lost: Lost, now: float, signals: Signals = QUIET) -> Facts:
     """What the queue and the machinery say. `lost` is what no pair could be made of since this evidence began."""
     oldest = depth.oldest_admitted_at
     late_s = 0.0 if oldest is None else max(0.0, now - oldest - JUDGE_DEADLINE_S)
-    overdue = {OVERDUE: signals.overdue} if signals.overdue else {}
     return Facts(
         teacher_open=signals.teacher_open,
         judge_late_s=late_s,
         judge_drift=signals.judge_drift,
         capture_lossy=signals.capture_lossy,
         sample_ratio=signals.sample_ratio,
-        missing={name: lost[name] for name in LOSSES if name in lost} | overdue,
+        missing={
+            direction: _missing(lost.get(direction, {}), signals.overdue.get(direction, 0)) for direction in Direction
+        },
     )
+
+
+def lost_of(store: Store, rollout: Rollout) -> Lost:
+    """What no pair could be made of since the evidence of `rollout` began."""
+    return store.losses(rollout.route, rollout.epoch, rollout.since.evidence)
+
+
+def _missing(lost: Mapping[str, int], overdue: int) -> Mapping[str, int]:
+    return {name: lost[name] for name in LOSSES if name in lost} | ({OVERDUE: overdue} if overdue else {})
 
 
 def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
@@ -80,10 +96,13 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     if rollout is None or epoch is None:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
     depth = store.depth(name)
-    facts = facts_of(depth, store.losses(name, rollout.since.evidence), now)
+    facts = facts_of(depth, lost_of(store, rollout), now)
     pair_usd = pair_usd_of(store.spending(name), depth.scored)
     heir, its = candidate(rollout), snapshot.successors.get(name)
-    beside = None if heir is None or its is None else replace(_look(store, heir, its, facts, now), pair_usd=pair_usd)
+    beside = None
+    if heir is not None and its is not None:
+        its_facts = facts_of(depth, lost_of(store, heir), now)
+        beside = replace(_look(store, heir, its, its_facts, now), pair_usd=pair_usd)
     return replace(_look(store, rollout, epoch, facts, now), beside=beside, pair_usd=pair_usd)
 
 
@@ -126,10 +145,11 @@ def document(seen: Look) -> Json:
         "fresh": _fresh(view),
         "detectors": {name: _number(value) for name, value in view.detectors.items()},
         "detector_thresholds": {finding.gate: finding.need for finding in alarms},
+        "order_effect": _order_effect(view),
         "futility": _shown(futility(view)),
         "lower_bound": quality.lower_bound if quality.n else None,
         "missing": {
-            "by_class": evidence.missing_by_class() | dict(view.facts.missing),
+            "by_class": evidence.missing_by_class() | _of_both(view.facts.missing),
             "words": missing(view).words,
         },
         "distinct_keys": evidence.distinct_keys,
@@ -139,6 +159,13 @@ def document(seen: Look) -> Json:
         "reason": ruling.reason,
         "successor": None if seen.beside is None else _successor(seen.beside),
     }
+
+
+def _of_both(lost: Lost) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for by_reason in lost.values():
+        counts.update(by_reason)
+    return dict(counts)
 
 
 def _successor(seen: Look) -> Json:
@@ -164,6 +191,19 @@ def _fresh(view: View) -> Json:
         "threshold": found.need,
         "reached": key.reaches(found.need, promotion_prior(view.epoch)),
         "verdict": found.verdict,
+    }
+
+
+def _order_effect(view: View) -> Json:
+    order = view.state.order
+    found = order_effect(order)
+    return {
+        "n": order.n,
+        "mean": None if order.mean is None else _number(order.mean),
+        "value": _number(found.value),
+        "threshold": found.need,
+        "verdict": found.verdict,
+        "words": found.words,
     }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from router.types import FULL_BP, Arm
+from router.types import FULL_BP, Arm, Direction
 from scoring.evidence import hash_of
 from scoring.stats.ladder import log_threshold
 from scoring.stats.rates import log_e_split, lower_rate
@@ -50,7 +50,7 @@ class Signals:
     judge_drift: str | None = None
     capture_lossy: str | None = None
     sample_ratio: str | None = None
-    overdue: int = 0
+    overdue: Mapping[Direction, int] = field(default_factory=dict)
 
 
 QUIET = Signals()
@@ -139,13 +139,13 @@ def _lost(account: Account) -> int:
 
 
 class Health:
-    """`overdue` gives, by route, the exchanges that wait for their other half since before a time; `drift` what there is to
-    say of a route's judge."""
+    """`overdue` gives, by route and direction, the exchanges that wait for their other half since before a time; `drift`
+    what there is to say of a route's judge."""
 
     def __init__(
         self,
         data_dir: Path,
-        overdue: Callable[[float], Mapping[str, int]],
+        overdue: Callable[[float], Mapping[tuple[str, Direction], int]],
         drift: Callable[[str], str | None] = lambda route: None,
     ) -> None:
         self._drift = drift
@@ -155,7 +155,7 @@ class Health:
         self._splits: dict[str, _Split] = {}
         self._capture = _Capture()
         self._lossy: str | None = None
-        self._waiting: Mapping[str, int] = {}
+        self._waiting: Mapping[tuple[str, Direction], int] = {}
 
     def saw(self, record: Spooled) -> None:
         """Read one committed record."""
@@ -194,5 +194,5 @@ class Health:
             teacher_open=breaker is not None and breaker.is_open(now),
             capture_lossy=self._lossy,
             sample_ratio=None if split is None else split.alarm(),
-            overdue=self._waiting.get(route, 0),
+            overdue={direction: n for (name, direction), n in self._waiting.items() if name == route},
         )

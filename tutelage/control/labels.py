@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from scoring.gates.labels import Label, draws
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Epoch, Judgement
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.pairs import Judgement
 from tutelage.control.units import of_requests
 from tutelage.store.base import Scored
 

@@ -21,7 +21,8 @@ from router.rollout import candidate
 from router.types import FULL_BP, UnitOf
 from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
-from tutelage.contracts.settings import RouteSettings, Settings
+from tutelage.contracts.routes import RouteSettings
+from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.conclude import JoinRoute
 from tutelage.control.health import Health
@@ -186,6 +187,7 @@ class Loop:
 
 def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int]) -> Mapping[str, JoinRoute]:
     """What the join must know of each route with a rollout. `judge_rates` in basis points, by route; else all pairs."""
+    training_use = {name: upstream.training_use for name, upstream in settings.upstreams.items()}
     routes = {}
     for name, route in settings.routes.items():
         rollout, epoch = snapshot.rollouts.get(name), snapshot.epochs.get(name)
@@ -196,6 +198,7 @@ def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str
                 unit=UnitOf(route.unit),
                 judge_bp=judge_rates.get(name, FULL_BP),
                 patience_s=patience_s(settings, route),
+                training_use=training_use,
             )
             heir, its = candidate(rollout), snapshot.successors.get(name)
             beside = None if heir is None or its is None else replace(serving, rollout=heir, epoch=its)

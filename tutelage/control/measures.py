@@ -7,9 +7,10 @@ To add a measure: a line in `MEASURES`, its row under *Metrics of a unit* in doc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from router.types import Arm, Direction
-from scoring.evidence import DISAGREEMENT, FLOOR, SERVED, SEVERE, WORST_MILLI
+from scoring.evidence import DISAGREEMENT, FLOOR, ORDER, SERVED, SEVERE, WORST_MILLI
 from scoring.stats.lattice import LATTICE
-from tutelage.contracts.records import Feedback, Json, Judgement
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Feedback, Json
 from tutelage.store.base import Scored
 
 Measure = Callable[[Scored], float | None]
@@ -123,4 +124,5 @@ MEASURES: Mapping[str, Measure] = {
     "cost": _cost,
     "length": _length,
     SERVED: _served,
+    ORDER: lambda turn: turn.judgement.first_minus_second,
 }

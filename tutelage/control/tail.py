@@ -4,6 +4,7 @@ Whatever fails between reading and committing, `Tail` forgets all it has in memo
 positions and halves are committed together, so nothing is lost or counted twice. Must not know what makes a pair.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +13,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from router.types import Direction
 from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
-from tutelage.control.conclude import JoinRoute
+from tutelage.control.conclude import JoinRoute, direction_of
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
 from tutelage.store.base import Joined, Store
@@ -80,13 +82,14 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
-    def overdue(self, before: float) -> dict[str, int]:
-        """By route, the exchanges that ended before `before` and still wait for their other half."""
-        waiting: dict[str, int] = {}
-        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
-            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
-                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
-        return waiting
+    def overdue(self, before: float) -> Mapping[tuple[str, Direction], int]:
+        """By route and direction, the exchanges that ended before `before` and still wait for their other half."""
+        halves = () if self._joiner is None else self._joiner.halves.exchanges.values()
+        return Counter(
+            (exchange.route, direction_of(exchange))
+            for exchange in halves
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before
+        )
 
     def _recall(self, now: float) -> Joiner:
         halves = Halves()

@@ -19,8 +19,9 @@ from itertools import groupby
 import msgspec
 
 from router.types import FULL_BP, Direction, UnitOf
+from scoring.evidence import TEACHER_FAILED
 from scoring.stats.lattice import weight_milli
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 from tutelage.control.analysis import slices_of
 from tutelage.control.conclude import CONTENT_LOST
 from tutelage.control.measures import metrics_of, times_ms_of
@@ -122,6 +123,8 @@ def _unit(turns: tuple[Scored, ...], analyses: Sequence[str]) -> Unit:
         d=sum(_read_for_promotion(turn) for turn in turns) / len(turns) if known else None,
         first_at=first.admitted_at,
         last_at=max(turn.pair.admitted_at for turn in turns),
+        turns=len(turns),
+        unscored=sum(name != TEACHER_FAILED for name in missing),
         weight_milli=weight_milli(first.shadow_bp / FULL_BP, first.floor_bp / FULL_BP),
         risk_milli=min(turn.judgement.risk_milli for turn in turns),
         policy_version=first.policy_version,

@@ -15,17 +15,10 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import (
-    AnchorReading,
-    Decision,
-    Epoch,
-    Feedback,
-    Judgement,
-    Key,
-    Pair,
-    Record,
-    Spending,
-)
+from tutelage.contracts.decisions import Decision, Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.records import Feedback, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -103,6 +96,7 @@ class Turns:
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
+    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -111,12 +105,26 @@ class Fold:
     gate_state: bytes
     lease: Lease
     successor_state: bytes | None = None
+    revision: int
+    label: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refold:
+    """A fold as the store can still give it: `scored`, by (admitted_at, id), are those of its `pairs` pairs that are not
+    purged, with what people had said by then."""
+
+    revision: int
+    label: int | None
+    pairs: int
+    scored: tuple[Scored, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclusion:
     """A sampled exchange of which no pair can be made: counted by `reason`. `id` is the exchange's, `revision` the
-    rollout's at admission, or as it stands where the exchange itself was lost."""
+    rollout's at admission, or as it stands where the exchange itself was lost. `direction` is the population in which a gate
+    would have counted it; None: in none."""
 
     id: str
     route: str
@@ -124,6 +132,7 @@ class Exclusion:
     reason: str
     at: float
     revision: int = 0
+    direction: Direction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +217,12 @@ class RolloutStore(Protocol):
 
     def rollout(self, route: str) -> Rollout | None: ...
 
+    def rollout_at(self, route: str, revision: int) -> Rollout | None:
+        """The rollout as that revision left it."""
+
+    def epoch(self, name: str) -> Epoch | None:
+        """An epoch by its id, in force or past."""
+
     def commit(self, change: RolloutChange) -> int:
         """Either the whole change is committed, and the new sequence returned, or StaleRevision or LeaseLost is raised."""
 
@@ -279,8 +294,9 @@ class PairStore(Protocol):
 
     def depth(self, route: str) -> QueueDepth: ...
 
-    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
-        """Sampled exchanges of which no pair could be made, by reason: those admitted under `since_revision` or later."""
+    def losses(self, route: str, epoch: str, since_revision: int) -> Mapping[Direction, Mapping[str, int]]:
+        """Sampled exchanges of which no pair could be made, by direction and reason: those of `epoch` that were admitted
+        under `since_revision` or later and that a gate would have counted."""
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         """Pairs of one direction admitted after a time, excluded ones not counted."""
@@ -339,7 +355,12 @@ class GateStore(Protocol):
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is
-        somebody else's or one of the pairs was folded before: read the state again."""
+        somebody else's or one of the pairs was folded before: read the state again. Folds of a route are numbered from 1."""
+
+    def folds(self, route: str) -> int:
+        """How many folds the route has seen."""
+
+    def refold(self, route: str, number: int) -> Refold | None: ...
 
 
 class Store(SnapshotStore, RolloutStore, KeyStore, LeaseStore, PairStore, JudgeStore, GateStore, Protocol):

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import Feedback, Judgement, Pair
-from tutelage.store.base import Fold, Scored, Turns
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback
+from tutelage.store.base import Fold, Refold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
@@ -63,13 +64,31 @@ class SqliteGates:
 
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
-        orders = [(order,) for order in dict.fromkeys(fold.folded)]
+        orders = list(dict.fromkeys(fold.folded))
         with self._database.write() as connection:
-            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for (order,) in orders):
+            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in orders):
                 return False
-            connection.executemany("UPDATE pairs SET state = 'folded' WHERE rank = ?", orders)
+            number = 1 + _folds(connection, fold.route)
+            connection.executemany(
+                "UPDATE pairs SET state = 'folded', fold = ? WHERE rank = ?", [(number, order) for order in orders]
+            )
+            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, len(orders)))
             connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state))
             return True
+
+    def folds(self, route: str) -> int:
+        with self._database.read() as connection:
+            return _folds(connection, route)
+
+    def refold(self, route: str, number: int) -> Refold | None:
+        statement = "SELECT revision, label, pairs, said FROM folds WHERE route = ? AND number = ?"
+        with self._database.read() as connection:
+            found = connection.execute(statement, (route, number)).fetchone()
+            if found is None:
+                return None
+            revision, label, pairs, said = found
+            scored = _scored(connection, connection.execute(_REFOLDED, (route, number)), said)
+        return Refold(revision=revision, label=label, pairs=pairs, scored=scored)
 
 
 _FIRST_JUDGEMENT = """
@@ -83,12 +102,21 @@ _KEEP = """
     INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
     ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
 """
+_FOLD = """
+    INSERT INTO folds (route, number, revision, label, pairs, said)
+    SELECT ?, ?, ?, ?, ?, coalesce(max(rowid), 0) FROM feedback
+"""
+_REFOLDED = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_folded JOIN pair_bodies USING (rank)
+    WHERE route = ? AND fold = ? ORDER BY admitted_at, id
+"""  # noqa: S608 - made of constants
 _LABELLED = f"""
     SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
     FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
     WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
 """  # noqa: S608 - made of constants
-_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? ORDER BY at, id"
+_FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? AND rowid <= ? ORDER BY at, id"
+_ALL_OF_IT = 2**63 - 1
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """
@@ -104,13 +132,16 @@ _SCORED_OF_KEY = f"""
 """  # noqa: S608 - made of constants
 
 
-def _scored(connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+def _scored(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]], said: int = _ALL_OF_IT
+) -> tuple[Scored, ...]:
+    """Rows with the feedback on them, up to its row number `said`."""
     return tuple(
         Scored(
             order=rank,
             pair=(pair := _pair.decode(body)),
             judgement=_judgement.decode(judgement),
-            feedback=tuple(_feedback.decode(said) for (said,) in connection.execute(_FEEDBACK, (pair.id,))),
+            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (pair.id, said))),
         )
         for rank, body, judgement in list(rows)
     )
@@ -124,6 +155,10 @@ def _watermark(connection: sqlite3.Connection, route: str, waiting_since: float)
 
 def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
     return Turns(key=key, scored=_scored(connection, connection.execute(_SCORED_OF_KEY, (route, key))))
+
+
+def _folds(connection: sqlite3.Connection, route: str) -> int:
+    return int(connection.execute("SELECT coalesce(max(number), 0) FROM folds WHERE route = ?", (route,)).fetchone()[0])
 
 
 def _is_folded(connection: sqlite3.Connection, order: int) -> bool:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from router.rollout import Hold
+from router.events import Hold
 from router.types import Direction
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial
@@ -12,10 +12,10 @@ from scoring.gates.facts import ALL_WELL
 from scoring.gates.harm import A_BACK, A_HOLD, DETECTOR
 from scoring.gates.latency import FROZEN_AT, Baselines
 from scoring.gates.state import State, fold
-from scoring.gates.streams import Wiring, budget
+from scoring.gates.streams import QUALITY_SHARE, Wiring, budget
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 GUARDED = epoch(severe=0.05, guardrails={"error": 0.05, "slow_total": 0.1, "outcome": 0.1})
 NAMED = {"slice": ("a", "b"), "tier": ()}
@@ -35,7 +35,7 @@ def test_the_parts_of_the_budget_sum_to_one_and_quality_has_most_of_it(rules: Ep
     parts = budget(rules, NAMED if rules.gates.slices else {}, wiring)
     assert sum(parts.values()) == pytest.approx(1.0)
     quality = sum(part for (_, where, metric), part in parts.items() if (where, metric) == ("all", "quality"))
-    assert quality == pytest.approx(1.0 if len(parts) <= 3 else 0.8)
+    assert quality == pytest.approx(1.0 if len(parts) <= 3 else QUALITY_SHARE)
 
 
 def test_errors_of_the_student_raise_the_alarm_though_scores_are_even():

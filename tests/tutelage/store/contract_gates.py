@@ -1,5 +1,6 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
+from router.types import Direction
 from tests.tutelage.store.made import judgement, pair
 from tutelage.contracts.records import Feedback
 from tutelage.store.base import Attached, Exclusion, Fold, Joined, Store
@@ -32,19 +33,39 @@ class GateContract:
         self.judge_all(store, "slow")
         assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["a", "slow", "b"]
 
-    def test_losses_are_counted_by_reason_from_a_revision_on(self, store: Store):
-        lost = [("x1", "shutdown", 3), ("x2", "shutdown", 4), ("x3", "client_gone", 9), ("x3", "client_gone", 9)]
+    def test_losses_are_counted_by_direction_and_reason_from_a_revision_on(self, store: Store):
+        forward, reverse = Direction.FORWARD, Direction.REVERSE
+        lost = [
+            ("x1", "shutdown", 3, forward),
+            ("x2", "shutdown", 4, forward),
+            ("x3", "shutdown", 4, reverse),
+            ("x4", "client_gone", 9, reverse),
+            ("x4", "client_gone", 9, reverse),
+            ("x5", "client_gone", 9, None),
+        ]
         store.join(
             Joined(
                 excluded=[
-                    Exclusion(id=name, route="triage", epoch="e", reason=reason, at=1.0, revision=revision)
-                    for name, reason, revision in lost
+                    Exclusion(
+                        id=name,
+                        route="triage",
+                        epoch="e",
+                        reason=reason,
+                        at=1.0,
+                        revision=revision,
+                        direction=direction,
+                    )
+                    for name, reason, revision, direction in lost
                 ]
             )
         )
-        assert store.losses("triage", 0) == {"shutdown": 2, "client_gone": 1}
-        assert store.losses("triage", 4) == {"shutdown": 1, "client_gone": 1}
-        assert store.losses("other", 0) == {}
+        assert store.losses("triage", "e", 0) == {
+            forward: {"shutdown": 2},
+            reverse: {"shutdown": 1, "client_gone": 1},
+        }
+        assert store.losses("triage", "e", 5) == {reverse: {"client_gone": 1}}
+        assert store.losses("triage", "another", 0) == {}
+        assert store.losses("other", "e", 0) == {}
 
     def test_a_pair_with_several_judgements_is_folded_by_the_first(self, store: Store):
         store.join(Joined(pairs=[pair("p1", 1.0)]))
@@ -60,8 +81,11 @@ class GateContract:
         assert lease is not None
         first, second = (row.order for row in store.unfolded("triage", 10, 0.0))
 
-        assert store.fold(Fold(route="triage", folded=(first,), gate_state=b"one", lease=lease)) is True
-        assert store.fold(Fold(route="triage", folded=(first, second), gate_state=b"twice", lease=lease)) is False
+        assert store.fold(Fold(route="triage", revision=1, folded=(first,), gate_state=b"one", lease=lease)) is True
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(first, second), gate_state=b"twice", lease=lease))
+            is False
+        )
 
         assert other.gate_state("triage") == b"one"
         assert [row.order for row in other.unfolded("triage", 10, 0.0)] == [second]
@@ -69,13 +93,43 @@ class GateContract:
         assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
 
+    def test_a_fold_can_be_made_again_with_what_people_had_said_by_then(self, store: Store, other: Store):
+        first, later = (
+            Feedback(id=f"f{n}", exchange_id="p1", tenant="t", type="thumb", value="up", at=n) for n in (5.0, 6.0)
+        )
+        said = [Attached(feedback=one, route="triage", input_hash=None) for one in (first, later)]
+        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)], feedback=said[:1]))
+        self.judge_all(store, "p1", "p2", "p3")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        rows = store.unfolded("triage", 10, 0.0)
+        made = [
+            Fold(route="triage", folded=(rows[1].order, rows[0].order), gate_state=b"1", lease=lease, revision=4),
+            Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9),
+        ]
+        assert [store.fold(fold) for fold in made] == [True, True]
+        store.join(Joined(feedback=said[1:]))
+
+        assert (other.folds("triage"), other.folds("other")) == (2, 0)
+        again, labels = other.refold("triage", 1), other.refold("triage", 2)
+        assert again is not None
+        assert (again.revision, again.label, again.pairs) == (4, None, 2)
+        assert [(row.pair.id, row.feedback) for row in again.scored] == [("p1", (first,)), ("p2", ())]
+        assert labels is not None
+        assert (labels.revision, labels.label, labels.pairs, labels.scored) == (5, 9, 0, ())
+        assert other.refold("triage", 3) is None
+        store.purge("triage", 1.5)
+        purged = other.refold("triage", 1)
+        assert purged is not None
+        assert (purged.pairs, [row.pair.id for row in purged.scored]) == (2, ["p2"])
+
     def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
         assert store.successor_state("triage") is None
-        both = Fold(route="triage", folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
+        both = Fold(route="triage", revision=1, folded=(), gate_state=b"one", lease=lease, successor_state=b"next")
         assert store.fold(both) is True
-        assert store.fold(Fold(route="triage", folded=(), gate_state=b"two", lease=lease)) is True
+        assert store.fold(Fold(route="triage", revision=1, folded=(), gate_state=b"two", lease=lease)) is True
         assert (store.gate_state("triage"), store.successor_state("triage")) == (b"two", b"next")
 
     def test_what_was_folded_is_what_the_store_keeps_though_it_is_delivered_twice(self, store: Store):
@@ -86,7 +140,9 @@ class GateContract:
         assert lease is not None
         [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement.d == 0.25
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"x", lease=lease)) is True
+        )
         store.judged([judgement("p1", -1.0)])
         assert [row.d for row in store.judgements("p1")] == [0.25]
 
@@ -98,9 +154,13 @@ class GateContract:
         new = other.acquire("control", "b", 10.0, 50.0)
         assert old is not None
         assert new is not None
-        assert store.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        assert (
+            store.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"old", lease=old)) is False
+        )
         assert store.gate_state("triage") is None
-        assert other.fold(Fold(route="triage", folded=(scored.order,), gate_state=b"new", lease=new)) is True
+        assert (
+            other.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"new", lease=new)) is True
+        )
 
     def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
         store.join(

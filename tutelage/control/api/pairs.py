@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.types import Direction
 from scoring.gates.labels import draws
 from tutelage.contracts.errors import NotDrawn, UnknownName
-from tutelage.contracts.records import Attempt, Feedback, Json, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Attempt, Feedback, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.api.routes import known_route, published
@@ -109,6 +110,8 @@ def _headline(pair: Pair, snapshot: Snapshot) -> dict[str, Json]:
         "endpoint": pair.endpoint,
         "holdout": pair.holdout,
         "excluded": pair.excluded,
+        "train": pair.policy.train,
+        "training_use": pair.training_use,
         "to_label": _to_label(snapshot, pair),
         "parity": list(pair.parity),
         "slices": pair.slices,
