@@ -39,7 +39,8 @@ class GateRules(Record, frozen=True, kw_only=True):
     asked for. `slices` names the slices whose values are cells of their own, from `slice_share_bp` of the traffic on.
     `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
     `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
-    `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels.
+    `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels. What
+    is drawn and has no label `label_within_s` after its admission counts as the worst.
     """
 
     severe: float | None = None
@@ -52,6 +53,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     max_units_per_key: int | None = None
     adaptive: str | None = None
     label_bp: int | None = None
+    label_within_s: float = 1_209_600.0
 
 
 class Epoch(Record, frozen=True, kw_only=True):

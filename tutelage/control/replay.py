@@ -142,9 +142,10 @@ class _Machine:
             state = controller.fold_all(state, units, rollout, epoch)
             self._fold_beside(units, rollout)
         else:
-            said = self.store.labelled(self.route, state.labels.position, fold.label - state.labels.position)
-            said = [one for one in said if one[0] <= fold.label]
-            state = controller.fold_labels(state, labels_of(said, epoch), rollout, epoch)
+            before = state.labels.position
+            read = self.store.folded(self.route, before, fold.label - before)
+            counted = labels_of([one for one in read if one.number <= fold.label], epoch)
+            state = controller.fold_labels(state, counted, rollout, epoch, math.inf)
         self.state = state
         if len(fold.scored) < fold.pairs:
             heir = candidate(rollout)
