@@ -50,6 +50,10 @@ class Carrier(Protocol):
     def full(self) -> bool:
         """So much is written that more should wait for `room`."""
 
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task that answers this connection's requests."""
+
     def is_last(self, request: "Request", /) -> bool:
         """Whether the connection ends with this request's answer."""
 
@@ -99,7 +103,21 @@ class Request:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
 
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task in which the request is handled."""
+        return self._connection.task
+
     # --- reading
+
+    def whole_body(self, limit: int, memory: Memory) -> bytes | None:
+        """As `body`, where it has arrived already in one piece and nothing need be waited for."""
+        parts = self._parts
+        if not self.complete or len(parts) != 1 or self._body_bytes > limit:
+            return None
+        self._limit = limit
+        memory.taken_bytes += self._body_bytes
+        return parts.pop()
 
     async def body(self, limit: int, memory: Memory | None = None) -> bytes:
         """The whole body, once; what it takes of `memory` is then the caller's to give back.
