@@ -35,9 +35,10 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.registry import build_upstream
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.ids import uuid7
+from tutelage.contracts.keys import KeyLimits
 from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import KeyLimits
-from tutelage.contracts.settings import Settings, UpstreamSettings
+from tutelage.contracts.settings import Settings
+from tutelage.contracts.upstreams import UpstreamSettings
 from tutelage.store.registry import open_store
 
 log = structlog.get_logger()

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gateway.capture import RawAttempt, RawExchange, RawShadow
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.metrics import Metrics
+from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool

@@ -10,13 +10,13 @@ from hashlib import blake2b
 
 from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
-from gateway.capture import RawPolicy
 from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.needs import first_message, needs_of
 from gateway.quotas import Quota, Quotas
+from gateway.raw import RawPolicy
 from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, Route, Routing
@@ -24,7 +24,8 @@ from gateway.upstreams.base import Headers
 from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
 from router.stickiness import BODY, Candidates, sticky_key
 from router.types import Arm
-from tutelage.contracts.records import Feedback, Key
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Feedback
 
 MAX_SLICE_CHARS = 64
 _LEVELS = ("off", "metadata", "full")

@@ -12,7 +12,7 @@ from router.breaker import Breaker, BreakerPolicy, BreakerState
 from router.budget import RetryBudget
 from router.types import Outcome
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 from tutelage.tasks import Tasks
 
 log = structlog.get_logger()

@@ -9,13 +9,13 @@ The arithmetic is `router.limits`; here it meets keys, clocks, prices and the re
 
 from collections.abc import Callable, Sequence
 
-from gateway.capture import RawAttempt
 from gateway.errors import LimitReached
+from gateway.raw import RawAttempt
 from gateway.usage import usage_in
 from router.limits import Limits, Meter
 from router.types import Arm, Needs
+from tutelage.contracts.keys import Key, KeyLimits
 from tutelage.contracts.prices import NUSD, PriceList
-from tutelage.contracts.records import Key, KeyLimits
 
 DAY_S = 86_400
 

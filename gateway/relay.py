@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.capture import RawAttempt
 from gateway.errors import SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
+from gateway.raw import RawAttempt
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError

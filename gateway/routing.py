@@ -18,9 +18,11 @@ from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.rollout import Rollout
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
-from tutelage.contracts.records import Key
-from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
+from tutelage.contracts.keys import Key
+from tutelage.contracts.routes import RouteSettings
+from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.contracts.upstreams import CanSettings, UpstreamSettings
 
 DEFAULT = "default"
 PASSTHROUGH = "passthrough"

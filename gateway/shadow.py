@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from gateway.capture import RawAttempt, RawPolicy, RawShadow
+from gateway.raw import RawAttempt, RawPolicy, RawShadow
 from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
 from router.types import Arm, Outcome
 from tutelage.tasks import Tasks

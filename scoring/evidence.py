@@ -22,7 +22,8 @@ import msgspec
 
 from router.types import Direction
 from scoring.stats.lattice import LATTICE, Histogram, Key, floor_milli, opposed
-from tutelage.contracts.records import Json, Unit
+from tutelage.contracts.decisions import Unit
+from tutelage.contracts.records import Json
 
 Count = tuple[int, int, int]
 """(policy version, w in 1/1000, d in 1/1000)."""

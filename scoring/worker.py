@@ -48,7 +48,8 @@ from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load, secret
-from tutelage.contracts.records import Judgement, Pair, Spending
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Spending
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Claimed, Store
 from tutelage.store.registry import open_store

@@ -12,7 +12,7 @@ from gateway.exchange import Endpoint
 from gateway.relay import ANY
 from gateway.request import Request
 from gateway.routing import Routing
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 
 PREFIX = "/v1/"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

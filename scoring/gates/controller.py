@@ -34,7 +34,7 @@ from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
-from tutelage.contracts.records import CellNumbers, Epoch
+from tutelage.contracts.decisions import CellNumbers, Epoch
 
 __all__ = [
     "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",

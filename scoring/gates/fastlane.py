@@ -18,7 +18,7 @@ import msgspec
 
 from router.types import Direction
 from scoring.evidence import OUTCOME, SERVED
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 TEACHERS = 5
 """How many teacher units a difference waits for."""

@@ -18,7 +18,7 @@ from scoring.gates.verdict import Finding, Verdict
 from scoring.stats.bets import FloatArray
 from scoring.stats.lattice import LATTICE
 from scoring.stats.shiryaev_roberts import drift_statistic, drift_step, fresh_drift
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 TOLERANCE = 0.05
 """A place that is worth less than this on the scale of d is no alarm."""

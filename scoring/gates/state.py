@@ -36,7 +36,7 @@ from scoring.gates.streams import DETECTORS, Streams, Wiring
 from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 FRESH_BLOCK = 200
 """Units after which the fresh key begins anew: it speaks of now."""
@@ -122,10 +122,10 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     return state
 
 
-def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after people's labels, read in the store's order. Those of other evidence are read and not counted."""
+def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch, now: float) -> State:
+    """The state after folded pairs, in the order of folding, with people's labels. Those of other evidence are passed over."""
     state = caught_up(state, rollout, epoch)
-    return replace(state, labels=state.labels.after(labels, state.epoch, state.since.evidence))
+    return replace(state, labels=state.labels.after(labels, epoch, state.since.evidence, now))
 
 
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:

@@ -26,7 +26,7 @@ from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
 from scoring.stats.lattice import FULL_WEIGHT, ceil_milli
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 DETECTORS = ("hold", "down", "back")
 """Rows of a stream's state. Each has its own reset."""

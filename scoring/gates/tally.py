@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

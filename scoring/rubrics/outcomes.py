@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from scoring.checks import CHECKS, Check
 from scoring.rubrics.answers import answer_of, failed
-from tutelage.contracts.records import Answer, Attempt, Json, Outcome, Pair
+from tutelage.contracts.pairs import Outcome, Pair
+from tutelage.contracts.records import Answer, Attempt, Json
 
 _REFUSAL = CHECKS["refusal"].build({})
 

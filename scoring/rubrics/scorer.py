@@ -32,7 +32,8 @@ from scoring.rubrics.load import load_rubric
 from scoring.rubrics.outcomes import outcomes
 from scoring.rubrics.schema import Criterion, Rubric
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Answer, CriterionScore, Judgement, Outcome, Pair
+from tutelage.contracts.pairs import CriterionScore, Judgement, Outcome, Pair
+from tutelage.contracts.records import Answer
 
 CHECK, JUDGE = "check", "judge"
 """Methods. A rubric has one: `judge` where any criterion needs a judge, so that a pair has one key per rubric version."""

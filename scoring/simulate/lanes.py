@@ -31,7 +31,7 @@ from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray, Prior
 from scoring.stats.eprocess import log_increment
 from scoring.stats.lattice import FULL_WEIGHT, LATTICE
-from tutelage.contracts.records import Epoch, GateRules, Unit
+from tutelage.contracts.decisions import Epoch, GateRules, Unit
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

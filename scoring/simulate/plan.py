@@ -16,7 +16,7 @@ from router.types import Mode
 from scoring.gates.streams import Wiring
 from scoring.stats import laws
 from scoring.stats.laws import Law
-from tutelage.contracts.records import Epoch, GateRules
+from tutelage.contracts.decisions import Epoch, GateRules
 
 STAGES_BP = (0, 100, 500, 1000, 2500, 5000, 9000)
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.demo.site import Site, running_site
 from tutelage.store.registry import open_store
 

@@ -19,8 +19,9 @@ from router.rollout import Phase, Rollout
 from router.stages import Ladder
 from router.types import Mode, Sampling
 from tests.gateway.model_server import ModelServer
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Exchange, Key, ShadowAttempt, decode_spooled
+from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.spool import read_after, spools

@@ -16,8 +16,8 @@ from gateway.errors import LimitReached
 from gateway.quotas import Quotas
 from tests.gateway.harness import INTERNAL, KEYS, Running, key, running, until
 from tests.gateway.model_server import Asked, ModelServer, answering, hanging
+from tutelage.contracts.keys import KeyLimits
 from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import KeyLimits
 
 LIMITED = "tut-limited"
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}

@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from gateway.capture import RawShadow
+from gateway.raw import RawShadow
 from gateway.shadow import ShadowCall, ShadowJob, ShadowPool
 from gateway.upstreams.base import Call, ConnectFailed, Deadlines, ReplyBroken, TimedOut
 from router.types import Arm, Outcome

@@ -18,7 +18,7 @@ from tests.gateway.harness import until
 from tests.gateway.model_server import ModelServer, Script, model_server
 from tests.gateway.process import Process, process, publish, written
 from tests.hostile.wire import Said, post, say
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 

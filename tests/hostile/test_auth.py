@@ -9,7 +9,7 @@ import pytest
 from gateway.auth import authenticate
 from tests.hostile.target import CANARY, CHAT, Target, key, new_secret
 from tests.hostile.wire import assert_refused, post, say
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 
 pytestmark = pytest.mark.anyio
 BODY = b'{"model":"chat","messages":[]}'

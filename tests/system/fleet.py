@@ -21,7 +21,7 @@ from examples.sections.task import chat_request, read_descriptions
 from router.rollout import Phase, Rollout
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
-from tutelage.contracts.records import Decision
+from tutelage.contracts.decisions import Decision
 from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance

@@ -14,7 +14,7 @@ from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tests.system.fleet import STAGES_BP, Fleet, Story, rolled_back, running_fleet
 from tests.system.replayed import BOUNDARY, JUDGE
-from tutelage.contracts.settings import RolloutSettings
+from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
 SURE = 0.99

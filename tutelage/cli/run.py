@@ -14,8 +14,8 @@ import typer
 from tutelage import logs
 from tutelage.cli.output import DEFAULT_CONFIG, Config, say
 from tutelage.cli.stores import opened
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import load
-from tutelage.contracts.records import Key
 from tutelage.contracts.settings import Settings
 from tutelage.serve import Supervisor, new_secret, roles
 from tutelage.store.base import Store

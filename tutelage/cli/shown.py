@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from router.rollout import Rollout
-from tutelage.contracts.records import CellNumbers, Decision, Json
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Json
 from tutelage.store.apply import in_words
 from tutelage.store.base import QueueDepth
 
@@ -76,11 +77,21 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         for name, value in gate["detectors"].items()
     ]
     lines.append(f"  {_alarm(gate['order_effect'])}")
+    if gate["labels"] is not None:
+        lines.append(f"  {_labels(gate['labels'])}")
     if gate["successor"] is not None:
         lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
     lines.append(f"  to the next rung: {_left(gate)}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines
+
+
+def _labels(labels: Mapping[str, Json]) -> str:
+    said = f"labels: {labels['n']} drawn pairs counted, {labels['not_in_time']} of them not labelled in time"
+    awaited = labels["awaited"]
+    return (
+        said if awaited is None else f"{said}; pair {awaited['pair']} waits for its label until {utc(awaited['until'])}"
+    )
 
 
 def saving_words(money: Mapping[str, Json]) -> str:

@@ -16,7 +16,9 @@ from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
-from tutelage.contracts.records import Attempt, Epoch, Exchange, Pair, ShadowAttempt
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Attempt, Exchange, ShadowAttempt
 from tutelage.store.base import Exclusion
 
 NOT_IN_POPULATION = "not_in_population"

@@ -22,8 +22,8 @@ from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
 from scoring.gates.view import look as view_of
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Decision, Epoch
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
@@ -100,7 +100,7 @@ class Gatekeeper:
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
-            self._fold_labels(memory, rollout, epoch, lease)
+            self._fold_labels(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -158,14 +158,15 @@ class Gatekeeper:
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
 
-    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
-        """What people have said since; the state remembers up to where."""
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """What people have said of the pairs folded since; the state remembers up to where."""
         if epoch.gates.label_bp is None:
             return
-        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
-        if not found:
+        before = memory.state.labels
+        found = self._store.folded(rollout.route, before.position, LABELS_AT_ONCE if before.awaited is None else 1)
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch, now)
+        if not found or state.labels == before:
             return
-        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
         fold = Fold(
             route=rollout.route,
             folded=(),

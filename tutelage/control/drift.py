@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from scoring.stats.bets import FloatArray
 from scoring.stats.shiryaev_roberts import drift_statistic, drift_step, fresh_drift
-from tutelage.contracts.records import AnchorReading, Epoch
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.pairs import AnchorReading
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.base import Lease, Store
 

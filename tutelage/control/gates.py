@@ -24,8 +24,9 @@ from scoring.gates.order import order_effect
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
+from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Epoch, Json
+from tutelage.contracts.records import Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.health import QUIET, Signals
 from tutelage.control.remaining import pair_usd_of, remaining
@@ -144,6 +145,7 @@ def document(seen: Look) -> Json:
         "fresh": _fresh(view),
         "detectors": {name: _number(value) for name, value in view.detectors.items()},
         "detector_thresholds": {finding.gate: finding.need for finding in alarms},
+        "labels": _labels(view),
         "order_effect": _order_effect(view),
         "futility": _shown(futility(view)),
         "lower_bound": quality.lower_bound if quality.n else None,
@@ -204,6 +206,15 @@ def _order_effect(view: View) -> Json:
         "verdict": found.verdict,
         "words": found.words,
     }
+
+
+def _labels(view: View) -> Json:
+    """What people have said: null where they are not asked. `awaited` is the drawn pair at which the count stands."""
+    if view.epoch.gates.label_bp is None:
+        return None
+    labels = view.state.labels
+    awaited = None if labels.awaited is None else msgspec.to_builtins(labels.awaited)
+    return {"n": labels.n, "not_in_time": labels.late, "mean_d": labels.mean, "awaited": awaited}
 
 
 def _shown(finding: Finding) -> Json:

@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tutelage.contracts.records import Exchange, Feedback, Pair, ShadowAttempt, Spooled, encode
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt, Spooled, encode
 from tutelage.control.conclude import (
     EXCHANGE_LOST,
     Conclusions,

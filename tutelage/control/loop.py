@@ -21,7 +21,8 @@ from router.rollout import candidate
 from router.types import FULL_BP, UnitOf
 from scoring.economics import statement_of
 from tutelage.contracts.errors import LeaseLost
-from tutelage.contracts.settings import RouteSettings, Settings
+from tutelage.contracts.routes import RouteSettings
+from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.conclude import JoinRoute
 from tutelage.control.health import Health

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from router.types import Arm, Direction
 from scoring.evidence import DISAGREEMENT, FLOOR, ORDER, SERVED, SEVERE, WORST_MILLI
 from scoring.stats.lattice import LATTICE
-from tutelage.contracts.records import Feedback, Json, Judgement
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Feedback, Json
 from tutelage.store.base import Scored
 
 Measure = Callable[[Scored], float | None]

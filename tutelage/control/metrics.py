@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from router.rollout import Phase, Rollout
 from scoring.economics import ACCOUNTS, Statement
-from tutelage.contracts.records import CellNumbers, Decision, Exchange, Feedback, Spooled
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Exchange, Feedback, Spooled
 from tutelage.store.base import Joined, QueueDepth
 
 _TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)

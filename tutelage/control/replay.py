@@ -23,7 +23,8 @@ from scoring.gates import controller
 from scoring.gates.facts import Facts
 from scoring.gates.numbers import cells
 from scoring.gates.view import look
-from tutelage.contracts.records import CellNumbers, Decision, Epoch, Json
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
+from tutelage.contracts.records import Json
 from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
 from tutelage.control.succession import succession
@@ -141,9 +142,10 @@ class _Machine:
             state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
             self._fold_beside(cut, rollout)
         else:
-            said = self.store.labelled(self.route, state.labels.position, fold.label - state.labels.position)
-            said = [one for one in said if one[0] <= fold.label]
-            state = controller.fold_labels(state, labels_of(said, epoch), rollout, epoch)
+            before = state.labels.position
+            read = self.store.folded(self.route, before, fold.label - before)
+            counted = labels_of([one for one in read if one.number <= fold.label], epoch)
+            state = controller.fold_labels(state, counted, rollout, epoch, math.inf)
         self.state = state
         if fold.purged:
             heir = candidate(rollout)

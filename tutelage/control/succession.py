@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from router.events import Advance, Dismiss, Event, Hold, RollBack, StepDown, Succeed
 from router.rollout import FUTILITY, Rollout
 from scoring.gates.controller import ACTOR
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from router.events import Event
 from router.rollout import Effect, Rollout, step
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import StaleRevision, UnknownName
-from tutelage.contracts.records import CellNumbers, Decision, Epoch, Json
+from tutelage.contracts.records import Json
 from tutelage.store.base import Audit, Lease, RolloutChange, RolloutStore
 
 TRIES = 16

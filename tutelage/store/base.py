@@ -15,17 +15,10 @@ from typing import Protocol
 
 from router.rollout import Rollout
 from router.types import Direction, Sampling
-from tutelage.contracts.records import (
-    AnchorReading,
-    Decision,
-    Epoch,
-    Feedback,
-    Judgement,
-    Key,
-    Pair,
-    Record,
-    Spending,
-)
+from tutelage.contracts.decisions import Decision, Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.records import Feedback, Record, Spending
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -89,6 +82,15 @@ class Scored:
     pair: Pair
     judgement: Judgement
     feedback: tuple[Feedback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """A pair that a gate has folded: `number` rises in the order of folding, `label` is a person's judgement of it."""
+
+    number: int
+    scored: Scored
+    label: Judgement | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,9 +366,8 @@ class GateStore(Protocol):
 
     def successor_state(self, route: str) -> bytes | None: ...
 
-    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
-        """Forward pairs that a person has scored: the label's own rising number above `after`, the pair with the judgement
-        that gates read, and the person's, oldest first."""
+    def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
+        """Forward pairs that were folded, in the order in which they were: those numbered above `after`."""
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those

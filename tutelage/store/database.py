@@ -49,7 +49,8 @@ SCHEMA = (
         visible_at REAL NOT NULL DEFAULT 0,
         deliveries INTEGER NOT NULL DEFAULT 0,
         watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
-        fold INTEGER  -- the number of the fold that counted it
+        fold INTEGER,  -- the number of the fold that counted it
+        place INTEGER  -- its own among the folded pairs of its route
     )""",
     "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
     "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
@@ -59,12 +60,12 @@ SCHEMA = (
     "CREATE INDEX pairs_unwatched ON pairs (route, admitted_at, id) WHERE state = 'judged' AND watched IS NULL",
     "CREATE INDEX pairs_watched ON pairs (route, watched) WHERE watched IS NOT NULL",
     "CREATE INDEX pairs_folded ON pairs (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX pairs_in_place ON pairs (route, place) WHERE place IS NOT NULL AND direction = 'forward'",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
     """CREATE TABLE judgements (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    "CREATE INDEX judgements_of_people ON judgements (method) WHERE method = 'human'",
     """CREATE TABLE anchor_readings (
         rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
         at REAL NOT NULL, d REAL, body BLOB NOT NULL
@@ -92,7 +93,7 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,

@@ -13,8 +13,9 @@ from itertools import chain, islice
 
 import msgspec
 
-from tutelage.contracts.records import Feedback, Judgement, Pair
-from tutelage.store.base import Closing, Fold, Refold, Scored, Turns
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback
+from tutelage.store.base import Closing, Fold, Folded, Refold, Scored, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
@@ -39,16 +40,16 @@ class SqliteGates:
             found = connection.execute("SELECT successor FROM gates WHERE route = ?", (route,)).fetchone()
         return None if found is None or found[0] is None else bytes(found[0])
 
-    def labelled(self, route: str, after: int, limit: int) -> Sequence[tuple[int, Scored, Judgement]]:
+    def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
         with self._database.read() as connection:
-            rows = connection.execute(_LABELLED, (after, route, limit)).fetchall()
+            rows = connection.execute(_FOLDED, (route, after, limit)).fetchall()
         return [
-            (
-                number,
-                Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
-                _judgement.decode(said),
+            Folded(
+                number=place,
+                scored=Scored(order=rank, pair=_pair.decode(pair), judgement=_judgement.decode(judged)),
+                label=None if said is None else _judgement.decode(said),
             )
-            for number, said, rank, pair, judged in rows
+            for place, rank, pair, judged, said in rows
         ]
 
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
@@ -76,15 +77,17 @@ class SqliteGates:
             if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in (*orders, *watched)):
                 return False
             number = 1 + _folds(connection, fold.route)
+            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state, len(orders)))
+            [folded] = connection.execute("SELECT folded FROM gates WHERE route = ?", (fold.route,)).fetchone()
             connection.executemany(
-                "UPDATE pairs SET state = 'folded', fold = ? WHERE rank = ?", [(number, order) for order in orders]
+                "UPDATE pairs SET state = 'folded', fold = ?, place = ? WHERE rank = ?",
+                [(number, place, order) for place, order in enumerate(orders, folded - len(orders) + 1)],
             )
             connection.executemany(
                 "UPDATE pairs SET watched = ? WHERE rank = ?", [(number, order) for order in watched]
             )
             pairs = len(orders) + len(watched)
             connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, pairs))
-            connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state))
             return True
 
     def folds(self, route: str) -> int:
@@ -118,8 +121,9 @@ _UNWATCHED = f"""
     WHERE route = ? AND state = 'judged' AND watched IS NULL AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
 _KEEP = """
-    INSERT INTO gates (route, state, successor) VALUES (?, ?, ?)
-    ON CONFLICT (route) DO UPDATE SET state = excluded.state, successor = coalesce(excluded.successor, successor)
+    INSERT INTO gates (route, state, successor, folded) VALUES (?, ?, ?, ?)
+    ON CONFLICT (route) DO UPDATE SET
+        state = excluded.state, successor = coalesce(excluded.successor, successor), folded = folded + excluded.folded
 """
 _FOLD = """
     INSERT INTO folds (route, number, revision, label, pairs, said)
@@ -133,10 +137,12 @@ _REWATCHED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_watched JOIN pair_bodies USING (rank)
     WHERE route = ? AND watched = ? ORDER BY admitted_at, id
 """  # noqa: S608 - made of constants
-_LABELLED = f"""
-    SELECT people.rowid, people.body, rank, pair_bodies.body, {_FIRST_JUDGEMENT}
-    FROM judgements AS people INDEXED BY judgements_of_people JOIN pairs USING (rank) JOIN pair_bodies USING (rank)
-    WHERE people.method = 'human' AND people.rowid > ? AND route = ? AND direction = 'forward' ORDER BY people.rowid LIMIT ?
+_LABEL = """
+    (SELECT body FROM judgements WHERE judgements.rank = pairs.rank AND method = 'human' ORDER BY judgements.rowid LIMIT 1)
+"""
+_FOLDED = f"""
+    SELECT place, rank, body, {_FIRST_JUDGEMENT}, {_LABEL} FROM pairs INDEXED BY pairs_in_place JOIN pair_bodies USING (rank)
+    WHERE route = ? AND direction = 'forward' AND place > ? ORDER BY place LIMIT ?
 """  # noqa: S608 - made of constants
 _FEEDBACK = "SELECT body FROM feedback WHERE exchange_id = ? AND rowid <= ? ORDER BY at, id"
 _ALL_OF_IT = 2**63 - 1

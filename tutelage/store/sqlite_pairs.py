@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Feedback, Judgement, Pair, Spending, encode
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback, Spending, encode
 from tutelage.store.base import Attached, Claimed, Joined, QueueDepth
 from tutelage.store.database import Database
 

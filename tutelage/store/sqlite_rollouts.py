@@ -13,8 +13,9 @@ import msgspec
 
 from router.rollout import Rollout
 from router.types import Sampling
+from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import Decision, Epoch, Key
+from tutelage.contracts.keys import Key
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 from tutelage.store.base import Audit, Lease, RolloutChange
 from tutelage.store.database import Database

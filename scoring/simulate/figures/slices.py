@@ -28,7 +28,7 @@ from scoring.stats import laws
 from scoring.stats.bets import planning_prior
 from scoring.stats.lattice import weight_milli
 from scoring.stats.paths import IntArray, first_passages
-from tutelage.contracts.records import GateRules
+from tutelage.contracts.decisions import GateRules
 
 MEANS = (0.0, 0.0, 0.02, 0.0, -0.02, 0.0)
 SHARES = (0.40, 0.25, 0.15, 0.10, 0.06, 0.04)

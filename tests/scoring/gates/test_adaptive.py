@@ -15,7 +15,7 @@ from scoring.gates.harm import A_DOWN
 from scoring.gates.state import FRESH_BLOCK, State
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 RULES = epoch(slices=("slice",), adaptive="slice")
 

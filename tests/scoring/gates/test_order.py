@@ -10,7 +10,7 @@ from scoring.gates.facts import ALL_WELL
 from scoring.gates.order import A_ORDER, Order, order_effect
 from scoring.gates.verdict import Verdict
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 
 def effects(count: int, favour: float, seed: int = 3) -> list[Unit]:

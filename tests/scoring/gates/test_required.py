@@ -15,7 +15,7 @@ from scoring.gates.state import State
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 
 def after(units: list[Unit], rules: Epoch) -> State:

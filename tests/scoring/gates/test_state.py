@@ -12,7 +12,7 @@ from scoring.gates.metrics import promotion_prior
 from scoring.gates.slices import NAMING_UNITS
 from scoring.gates.state import State, fold, fold_all, initial
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 SLICED = epoch(severe=0.05, slices=("slice", "tier"), floor=0.6, disagreement=0.2, max_units_per_key=10)
 

@@ -15,7 +15,7 @@ from scoring.gates.state import State, fold
 from scoring.gates.streams import QUALITY_SHARE, Wiring, budget
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 GUARDED = epoch(severe=0.05, guardrails={"error": 0.05, "slow_total": 0.1, "outcome": 0.1})
 NAMED = {"slice": ("a", "b"), "tier": ()}

@@ -14,8 +14,9 @@ from tests.tutelage.cli.conftest import Site
 from tests.tutelage.store.made import decision, epoch
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
+from tutelage.contracts.decisions import CellNumbers, Unit
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers, Spending, Unit
+from tutelage.contracts.records import Spending
 from tutelage.control.remaining import pair_usd_of
 from tutelage.store import database
 from tutelage.store.apply import Basis, apply, create

@@ -10,7 +10,8 @@ import pytest
 
 from tests.tutelage.control.made import settings
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key, Spooled
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Spooled
 from tutelage.control.app import application
 from tutelage.control.decide import Gatekeeper
 from tutelage.control.desk import Desk

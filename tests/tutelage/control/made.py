@@ -5,16 +5,9 @@ from typing import Any
 from router.rollout import Phase, Rollout, Since
 from router.stages import Ladder
 from router.types import Arm, Mode
+from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import (
-    Answer,
-    Attempt,
-    CapturePolicy,
-    Epoch,
-    Exchange,
-    Plan,
-    ShadowAttempt,
-)
+from tutelage.contracts.records import Answer, Attempt, CapturePolicy, Exchange, Plan, ShadowAttempt
 from tutelage.contracts.settings import Settings
 
 NOW = 1_790_000_000.0

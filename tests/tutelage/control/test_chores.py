@@ -12,7 +12,7 @@ from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, settings,
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Pair
+from tutelage.contracts.pairs import Pair
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.adaptive import EVERY_S, AdaptiveSampling
 from tutelage.control.chores import CHANGE, DAY_S, RATE_EVERY_S, Retention, ShadowBudget, TeacherRate

@@ -10,7 +10,8 @@ from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE, exchange, shadow
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_loop import rollout_of
-from tutelage.contracts.records import Exchange, Judgement, Outcome, ShadowAttempt
+from tutelage.contracts.pairs import Judgement, Outcome
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.control import gates
 from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, replay

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from tests.tutelage.control.made import NOW, ROUTE, epoch, settings
 from tests.tutelage.control.test_chores import LEASE
-from tutelage.contracts.records import AnchorReading
+from tutelage.contracts.pairs import AnchorReading
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.drift import EVERY_S, JudgeDrift
 from tutelage.control.gates import facts_of

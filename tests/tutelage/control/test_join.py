@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from router.types import Arm, Direction, UnitOf
 from tests.tutelage.control.made import NOW, ROUTE, attempt, epoch, exchange, plan, rollout, shadow
-from tutelage.contracts.records import CapturePolicy, Exchange, Pair, ShadowAttempt, Spooled
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import CapturePolicy, Exchange, ShadowAttempt, Spooled
 from tutelage.control.conclude import JoinRoute, conclude
 from tutelage.control.join import Halves, Joiner
 from tutelage.store.base import Exclusion

@@ -10,7 +10,8 @@ from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE, exchange, plan, shadow
 from tests.tutelage.control.spooling import spool
 from tutelage.contracts.errors import StoreUnavailable
-from tutelage.contracts.records import Exchange, Judgement, ShadowAttempt
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.control.decide import REFUSAL, kind_of
 from tutelage.control.metrics import Metrics

@@ -6,7 +6,8 @@ import pytest
 
 from router.types import Direction
 from tests.tutelage.control.test_units import scored
-from tutelage.contracts.records import Feedback, Outcome
+from tutelage.contracts.pairs import Outcome
+from tutelage.contracts.records import Feedback
 from tutelage.control.analysis import slices_of
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.control.units import of_conversations, of_requests

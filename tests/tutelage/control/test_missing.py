@@ -22,7 +22,9 @@ from scoring.rubrics.scorer import Verdict as JudgeVerdict
 from tests.scoring.gates.made import epoch, rollout, unit
 from tests.tutelage.control.made import attempt, exchange, plan, shadow
 from tests.tutelage.control.test_join import HERE
-from tutelage.contracts.records import Answer, Exchange, Pair, ShadowAttempt, Unit
+from tutelage.contracts.decisions import Unit
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Answer, Exchange, ShadowAttempt
 from tutelage.control.conclude import conclude
 from tutelage.control.gates import LOSSES
 from tutelage.control.units import of_requests

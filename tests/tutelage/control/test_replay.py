@@ -16,7 +16,8 @@ from tests.tutelage.control.test_loop import events, rollout_of, traffic
 from tests.tutelage.control.test_succession import live as live  # noqa: PLC0414 - a fixture
 from tests.tutelage.control.test_succession import measured
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Exchange, Feedback, Judgement, ShadowAttempt
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt
 from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, Replay, replay
 from tutelage.control.units import IDLE_S, JUDGE_DEADLINE_S

@@ -15,7 +15,8 @@ from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tests.tutelage.control.test_loop import events, rollout_of, until
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Exchange, Judgement, Pair, ShadowAttempt
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.control import gates
 from tutelage.control.app import application

@@ -7,7 +7,7 @@ import pytest
 from router.types import Direction
 from tests.tutelage.control.made import NOW, exchange, shadow
 from tests.tutelage.control.test_join import HERE
-from tutelage.contracts.records import Judgement, Outcome, Pair
+from tutelage.contracts.pairs import Judgement, Outcome, Pair
 from tutelage.control.conclude import conclude
 from tutelage.control.units import of_conversations, of_requests, of_turns
 from tutelage.store.base import Scored, Turns

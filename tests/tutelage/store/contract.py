@@ -24,8 +24,9 @@ from tests.tutelage.store.made import (
     pair,
     rollout,
 )
+from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Spending, encode
+from tutelage.contracts.records import Spending, encode
 from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from router.types import Direction
 from tests.tutelage.store.made import judgement, pair
 from tutelage.contracts.records import Feedback
@@ -76,6 +78,30 @@ class GateContract:
         store.judged([judgement("p1", 1.0, method="human")])
         [scored] = store.unfolded("triage", 10, 0.0)
         assert scored.judgement == judgement("p1", -0.25, method="judge")
+
+    def test_folded_pairs_come_in_the_order_of_folding_with_what_a_person_said(self, store: Store):
+        late = structs.replace(pair("r", 3.0), direction=Direction.REVERSE)
+        store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0), late, pair("p3", 4.0)]))
+        self.judge_all(store, "p1", "p2", "r", "p3")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        order = {one.pair.id: one.order for one in store.unfolded("triage", 10, 0.0)}
+        for names in (("p2",), ("r", "p1")):
+            folded = tuple(order[name] for name in names)
+            assert store.fold(Fold(route="triage", folded=folded, gate_state=b"s", lease=lease, revision=1))
+        store.judged([judgement("p1", 0.5, method="human")])
+        first, second = store.folded("triage", 0, 10)
+        assert [(one.number, one.scored.pair.id) for one in (first, second)] == [(1, "p2"), (3, "p1")]
+        assert (first.label, second.label) == (None, judgement("p1", 0.5, method="human"))
+        assert second.scored.judgement == judgement("p1")
+        assert store.folded("triage", 1, 10) == [second]
+        assert store.folded("triage", 0, 1) == [first]
+        store.purge("triage", 5.0)
+        store.join(Joined(pairs=[pair("p4", 6.0)]))
+        self.judge_all(store, "p4")
+        [again] = store.unfolded("triage", 10, 0.0)
+        assert store.fold(Fold(route="triage", folded=(again.order,), gate_state=b"s", lease=lease, revision=1))
+        assert [one.number for one in store.folded("triage", 3, 10)] == [4]
 
     def test_a_fold_is_once_and_keeps_the_state(self, store: Store, other: Store):
         store.join(Joined(pairs=[pair("p1", 1.0), pair("p2", 2.0)]))

@@ -5,16 +5,10 @@ from typing import Any
 from router.rollout import Rollout
 from router.stages import Ladder
 from router.types import Arm, Direction, Mode
-from tutelage.contracts.records import (
-    Answer,
-    Attempt,
-    CapturePolicy,
-    Decision,
-    Epoch,
-    Judgement,
-    Key,
-    Pair,
-)
+from tutelage.contracts.decisions import Decision, Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Answer, Attempt, CapturePolicy
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.store.base import Audit, Lease, RolloutChange
 

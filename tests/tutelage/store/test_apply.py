@@ -9,9 +9,9 @@ import pytest
 from router.events import Advance, Begin, Event, Kill, Pause, RollBack, SetShare
 from router.rollout import Effect, IllegalTransition, Phase, Rollout
 from tests.tutelage.store.made import epoch, rollout
+from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.errors import LeaseLost, StaleRevision, UnknownName
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers
 from tutelage.store.apply import TRIES, Basis, apply, create, in_words
 from tutelage.store.base import RolloutChange, Store
 from tutelage.store.registry import open_store

@@ -18,8 +18,9 @@ from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, 
 from router.rollout import Rollout
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
-from tutelage.contracts.records import Json, Key
-from tutelage.contracts.settings import RouteSettings
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Json
+from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import gates, replay
 from tutelage.control.api.access import Admin, AtDesk
