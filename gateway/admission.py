@@ -93,6 +93,11 @@ class Admission:
             return False
         return True
 
+    def read_at_once(self, request: Request) -> bytes | None:
+        """As `read`, for a body that is there already; None where it must be waited for."""
+        _check(request.named, self._request_bytes)
+        return request.whole_body(self._request_bytes)
+
     async def read(self, request: Request) -> bytes:
         """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
         return await read_within(request, self._request_bytes)

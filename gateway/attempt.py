@@ -107,6 +107,7 @@ class Attempt:
             reply = await means.lanes[raw.upstream].upstream.open(made.call)
             held = self._held = Held(
                 reply=reply,
+                status=reply.status,
                 attempt=raw,
                 chunks=reply.chunks(),
                 form=incoming.endpoint.form,

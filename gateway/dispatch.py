@@ -38,6 +38,7 @@ log = structlog.get_logger()
 DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
+CLASSES = tuple(f"{hundreds}xx" for hundreds in range(10))
 
 
 class Dispatcher:
@@ -352,4 +353,4 @@ def _class(serving: Serving) -> str:
     if serving.client_gone:
         return "gone"
     status = serving.status or (serving.refusal.status if serving.refusal is not None else 500)
-    return f"{status // 100}xx"
+    return CLASSES[status // 100]

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.errors import SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
+from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
 from gateway.raw import RawAttempt
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
-from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError
+from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
 from gateway.wire import header, to_client
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -96,7 +96,7 @@ class Client:
         """Raises Interrupted, there or in place of what is inside."""
         if self._cut or self._request.gone:
             raise Interrupted(SHUTDOWN if self._cut else GONE)
-        self._task = asyncio.current_task()
+        self._task = self._request.task
         self._request.on_gone = self._gone
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
@@ -140,6 +140,7 @@ class Held(msgspec.Struct, kw_only=True):
     model is to be called instead of what the upstream says."""
 
     reply: Reply
+    status: int
     attempt: RawAttempt
     chunks: AsyncIterator[bytes]
     form: Form
@@ -149,14 +150,11 @@ class Held(msgspec.Struct, kw_only=True):
     complete: bool = False
     fault: str | None = None
 
-    @property
-    def status(self) -> int:
-        return self.reply.status
-
     async def aclose(self) -> None:
         """Give the connection back or close it. Idempotent."""
-        if isinstance(self.chunks, AsyncGenerator):
-            await self.chunks.aclose()
+        chunks: object = self.chunks
+        if chunks is not self.reply and isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
         await self.reply.aclose()
 
 
@@ -197,6 +195,25 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
     if held.form.field is None and held.status < 400:
         bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
+    whole: Whole | None = getattr(held.chunks, "whole", None)
+    if whole is not None and bound and held.scanner is None and (body := whole()) is not None:
+        keeper.keep(body)
+        held.parts.append(body)
+        held.complete = True
+    else:
+        await _until_known(held, keeper, bound)
+    held.fault = _fault(held, plain)
+    held.attempt.error = held.fault
+    if not held.complete or held.scanner is not None or not plain:
+        return
+    if held.status >= 400:
+        held.parts = [_told(held, b"".join(held.parts))]
+    elif held.echo is not None:
+        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
+
+
+async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
+    """Read up to the first event of a stream, up to the end of anything else."""
     size = 0
     async for chunk in held.chunks:
         keeper.keep(chunk)
@@ -206,14 +223,6 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
             break
     else:
         held.complete = True
-    held.fault = _fault(held, plain)
-    held.attempt.error = held.fault
-    if not held.complete or held.scanner is not None or not plain:
-        return
-    if held.status >= 400:
-        held.parts = [_told(held, b"".join(held.parts))]
-    elif held.echo is not None:
-        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
 
 
 def _told(held: Held, body: bytes) -> bytes:
@@ -258,7 +267,7 @@ def _fault_of_body(body: bytes, field: str) -> str | None:
 def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     """The answer's header lines: the upstream's that may travel, then ours."""
     lines = to_client(held.reply.headers)
-    if any(name == SHOULD_RETRY for name, _ in ours):  # what we know of our budget, the upstream does not
+    if NO_RETRY[0] in ours:  # what we know of our budget, the upstream does not
         lines = [line for line in lines if line[0] != SHOULD_RETRY]
     if held.scanner is not None:
         lines = [line for line in lines if line[0] not in (b"cache-control", b"x-accel-buffering")]

@@ -45,6 +45,10 @@ class Carrier(Protocol):
     def full(self) -> bool:
         """So much is written that more should wait for `room`."""
 
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task that answers this connection's requests."""
+
     def is_last(self, request: "Request", /) -> bool:
         """Whether the connection ends with this request's answer."""
 
@@ -93,7 +97,20 @@ class Request:
         self.gone = False
         self.on_gone: Callable[[], None] | None = None
 
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """The task in which the request is handled."""
+        return self._connection.task
+
     # --- reading
+
+    def whole_body(self, limit: int) -> bytes | None:
+        """As `body`, where it has arrived already in one piece and nothing need be waited for."""
+        parts = self._parts
+        if not self.complete or len(parts) != 1 or self._body_bytes > limit:
+            return None
+        self._limit = limit
+        return parts.pop()
 
     async def body(self, limit: int) -> bytes:
         """The whole body, once. Raises BodyTooLong as soon as that is known, BodyTooSlow, Disconnected."""
