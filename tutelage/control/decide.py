@@ -101,7 +101,7 @@ class Gatekeeper:
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
-            more = len(cut.orders) >= UNITS_PER_LOOK
+            more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
@@ -133,16 +133,17 @@ class Gatekeeper:
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction; the states in memory follow only where the store took them."""
-        if not cut.orders:
+        if not cut.orders and not cut.watched:
             return
-        state = controller.fold_all(memory.state, cut.units, rollout, epoch)
+        state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
         if beside is not None:
             begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
-            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch)
+            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch, cut.turns)
         fold = Fold(
             route=rollout.route,
             folded=cut.orders,
+            watched=cut.watched,
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),
