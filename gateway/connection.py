@@ -11,6 +11,7 @@ Must not know what is served, or how an answer looks: that is `gateway/request.p
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Protocol, cast
 
@@ -48,7 +49,9 @@ class Owner(Protocol):
     def closing(self) -> bool:
         """Answers from now on are the last ones of their connections."""
 
-    async def handle(self, request: "Request", /) -> None: ...
+    @property
+    def handle(self) -> Callable[[Request], Awaitable[None]]:
+        """Answers one request. It raises nothing."""
 
     def opened(self, connection: "Connection", /) -> None: ...
 
@@ -113,6 +116,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     # --- for requests
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """What answers the requests; for one that is being answered never None."""
+        return self._task
 
     def is_last(self, request: Request) -> bool:
         """Whether the connection ends with this request's answer."""

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
+CLASSES = tuple(f"{hundreds}xx" for hundreds in range(10))
 
 
 class Dispatcher:
@@ -61,6 +62,7 @@ class Dispatcher:
             serving.refusal = refusal
             raise
         finally:
+            client.held_bytes += serving.held_bytes
             self._ended(incoming, serving, client)
 
     # --- before -------------------------------------------------------------------------------------------------------
@@ -352,4 +354,4 @@ def _class(serving: Serving) -> str:
     if serving.client_gone:
         return "gone"
     status = serving.status or (serving.refusal.status if serving.refusal is not None else 500)
-    return f"{status // 100}xx"
+    return CLASSES[status // 100]

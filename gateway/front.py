@@ -6,7 +6,6 @@ Each step may refuse. Must not know arms or upstreams. An endpoint is a file in 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from gateway.admission import Admission, Priority, require_json
 from gateway.auth import authenticate
@@ -14,15 +13,15 @@ from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
-from gateway.needs import first_message, needs_of
+from gateway.needs import Names, needs_of
 from gateway.quotas import Quota, Quotas
 from gateway.raw import RawPolicy
 from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, Route, Routing
 from gateway.upstreams.base import Headers
-from gateway.wire import Body, HeaderStrings, Strings, opaque, read_body
-from router.stickiness import BODY, Candidates, sticky_key
+from gateway.wire import opaque, read_body
+from router.stickiness import BODY, sticky_key
 from router.types import Arm
 from tutelage.contracts.keys import Key
 from tutelage.contracts.records import Feedback
@@ -73,14 +72,20 @@ class Front:
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)
-            raw = await self.admission.read(request)
+            raw = self.admission.read_at_once(request)
+            if raw is None:
+                raw = await self.admission.read(request)
+            client.held_bytes = len(raw)
             incoming = self._incoming(endpoint, request_id, routing, key, request, raw, quota)
             if quota is not None:
                 quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
+            if client.behind:
+                await client.taken()
         finally:
             if quota is not None:
                 quota.leave()
+            self.admission.memory.taken_bytes -= client.held_bytes
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
@@ -98,7 +103,8 @@ class Front:
         body = opaque(raw) if endpoint.opaque else read_body(raw)
         route = _route(endpoint, routing, key, body.model)
         pinned = _pinned(named, key, route)
-        source, sticky = (BODY, request_id) if endpoint.opaque else _sticky(route, key, named, body)
+        names = Names(key.tenant, named, body)
+        source, sticky = (BODY, request_id) if endpoint.opaque else sticky_key(route.stickiness, names)
         return Incoming(
             id=request_id,
             endpoint=endpoint,
@@ -149,17 +155,6 @@ def _pinned(named: Named, key: Key, route: Route) -> Arm | None:
     if arm is Arm.STUDENT and route.student is None:
         raise BadRequest(f"The model {route.name!r} has no student to choose.", code="no_student")
     return arm
-
-
-def _sticky(route: Route, key: Key, named: Named, body: Body) -> tuple[str, str]:
-    candidates = Candidates(
-        tenant=key.tenant,
-        headers=HeaderStrings(named),
-        fields=Strings(body.fields),
-        first_message=lambda: first_message(body),
-        body_digest=lambda: blake2b(body.raw, digest_size=16).digest(),
-    )
-    return sticky_key(route.stickiness, candidates)
 
 
 def _policy(named: Named, key: Key, route: Route) -> RawPolicy:

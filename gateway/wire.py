@@ -11,7 +11,7 @@ else. To read another field: a function over `Body`.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
@@ -45,7 +45,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 def read_body(raw: bytes) -> Body:
     """The top level of `raw`. Raises BadRequest where it is not a JSON object, or its `model` is not one usable name."""
     fields = _top_level(raw)
-    if (raw.count(b'"model"') > 1 or b"\\u006" in raw) and _times(raw, "model") > 1:
+    if (raw.count(b'"model"') > 1 or (b"\\" in raw and b"\\u006" in raw)) and _times(raw, "model") > 1:
         raise BadRequest("'model' stands twice in the request; send it once.", param="model", code="duplicate_field")
     model = ""
     if "model" in fields:
@@ -119,48 +119,6 @@ def value_of(raw: msgspec.Raw) -> Any:
             return None
 
 
-class Strings(Mapping[str, object]):
-    """The top level as plain values, decoded when asked for."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def get(self, name: str, default: object = None) -> object:
-        """Without the exception that the base's costs for every name that is not there."""
-        raw = self._fields.get(name)
-        return default if raw is None else value_of(raw)
-
-    def __getitem__(self, name: str) -> object:
-        return value_of(self._fields[name])
-
-    def __iter__(self) -> Any:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-
-class HeaderStrings(Mapping[str, str]):
-    """Header values as text, decoded when asked for."""
-
-    def __init__(self, named: Mapping[bytes, bytes]) -> None:
-        self._named = named
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Without the exception that the base's costs for every name that is not there."""
-        value = self._named.get(name.encode("latin-1", "replace"))
-        return default if value is None else value.decode("latin-1")
-
-    def __getitem__(self, name: str) -> str:
-        return self._named[name.encode("latin-1", "replace")].decode("latin-1")
-
-    def __iter__(self) -> Any:
-        return (name.decode("latin-1") for name in self._named)
-
-    def __len__(self) -> int:
-        return len(self._named)
-
-
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 _HOP_BY_HOP = frozenset({
@@ -182,6 +140,7 @@ _NOT_DOWNSTREAM = _HOP_BY_HOP | {
 }
 _NOT_DOWNSTREAM_PREFIX = (b"cf-", b"access-control-", b"x-tutelage-")
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_NOTHING: frozenset[bytes] = frozenset()
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -230,8 +189,10 @@ def header(headers: Headers, name: bytes) -> bytes | None:
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    if header(headers, b"connection") is None:
+        return _NOTHING
     lines = [value for key, value in headers if key == b"connection"]
-    return frozenset(token.strip().lower() for line in lines for token in line.split(b",")) if lines else frozenset()
+    return frozenset(token.strip().lower() for line in lines for token in line.split(b","))
 
 
 # --- JSON's top level -------------------------------------------------------------------------------------------------

@@ -75,6 +75,10 @@ Pour = Callable[[Take, Room], Awaitable[None]]
 """What `Reply.chunks` gives may have a method `pour` of this kind: it hands over every piece that is left where it arrives, so
 that a long stream wakes no task for each of them, and returns at the end of the body. Raises as `chunks` does."""
 
+Whole = Callable[[], bytes | None]
+"""What `Reply.chunks` gives may have a method `whole` of this kind: all that is left of the body, where it has arrived to its
+end; None where it must be waited for."""
+
 
 class Upstream(Protocol):
     """One callable endpoint of an arm or judge, safe for concurrent use."""

@@ -63,6 +63,7 @@ class HttpPool:
         self._waiting: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         """In order. Who gave up is not in it: while nothing becomes free, nobody else would clear him away."""
         self._taken = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -84,19 +85,19 @@ class HttpPool:
     async def open(self, call: Call) -> HttpReply:
         """See `Upstream.open`. A reused connection that ends at once, before any byte of an answer, is replaced once by a new
         one: its server closed it while the request was on its way, and has read nothing of it."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         request = self._request(call)
         deadlines, began = call.deadlines, loop.time()
         self.outstanding += 1
         try:
             connection = self._reusable() or await self._connection(deadlines, began, loop)
             try:
-                reply = await self._ask(connection, request, deadlines, began)
+                reply = await connection.send(request, deadlines, began).head()
             except Unanswered:
                 if not connection.reused:
                     raise
                 connection = await self._fresh(deadlines, began, loop)
-                reply = await self._ask(connection, request, deadlines, began)
+                reply = await connection.send(request, deadlines, began).head()
         except BaseException:
             self.outstanding -= 1
             raise
@@ -129,7 +130,7 @@ class HttpPool:
         if self._closed:
             connection.close()
             return
-        connection.deadline_at = asyncio.get_running_loop().time() + self._keep_alive_s
+        connection.deadline_at = connection.now() + self._keep_alive_s
         self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -152,17 +153,6 @@ class HttpPool:
         self.outstanding -= 1
 
     # --- one call
-
-    async def _ask(
-        self, connection: Connection, request: tuple[bytes, ...], deadlines: Deadlines, began: float
-    ) -> HttpReply:
-        reply = connection.send(request, deadlines, began)
-        try:
-            await reply.head()
-        except BaseException:
-            reply.close()
-            raise
-        return reply
 
     def _request(self, call: Call) -> tuple[bytes, ...]:
         """What is written: one piece, or two where the body is too long to copy. Raises CallRefused."""

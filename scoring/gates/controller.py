@@ -30,7 +30,8 @@ from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
-from scoring.gates.state import State, fold, fold_all, fold_labels, fold_servings, initial
+from scoring.gates.served import fold_servings
+from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look

@@ -152,7 +152,8 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
-    return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
+    unscored = unit.missing is not None and metric in WORST_MILLI
+    return unit.harm.get(metric, 0.0) if unscored else reading(unit, metric)
 
 
 def _weight(unit: Unit, where: str, epoch: Epoch) -> float:

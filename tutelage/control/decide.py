@@ -33,7 +33,7 @@ from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
 from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
-from tutelage.control.units import Cut, Cutter
+from tutelage.control.units import UNIT_S, Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
 
@@ -105,7 +105,7 @@ class Gatekeeper:
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
             self._fold_servings(memory, rollout, epoch, lease, now)
-            more = len(cut.orders) >= UNITS_PER_LOOK
+            more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
@@ -136,27 +136,25 @@ class Gatekeeper:
     def _fold(
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
-        """States and marks in one transaction; the states in memory follow only where the store took them."""
-        if not cut.orders:
+        """States and marks in one transaction."""
+        if not cut.orders and not cut.watched:
             return
-        state = controller.fold_all(memory.state, cut.units, rollout, epoch)
+        state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
         if beside is not None:
             begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
-            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch)
+            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch, cut.turns)
         fold = Fold(
             route=rollout.route,
             folded=cut.orders,
+            watched=cut.watched,
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),
             revision=rollout.revision,
         )
-        if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state, memory.beside = state, heir
-        memory.folds += 1
-        memory.looked_at = float("-inf")
+        self._keep(memory, fold, state)
+        memory.beside = heir
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
@@ -178,18 +176,15 @@ class Gatekeeper:
             revision=rollout.revision,
             label=state.labels.position,
         )
-        if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
-        memory.state = state
-        memory.folds += 1
-        memory.looked_at = float("-inf")
+        self._keep(memory, fold, state)
 
     def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
         """How requests of all traffic were served, now and then: up to what people may still say something of."""
         if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
             return
         memory.served_at, unit = now, UnitOf(epoch.unit)
-        found = self._store.servings(rollout.route, now - quiet_s(unit), SERVINGS_AT_ONCE)
+        since = now - quiet_s(unit)
+        found = self._store.servings(rollout.route, since, since - UNIT_S, SERVINGS_AT_ONCE)
         if not found:
             return
         state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
@@ -201,8 +196,12 @@ class Gatekeeper:
             revision=rollout.revision,
             served=tuple(one.order for one in found),
         )
+        self._keep(memory, fold, state)
+
+    def _keep(self, memory: _Memory, fold: Fold, state: controller.State) -> None:
+        """The state in memory follows only where the store took it. Raises LeaseLost where it did not."""
         if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these requests")
+            raise LeaseLost(f"route {fold.route!r}: another control process has folded these")
         memory.state = state
         memory.folds += 1
         memory.looked_at = float("-inf")

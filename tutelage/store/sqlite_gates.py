@@ -9,12 +9,13 @@ Where a pair has several judgements, gates get the one that was stored first; th
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import msgspec
 
 from tutelage.contracts.pairs import Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback
-from tutelage.store.base import Fold, Folded, Refold, Scored, Served, Turns
+from tutelage.store.base import Closing, Fold, Folded, Refold, Scored, Served, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
@@ -57,23 +58,30 @@ class SqliteGates:
             until = _watermark(connection, route, waiting_since)
             return _scored(connection.execute(_UNFOLDED, (route, until, limit)))
 
-    def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
+    def unwatched(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             until = _watermark(connection, route, waiting_since)
-            keys = connection.execute(_SILENT, (route, idle_since, until, limit)).fetchall()
-            return [_turns(connection, route, key) for (key,) in keys]
+            return _scored(connection.execute(_UNWATCHED, (route, until, limit)))
 
-    def servings(self, route: str, quiet_since: float, limit: int) -> Sequence[Served]:
+    def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
-            units = connection.execute(_QUIET, (route, quiet_since, limit)).fetchall()
-            rows = [row for (unit,) in units for row in connection.execute(_SERVED_OF_UNIT, (route, unit))]
+            until = _watermark(connection, route, closing.waiting_since)
+            found = (route, closing.idle_since, until, closing.turns, closing.begun_before)
+            keys = connection.execute(_CLOSING, found).fetchall()
+            made = (_conversation(connection, route, key, first, until=until, closing=closing) for key, first in keys)
+            return list(islice((turns for turns in made if turns is not None), limit))
+
+    def servings(self, route: str, quiet_since: float, begun_before: float, limit: int) -> Sequence[Served]:
+        with self._database.read() as connection:
+            units = connection.execute(_QUIET, (route, quiet_since, begun_before, limit)).fetchall()
+            rows = [row for (unit,) in units for row in connection.execute(_SERVED_OF_UNIT, (route, unit, quiet_since))]
             return _served(connection, rows)
 
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
-        orders = list(dict.fromkeys(fold.folded))
+        orders, watched = list(dict.fromkeys(fold.folded)), list(dict.fromkeys(fold.watched))
         with self._database.write() as connection:
-            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in orders):
+            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in (*orders, *watched)):
                 return False
             if any(_is_counted(connection, order) for order in fold.served):
                 return False
@@ -84,9 +92,13 @@ class SqliteGates:
                 "UPDATE pairs SET state = 'folded', fold = ?, place = ? WHERE rank = ?",
                 [(number, place, order) for place, order in enumerate(orders, folded - len(orders) + 1)],
             )
-            served = [(number, order) for order in fold.served]
-            connection.executemany("UPDATE servings SET fold = ? WHERE rank = ?", served)
-            counted = len(orders) + len(served)
+            connection.executemany(
+                "UPDATE pairs SET watched = ? WHERE rank = ?", [(number, order) for order in watched]
+            )
+            connection.executemany(
+                "UPDATE servings SET fold = ? WHERE rank = ?", [(number, order) for order in fold.served]
+            )
+            counted = len(orders) + len(watched) + len(fold.served)
             connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, counted))
             return True
 
@@ -101,9 +113,12 @@ class SqliteGates:
             if found is None:
                 return None
             revision, label, pairs, said = found
-            scored = _scored(connection.execute(_REFOLDED, (route, number)))
+            scored, watched = (
+                _scored(connection.execute(statement, (route, number))) for statement in (_REFOLDED, _REWATCHED)
+            )
             served = _served(connection, connection.execute(_COUNTED_BY, (route, number)), said)
-        return Refold(revision=revision, label=label, pairs=pairs, scored=scored, served=served)
+        purged = pairs - len(scored) - len(watched) - len(served)
+        return Refold(revision=revision, label=label, purged=purged, scored=scored, watched=watched, served=served)
 
 
 _FIRST_JUDGEMENT = """
@@ -112,6 +127,10 @@ _FIRST_JUDGEMENT = """
 _UNFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_judged JOIN pair_bodies USING (rank)
     WHERE route = ? AND state = 'judged' AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
+"""  # noqa: S608 - made of constants
+_UNWATCHED = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_unwatched JOIN pair_bodies USING (rank)
+    WHERE route = ? AND state = 'judged' AND watched IS NULL AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
 _KEEP = """
     INSERT INTO gates (route, state, successor, folded) VALUES (?, ?, ?, ?)
@@ -131,11 +150,16 @@ _COUNTED_BY = """
 """
 _QUIET = """
     SELECT unit FROM servings INDEXED BY servings_open WHERE route = ? AND fold IS NULL
-    GROUP BY unit HAVING max(at) < ? ORDER BY max(at), unit LIMIT ?
+    GROUP BY unit HAVING max(at) < ? OR min(at) < ? ORDER BY max(at), unit LIMIT ?
 """
 _SERVED_OF_UNIT = """
-    SELECT rank, body FROM servings INDEXED BY servings_open WHERE route = ? AND unit = ? AND fold IS NULL ORDER BY at, id
+    SELECT rank, body FROM servings INDEXED BY servings_open
+    WHERE route = ? AND unit = ? AND fold IS NULL AND at < ? ORDER BY at, id
 """
+_REWATCHED = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_watched JOIN pair_bodies USING (rank)
+    WHERE route = ? AND watched = ? ORDER BY admitted_at, id
+"""  # noqa: S608 - made of constants
 _LABEL = """
     (SELECT body FROM judgements WHERE judgements.rank = pairs.rank AND method = 'human' ORDER BY judgements.rowid LIMIT 1)
 """
@@ -148,15 +172,20 @@ _ALL_OF_IT = 2**63 - 1
 _WATERMARK = """
     SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued' AND admitted_at > ?
 """
-_SILENT = """
-    SELECT sticky_key FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
+_CLOSING = """
+    SELECT sticky_key, min(admitted_at) FROM pairs INDEXED BY pairs_open WHERE route = ? AND state IN ('queued', 'judged')
     GROUP BY sticky_key
-    HAVING max(admitted_at) < ? AND max(admitted_at) <= ? AND sum(state = 'queued') = 0
-    ORDER BY max(admitted_at), sticky_key LIMIT ?
+    HAVING (max(admitted_at) < ? AND max(admitted_at) <= ? AND sum(state = 'queued') = 0)
+        OR count(*) >= ? OR min(admitted_at) < ?
+    ORDER BY max(admitted_at), sticky_key
 """
-_SCORED_OF_KEY = f"""
-    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs JOIN pair_bodies USING (rank)
-    WHERE route = ? AND sticky_key = ? AND state = 'judged' ORDER BY admitted_at, id
+_FIRST_TURNS = """
+    SELECT rank, admitted_at, state FROM pairs INDEXED BY pairs_open
+    WHERE route = ? AND sticky_key = ? AND state IN ('queued', 'judged') AND admitted_at <= ?
+    ORDER BY admitted_at, rank LIMIT ?
+"""
+_SCORED_OF_PAIR = f"""
+    SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs JOIN pair_bodies USING (rank) WHERE rank = ?
 """  # noqa: S608 - made of constants
 
 
@@ -187,8 +216,16 @@ def _watermark(connection: sqlite3.Connection, route: str, waiting_since: float)
     return math.inf if oldest is None else float(oldest)
 
 
-def _turns(connection: sqlite3.Connection, route: str, key: str) -> Turns:
-    return Turns(key=key, scored=_scored(connection.execute(_SCORED_OF_KEY, (route, key))))
+def _conversation(
+    connection: sqlite3.Connection, route: str, key: str, first: float, *, until: float, closing: Closing
+) -> Turns | None:
+    """The first conversation of what `key` has; None where one of its turns is waited for."""
+    turns = connection.execute(_FIRST_TURNS, (route, key, first + closing.span_s, closing.turns)).fetchall()
+    if any(state != "judged" or admitted_at > until for _, admitted_at, state in turns):
+        return None
+    scored = (_scored(connection.execute(_SCORED_OF_PAIR, (rank,))) for rank, _, _ in turns)
+    in_order = sorted(chain.from_iterable(scored), key=lambda turn: (turn.pair.admitted_at, turn.pair.id))
+    return Turns(key=key, scored=tuple(in_order))
 
 
 def _folds(connection: sqlite3.Connection, route: str) -> int:

@@ -156,5 +156,5 @@ def test_a_student_that_fails_where_nobody_shadows_steps_down_and_the_decision_r
     moved = next(d for d in site.store.history(ROUTE, 100) if d.event in ("StepDown", "RollBack"))
     assert "raised most by reverse/all/outcome" in moved.reason
     assert max(moved.detectors.values()) > A_BACK / 10
-    assert not site.store.servings(ROUTE, site.now, 10)
+    assert not site.store.servings(ROUTE, site.now, site.now, 10)
     all_same(site)
