@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
+from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
@@ -46,6 +47,7 @@ class Means:
     shadows: ShadowPool
     spool: Sink
     metrics: Metrics
+    memory: Memory
     shedding: Callable[[], bool]
     answer_bytes: int
     new_id: Callable[[], str]
@@ -79,7 +81,11 @@ class Attempt:
         counted = incoming.quota is not None and incoming.quota.counts_usage
         keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
         self._keeper = Keeper(
-            self.raw, limit=means.answer_bytes if keeps else 0, began=self._began, clock=means.monotonic
+            self.raw,
+            limit=means.answer_bytes if keeps else 0,
+            memory=means.memory,
+            began=self._began,
+            clock=means.monotonic,
         )
         serving.attempts.append(self.raw)
         serving.asked = arm
@@ -91,6 +97,7 @@ class Attempt:
         """Runs before the fallback begins: the connection is closed or given back, the permit settled."""
         means, raw = self._means, self.raw
         raw.total_ms = (means.monotonic() - self._began) * 1000
+        self._serving.held_bytes += self._keeper.held_bytes
         self._settle(self._outcome)
         means.metrics.attempt(raw.upstream, raw.error)
         if self._held is not None:

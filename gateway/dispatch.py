@@ -62,6 +62,7 @@ class Dispatcher:
             serving.refusal = refusal
             raise
         finally:
+            client.held_bytes += serving.held_bytes
             self._ended(incoming, serving, client)
 
     # --- before -------------------------------------------------------------------------------------------------------

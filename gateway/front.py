@@ -75,13 +75,17 @@ class Front:
             raw = self.admission.read_at_once(request)
             if raw is None:
                 raw = await self.admission.read(request)
+            client.held_bytes = len(raw)
             incoming = self._incoming(endpoint, request_id, routing, key, request, raw, quota)
             if quota is not None:
                 quota.reserve(incoming.needs)
             await self.dispatcher.serve(incoming, client)
+            if client.behind:
+                await client.taken()
         finally:
             if quota is not None:
                 quota.leave()
+            self.admission.memory.taken_bytes -= client.held_bytes
             self.admission.leave(client)
 
     def _incoming(  # noqa: PLR0917 the steps' results, in their order
