@@ -94,6 +94,7 @@ SCHEMA = (
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,
