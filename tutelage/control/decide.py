@@ -21,11 +21,13 @@ from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
+from scoring.gates.verdict import Verdict
 from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.settings import Settings
+from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
@@ -66,10 +68,10 @@ class _Memory:
     refused_at: int = 0
     folds: int = 0
 
-    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float]) -> writes.Basis:
+    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float], facts: Facts) -> writes.Basis:
         """What is decided now is decided on."""
-        facts = msgspec.to_builtins(self.facts)
-        return writes.Basis(cells=seen, detectors=detectors, facts=facts, folds=self.folds)
+        known = msgspec.to_builtins(facts)
+        return writes.Basis(cells=seen, detectors=detectors, facts=known, folds=self.folds)
 
 
 class Gatekeeper:
@@ -217,7 +219,7 @@ class Gatekeeper:
         event = succession(ruling.event, now)
         if event is None:
             return False
-        moved = self._apply(memory, rollout, replace(ruling, event=event), lease)
+        moved = self._apply(memory, rollout, replace(ruling, event=event), lease, facts)
         if moved is not None and moved.epoch == rollout.epoch:
             memory.beside = None  # it was sent away
         return moved is not None
@@ -238,12 +240,14 @@ class Gatekeeper:
             if ruling.event is None:
                 self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
-            moved = self._apply(memory, rollout, ruling, lease)
+            moved = self._apply(memory, rollout, ruling, lease, memory.facts)
             if moved is None:
                 return
             rollout = moved
 
-    def _apply(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+    def _apply(
+        self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease, facts: Facts
+    ) -> Rollout | None:
         """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
         event = ruling.event
         if event is None:
@@ -256,7 +260,7 @@ class Gatekeeper:
                 expected_revision=rollout.revision,
                 new_id=self._new_id,
                 lease=lease,
-                basis=memory.basis(ruling.cells, ruling.detectors),
+                basis=memory.basis(ruling.cells, ruling.detectors, facts),
             )
         except StaleRevision:
             return None
@@ -283,7 +287,9 @@ class Gatekeeper:
             return
         memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
-        decision = refusal(rollout, ruling.reason, memory.basis(seen, ruling.detectors), id=self._new_id(now), at=now)
+        decision = refusal(
+            rollout, ruling.reason, memory.basis(seen, ruling.detectors, memory.facts), id=self._new_id(now), at=now
+        )
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -304,7 +310,10 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
-            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
+            order = order_effect(memory.state.order)
+            self._metrics.order.labels(rollout.route).set(order.value)
+            if order.n:
+                self._health.judged(rollout.route, Watch(words=order.words, alarm=order.verdict is Verdict.FAIL))
 
 
 def refusal(

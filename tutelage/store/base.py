@@ -19,6 +19,7 @@ from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.keys import Key
 from tutelage.contracts.pairs import AnchorReading, Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback, Record, Spending
+from tutelage.contracts.signals import Signals
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -376,6 +377,11 @@ class GateStore(Protocol):
     def gate_state(self, route: str) -> bytes | None: ...
 
     def successor_state(self, route: str) -> bytes | None: ...
+
+    def put_signals(self, signals: Mapping[str, Signals]) -> None:
+        """Keep what control sees of the machinery, by route."""
+
+    def signals(self, route: str) -> Signals | None: ...
 
     def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
         """Forward pairs that were folded, in the order in which they were: those numbered above `after`."""

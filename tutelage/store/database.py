@@ -101,6 +101,7 @@ SCHEMA = (
     "CREATE INDEX servings_folded ON servings (route, fold) WHERE fold IS NOT NULL",
     "CREATE INDEX servings_at ON servings (route, at)",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,

@@ -8,18 +8,20 @@ Where a pair has several judgements, gates get the one that was stored first; th
 
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 
 import msgspec
 
 from tutelage.contracts.pairs import Judgement, Pair, Serving
-from tutelage.contracts.records import Feedback
+from tutelage.contracts.records import Feedback, encode
+from tutelage.contracts.signals import Signals
 from tutelage.store.base import Closing, Fold, Folded, Refold, Scored, Served, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
 _pair = msgspec.json.Decoder(Pair)
+_signals = msgspec.json.Decoder(Signals)
 _feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
 _serving = msgspec.json.Decoder(Serving)
@@ -101,6 +103,16 @@ class SqliteGates:
             counted = len(orders) + len(watched) + len(fold.served)
             connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, counted))
             return True
+
+    def put_signals(self, signals: Mapping[str, Signals]) -> None:
+        rows = [(route, encode(seen)) for route, seen in signals.items()]
+        with self._database.write() as connection:
+            connection.executemany("INSERT OR REPLACE INTO signals (route, body) VALUES (?, ?)", rows)
+
+    def signals(self, route: str) -> Signals | None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT body FROM signals WHERE route = ?", (route,)).fetchone()
+        return None if found is None else _signals.decode(found[0])
 
     def folds(self, route: str) -> int:
         with self._database.read() as connection:

@@ -20,6 +20,7 @@ from tutelage.control.desk import Desk
 from tutelage.control.health import Health
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
+from tutelage.control.signals import Signalling
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.serve import new_secret
@@ -97,6 +98,7 @@ def built(
         health=health,
         metrics=metrics,
         scorers=scorers,
+        chores=(Signalling(store, health, metrics),),
     )
     return Loop(parts, holder, clock)
 

@@ -8,6 +8,7 @@ from msgspec import structs
 from router.types import Direction
 from tests.tutelage.store.made import judgement, pair, serving
 from tutelage.contracts.records import Feedback
+from tutelage.contracts.signals import Signals, Watch
 from tutelage.store.base import Attached, Closing, Exclusion, Fold, Joined, Store, Turns
 
 
@@ -174,6 +175,15 @@ class GateContract:
         purged = other.refold("triage", 1)
         assert purged is not None
         assert (purged.purged, [row.pair.id for row in purged.scored]) == (1, ["p2"])
+
+    def test_what_control_saw_last_is_kept_by_route(self, store: Store, other: Store):
+        assert store.signals("triage") is None
+        seen = Signals(at=5.0, teacher=Watch(words="open", alarm=True), overdue={Direction.FORWARD: 3})
+        before = store.sequence()
+        store.put_signals({"triage": Signals(at=4.0), "other": Signals(at=4.0)})
+        store.put_signals({"triage": seen})
+        assert (other.signals("triage"), other.signals("other")) == (seen, Signals(at=4.0))
+        assert store.sequence() == before
 
     def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
         lease = store.acquire("control", "a", 10.0, 0.0)
