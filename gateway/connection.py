@@ -11,6 +11,7 @@ Must not know what is served, or how an answer looks: that is `gateway/request.p
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Protocol, cast
 
@@ -48,7 +49,9 @@ class Owner(Protocol):
     def closing(self) -> bool:
         """Answers from now on are the last ones of their connections."""
 
-    async def handle(self, request: "Request", /) -> None: ...
+    @property
+    def handle(self) -> Callable[[Request], Awaitable[None]]:
+        """Answers one request. It raises nothing."""
 
     def opened(self, connection: "Connection", /) -> None: ...
 
@@ -113,6 +116,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     # --- for requests
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """What answers the requests; for one that is being answered never None."""
+        return self._task
 
     def is_last(self, request: Request) -> bool:
         """Whether the connection ends with this request's answer."""
@@ -224,6 +232,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or b"connection" in request.named:
             self.speaks_1_1 = parser.get_http_version() not in ("0.9", "1.0")
             request.keep_alive = request.keep_alive and self.speaks_1_1
+            request.expects_100 = request.expects_100 and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
         self.deadline_at = inf

@@ -36,7 +36,7 @@ class Server:
     def __init__(
         self, handler: Handler, drain: Callable[[], Awaitable[None]] | None = None, most: int = sys.maxsize
     ) -> None:
-        self._handler = handler
+        self.handle = handler
         self._drain = drain
         self._most = most
         self._connections: set[Connection] = set()
@@ -87,9 +87,6 @@ class Server:
         await asyncio.sleep(FIRST_WORD_S)
 
     # --- for connections
-
-    async def handle(self, request: Request) -> None:
-        await self._handler(request)
 
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from router.types import Direction
 from scoring.evidence import hash_of
@@ -19,17 +20,27 @@ from tutelage.contracts.decisions import Unit
 BLOCK = 200
 
 
+class Keyed(Protocol):
+    """Something of a user."""
+
+    @property
+    def key(self) -> str: ...
+
+
+K = TypeVar("K", bound=Keyed)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """`keys` counts by the hash of the sticky key, in this block."""
 
     keys: Mapping[int, int] = field(default_factory=dict)
 
-    def counted(self, units: Sequence[Unit], most: int | None) -> tuple[Block, list[Unit]]:
+    def counted(self, units: Sequence[K], most: int | None) -> tuple[Block, list[K]]:
         """The block after `units`, in order, and those of them that count: at most `most` of one key."""
         if most is None:
             return self, list(units)
-        keys, kept = dict(self.keys), []
+        keys, kept = dict(self.keys), list[K]()
         total = sum(keys.values())
         for unit in units:
             if total >= BLOCK:

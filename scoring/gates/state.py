@@ -108,9 +108,13 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
     return fold_all(state, (unit,), rollout, epoch)
 
 
-def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts."""
+def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch, turns: Sequence[Unit] = ()) -> State:
+    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts.
+
+    `turns` come first: single turns of conversations that may go on, with what needs no judge. Detectors alone read them.
+    """
     state = caught_up(state, rollout, epoch)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -118,10 +122,10 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     return state
 
 
-def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after people's labels, read in the store's order. Those of other evidence are read and not counted."""
+def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch, now: float) -> State:
+    """The state after folded pairs, in the order of folding, with people's labels. Those of other evidence are passed over."""
     state = caught_up(state, rollout, epoch)
-    return replace(state, labels=state.labels.after(labels, state.epoch, state.since.evidence))
+    return replace(state, labels=state.labels.after(labels, epoch, state.since.evidence, now))
 
 
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
@@ -187,21 +191,31 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         cells, traffic = _homed(cells, traffic, named)
     now = state.fresh.evidence.cell.direction
     fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
-    baselines, comparisons, watched = _observed(state, units, epoch)
-    parts = streams.budget(epoch, state.named, state.wiring)
+    state = _detected(state, units, epoch)
     return replace(
         state,
         cells=cells,
         named=named,
         fresh=_tumbled(state.fresh, fresh),
-        streams=streams.watched(state.streams, watched, parts, since, epoch),
-        baselines=baselines,
-        comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
         tallies=tallied(state.tallies, units, since.evidence),
         entered=state.entered + sum(unit.revision >= since.fresh for unit in forward),
         order=state.order.after(units),
+    )
+
+
+def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
+    """The state after detectors have read the units."""
+    if not units:
+        return state
+    baselines, comparisons, watched = _observed(state, units, epoch)
+    parts = streams.budget(epoch, state.named, state.wiring)
+    return replace(
+        state,
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch),
+        baselines=baselines,
+        comparisons=comparisons,
     )
 
 

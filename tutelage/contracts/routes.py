@@ -92,6 +92,7 @@ class GateSettings(Section):
     adaptive: Literal["auto", "off"] = "auto"
     watch: BasisPoints = Field(1000, ge=1)
     labels: BasisPoints | None = Field(None, ge=1)
+    labels_within: Seconds = Field(1_209_600.0, ge=60)
     carve_outs: Literal["off"] = "off"
 
 
@@ -154,6 +155,12 @@ class RouteSettings(Section):
             raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
         if self.rollout is not None and self.rollout.gates.labels is not None and self.unit != "request":
             raise ValueError("rollout.gates.labels needs unit: request: people score pairs, not whole conversations")
+        if self.rollout is not None and self.rollout.gates.labels is not None:
+            days, within_s = self.capture.retention_days, self.rollout.gates.labels_within
+            if within_s > days * 86_400:
+                raise ValueError(
+                    f"rollout.gates.labels_within is longer than capture.retention_days, {days}: pairs would go first"
+                )
         if self.rollout is not None and self.capture.content != "full":
             raise ValueError("a rollout needs capture: {content: full, purpose: …}: gates read both answers")
         return self

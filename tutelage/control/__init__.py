@@ -12,6 +12,7 @@
     succession.py  what the moves of a successor mean for the rollout [pure]
     judging.py adaptive.py   which pairs are judged, which values of a slice are sampled more
     labels.py drift.py feedback.py   people's scores, labelled pairs that watch the judge, what users said
+    signals.py     what the loop sees of the machinery, published
     chores.py      now and then: rates, budgets, retention
     shown.py       a rollout as the admin plane and the command line show it
     metrics.py     rollouts, evidence and queues for Prometheus

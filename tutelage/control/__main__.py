@@ -42,6 +42,7 @@ from tutelage.control.health import Health
 from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
+from tutelage.control.signals import Signalling
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.store.base import Store
@@ -124,7 +125,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
 
     tail = Tail(store, data_dir, seen)
     drift = JudgeDrift(store)
-    health = Health(data_dir, tail.overdue, drift.alarm)
+    health = Health(data_dir, tail.overdue, drift.watch)
     parts = Parts(
         store=store,
         settings=settings,
@@ -138,6 +139,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),
             drift,
+            Signalling(store, health, metrics),
             budget,
             Retention(store, settings, metrics, data_dir),
         ),

@@ -20,11 +20,13 @@ from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
+from scoring.gates.verdict import Verdict
 from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.settings import Settings
+from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
@@ -63,10 +65,10 @@ class _Memory:
     refused_at: int = 0
     folds: int = 0
 
-    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float]) -> writes.Basis:
+    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float], facts: Facts) -> writes.Basis:
         """What is decided now is decided on."""
-        facts = msgspec.to_builtins(self.facts)
-        return writes.Basis(cells=seen, detectors=detectors, facts=facts, folds=self.folds)
+        known = msgspec.to_builtins(facts)
+        return writes.Basis(cells=seen, detectors=detectors, facts=known, folds=self.folds)
 
 
 class Gatekeeper:
@@ -100,8 +102,8 @@ class Gatekeeper:
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
-            self._fold_labels(memory, rollout, epoch, lease)
-            more = len(cut.orders) >= UNITS_PER_LOOK
+            self._fold_labels(memory, rollout, epoch, lease, now)
+            more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
@@ -133,16 +135,17 @@ class Gatekeeper:
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction; the states in memory follow only where the store took them."""
-        if not cut.orders:
+        if not cut.orders and not cut.watched:
             return
-        state = controller.fold_all(memory.state, cut.units, rollout, epoch)
+        state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
         if beside is not None:
             begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
-            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch)
+            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch, cut.turns)
         fold = Fold(
             route=rollout.route,
             folded=cut.orders,
+            watched=cut.watched,
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),
@@ -157,14 +160,15 @@ class Gatekeeper:
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
 
-    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease) -> None:
-        """What people have said since; the state remembers up to where."""
+    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """What people have said of the pairs folded since; the state remembers up to where."""
         if epoch.gates.label_bp is None:
             return
-        found = self._store.labelled(rollout.route, memory.state.labels.position, LABELS_AT_ONCE)
-        if not found:
+        before = memory.state.labels
+        found = self._store.folded(rollout.route, before.position, LABELS_AT_ONCE if before.awaited is None else 1)
+        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch, now)
+        if not found or state.labels == before:
             return
-        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch)
         fold = Fold(
             route=rollout.route,
             folded=(),
@@ -190,7 +194,7 @@ class Gatekeeper:
         event = succession(ruling.event, now)
         if event is None:
             return False
-        moved = self._apply(memory, rollout, replace(ruling, event=event), lease)
+        moved = self._apply(memory, rollout, replace(ruling, event=event), lease, facts)
         if moved is not None and moved.epoch == rollout.epoch:
             memory.beside = None  # it was sent away
         return moved is not None
@@ -211,12 +215,14 @@ class Gatekeeper:
             if ruling.event is None:
                 self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
-            moved = self._apply(memory, rollout, ruling, lease)
+            moved = self._apply(memory, rollout, ruling, lease, memory.facts)
             if moved is None:
                 return
             rollout = moved
 
-    def _apply(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+    def _apply(
+        self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease, facts: Facts
+    ) -> Rollout | None:
         """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
         event = ruling.event
         if event is None:
@@ -229,7 +235,7 @@ class Gatekeeper:
                 expected_revision=rollout.revision,
                 new_id=self._new_id,
                 lease=lease,
-                basis=memory.basis(ruling.cells, ruling.detectors),
+                basis=memory.basis(ruling.cells, ruling.detectors, facts),
             )
         except StaleRevision:
             return None
@@ -256,7 +262,9 @@ class Gatekeeper:
             return
         memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
-        decision = refusal(rollout, ruling.reason, memory.basis(seen, ruling.detectors), id=self._new_id(now), at=now)
+        decision = refusal(
+            rollout, ruling.reason, memory.basis(seen, ruling.detectors, memory.facts), id=self._new_id(now), at=now
+        )
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -277,7 +285,10 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
-            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
+            order = order_effect(memory.state.order)
+            self._metrics.order.labels(rollout.route).set(order.value)
+            if order.n:
+                self._health.judged(rollout.route, Watch(words=order.words, alarm=order.verdict is Verdict.FAIL))
 
 
 def refusal(

@@ -151,6 +151,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
         max_units_per_key=asked.max_units_per_key,
         label_bp=asked.labels,
+        label_within_s=asked.labels_within,
         adaptive=routing[0] if len(routing) == 1 and asked.adaptive == "auto" else None,
     )
 

@@ -19,6 +19,8 @@ LENGTHS = ("completion_tokens", "characters")
 """What a length is read from: the first that both arms have."""
 LENGTH_FACTOR = 2.0
 FAULTS = ("error", "refusal", "invalid")
+OF_THE_WHOLE = frozenset({SEVERE, FLOOR, DISAGREEMENT, SERVED, ORDER})
+"""What a conversation says when it is over, of all its turns. The others need no judge: detectors read them turn by turn."""
 
 
 def metrics_of(turns: Sequence[Scored]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -48,20 +48,24 @@ SCHEMA = (
         excluded TEXT,
         visible_at REAL NOT NULL DEFAULT 0,
         deliveries INTEGER NOT NULL DEFAULT 0,
-        fold INTEGER  -- the number of the fold that counted it
+        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
+        fold INTEGER,  -- the number of the fold that counted it
+        place INTEGER  -- its own among the folded pairs of its route
     )""",
     "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
     "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_waiting ON pairs (route, admitted_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
     "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
+    "CREATE INDEX pairs_unwatched ON pairs (route, admitted_at, id) WHERE state = 'judged' AND watched IS NULL",
+    "CREATE INDEX pairs_watched ON pairs (route, watched) WHERE watched IS NOT NULL",
     "CREATE INDEX pairs_folded ON pairs (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX pairs_in_place ON pairs (route, place) WHERE place IS NOT NULL AND direction = 'forward'",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
     """CREATE TABLE judgements (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    "CREATE INDEX judgements_of_people ON judgements (method) WHERE method = 'human'",
     """CREATE TABLE anchor_readings (
         rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
         at REAL NOT NULL, d REAL, body BLOB NOT NULL
@@ -89,7 +93,8 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,

@@ -18,6 +18,7 @@ from tutelage.control.desk import Desk
 from tutelage.control.health import Health
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
+from tutelage.control.signals import Signalling
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.serve import new_secret
@@ -85,6 +86,7 @@ def built(data_dir: Path, store: Store, metrics: Metrics, clock, holder: str = "
         keeper=Gatekeeper(store, made, metrics, SOURCES.new_id, health),
         health=health,
         metrics=metrics,
+        chores=(Signalling(store, health, metrics),),
     )
     return Loop(parts, holder, clock)
 
