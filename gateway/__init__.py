@@ -16,11 +16,17 @@
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]
     fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
-    capture.py    from bytes to records [pure]
-    answers.py    what an upstream answered: text, tool calls, usage, end [pure]
+    raw.py        what the relay keeps of a request, for the spool
+    capture.py    from what was kept to records [pure]
+    asked.py      what was asked: hashes, turns, people [pure]
+    answers.py    what an upstream answered [pure]: bodies.py in one body, deltas.py in a stream
+    loose.py      JSON that others wrote [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
-    spool.py      bounded queue, one writer, group commit
+    spool.py      one process's records on their way to its file
+    spool_queue.py  the bounded queue, and what became of each record
+    writer.py     the spool's thread: translation and group commit
+    memory.py     what bodies and answers occupy, and its bound
     pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]

@@ -22,8 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway", description="One process of the data plane.")
     parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"), help="the configuration file")
     parser.add_argument("--index", type=int, default=0, help="which of several processes on this machine")
+    logs.add_option(parser)
     arguments = parser.parse_args()
-    logs.configure("gateway")
+    logs.configure("gateway", arguments.log_to)
     _spare_the_collector()
     try:
         return uvloop.run(run(load(arguments.config), arguments.index))

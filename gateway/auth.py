@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from gateway.errors import Unauthorized
 from gateway.upstreams.base import Headers
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 
 DATA_ROLES = frozenset({"data", "internal"})
 MAX_KEY_BYTES = 512

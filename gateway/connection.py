@@ -11,6 +11,7 @@ Must not know what is served, or how an answer looks: that is `gateway/request.p
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Protocol, cast
 
@@ -31,6 +32,8 @@ BODY_IDLE_S = 30.0
 KEEP_ALIVE_S = 75.0
 LINGER_S = 2.0
 """How long what is left of a refused request is read away, so that the client sees the refusal and not a reset."""
+LINGER_BYTES = 16 * 1024 * 1024
+"""And how much of it. A client that reads while it writes has seen the refusal long before; for others it ends as a reset."""
 
 Line = tuple[bytes, bytes]
 
@@ -46,7 +49,9 @@ class Owner(Protocol):
     def closing(self) -> bool:
         """Answers from now on are the last ones of their connections."""
 
-    async def handle(self, request: "Request", /) -> None: ...
+    @property
+    def handle(self) -> Callable[[Request], Awaitable[None]]:
+        """Answers one request. It raises nothing."""
 
     def opened(self, connection: "Connection", /) -> None: ...
 
@@ -58,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_barren_bytes", "_headers", "_in_head", "_incoming", "_loop", "_owner", "_parser", "_paused", "_requests",
-        "_resumed", "_spent", "_task", "_transport", "deadline_at", "full", "speaks_1_1",
+        "_resumed", "_spent", "_task", "_transport", "_wasted_bytes", "deadline_at", "full", "speaks_1_1",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[Line] = []
         self._ahead = bytearray()
         self._barren_bytes = 0
+        self._wasted_bytes = 0
         self._in_head = False
         self._paused = False
         self._spent = False
@@ -110,6 +116,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     # --- for requests
+
+    @property
+    def task(self) -> "asyncio.Task[None] | None":
+        """What answers the requests; for one that is being answered never None."""
+        return self._task
 
     def is_last(self, request: Request) -> bool:
         """Whether the connection ends with this request's answer."""
@@ -167,8 +178,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._spent:
-            return
-        if self._requests and self._incoming is None:  # behind a request that is not answered yet
+            self._waste(len(data))
+        elif self._requests and self._incoming is None:  # behind a request that is not answered yet
             self._ahead += data
             if len(self._ahead) > MAX_AHEAD_BYTES:
                 self._pause()
@@ -221,6 +232,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or b"connection" in request.named:
             self.speaks_1_1 = parser.get_http_version() not in ("0.9", "1.0")
             request.keep_alive = request.keep_alive and self.speaks_1_1
+            request.expects_100 = request.expects_100 and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
         self.deadline_at = inf
@@ -324,6 +336,12 @@ class Connection(asyncio.Protocol):
         self.deadline_at = self._loop.time() + LINGER_S
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
+
+    def _waste(self, size: int) -> None:
+        """What comes behind a refusal is thrown away, up to a bound; then the client waits for the connection's end."""
+        self._wasted_bytes += size
+        if self._wasted_bytes > LINGER_BYTES:
+            self._pause()
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:

@@ -20,11 +20,11 @@ from functools import lru_cache
 import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
-from gateway.capture import RawAttempt, RawExchange, RawShadow
 from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
+from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
 from gateway.retry import wait_before_retry
 from gateway.routing import Target
@@ -38,6 +38,7 @@ log = structlog.get_logger()
 DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
 OK = "ok"
+CLASSES = tuple(f"{hundreds}xx" for hundreds in range(10))
 
 
 class Dispatcher:
@@ -61,6 +62,7 @@ class Dispatcher:
             serving.refusal = refusal
             raise
         finally:
+            client.held_bytes += serving.held_bytes
             self._ended(incoming, serving, client)
 
     # --- before -------------------------------------------------------------------------------------------------------
@@ -310,7 +312,8 @@ def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
 
 async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
-    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+    redirected = 300 <= held.status < 400 and held.fault is not None
+    if redirected or (held.scanner is not None and held.complete and not held.scanner.events):
         raise UpstreamFailed(502, held.fault or "truncated")
     await attempt.relayed(held, client)
 
@@ -352,4 +355,4 @@ def _class(serving: Serving) -> str:
     if serving.client_gone:
         return "gone"
     status = serving.status or (serving.refusal.status if serving.refusal is not None else 500)
-    return f"{status // 100}xx"
+    return CLASSES[status // 100]

@@ -5,16 +5,16 @@ Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dis
 
 import msgspec
 
-from gateway.capture import RawAttempt, RawPolicy
 from gateway.errors import Refusal
 from gateway.quotas import Quota
+from gateway.raw import RawAttempt, RawPolicy
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
 from gateway.upstreams.base import Headers
 from gateway.wire import Body
 from router.types import Arm, Needs, RoutePlan
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,7 @@ class Serving(msgspec.Struct, kw_only=True):
     plan: RoutePlan
     slot: Slot | None
     attempts: list[RawAttempt] = []
+    held_bytes: int = 0
     upstream_s: float = 0.0
     status: int = 0
     served: Arm | None = None

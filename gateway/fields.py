@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.upstreams.base import CallRefused
 from gateway.wire import Fields, given, value_of
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 
 class Rule(StrEnum):

@@ -10,6 +10,7 @@ makes some is the teacher's, on the route that its `model` names; what names no 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -52,6 +53,31 @@ def needs_of(body: Body, endpoint: str) -> Needs:
     return Needs(endpoint=endpoint) if reader is None else reader(body.fields, endpoint)
 
 
+class Names:
+    """What may name the user of a request: see `router.stickiness.Candidates`."""
+
+    __slots__ = ("_body", "_named", "tenant")
+
+    def __init__(self, tenant: str, named: Mapping[bytes, bytes], body: Body) -> None:
+        self.tenant = tenant
+        self._named = named
+        self._body = body
+
+    def header(self, name: str) -> str | None:
+        value = self._named.get(name.encode("latin-1", "replace"))
+        return None if value is None else value.decode("latin-1")
+
+    def field(self, name: str) -> object:
+        raw = self._body.fields.get(name)
+        return None if raw is None else value_of(raw)
+
+    def first_message(self) -> str | None:
+        return first_message(self._body)
+
+    def body_digest(self) -> bytes:
+        return blake2b(self._body.raw, digest_size=16).digest()
+
+
 def first_message(body: Body) -> str | None:
     """System text and first user text, joined: what names a conversation when nothing else does; None without user text."""
     fields = body.fields
@@ -75,8 +101,7 @@ def first_message(body: Body) -> str | None:
 def _chat(fields: Fields, endpoint: str) -> Needs:
     messages = fields.get("messages")
     raw = b"" if messages is None else bytes(messages)
-    hinted = b'"image_url"' in raw or b'"input_audio"' in raw or b'"file"' in raw or b'"file_id"' in raw
-    media = _media(messages) if messages is not None and hinted else frozenset()
+    media = _media(messages) if messages is not None and _may_hold_media(raw) else frozenset()
     prompt_tokens = _text_bytes(messages, raw) // 4
     output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
     if not media and _CHAT_ASKS.isdisjoint(fields):
@@ -140,6 +165,13 @@ READERS: Mapping[str, Callable[[Fields, str], Needs]] = {
 }
 
 
+def _may_hold_media(messages: bytes) -> bool:
+    """Parts stand in a list of their own: where there is none, a single byte tells."""
+    return messages.find(b"[", 1) > 0 and (
+        b'"image_url"' in messages or b'"input_audio"' in messages or b'"file"' in messages or b'"file_id"' in messages
+    )
+
+
 # --- what they share --------------------------------------------------------------------------------------------------
 
 
@@ -170,11 +202,17 @@ def _output_tokens(fields: Fields, *names: str) -> int:
 
 def _text_bytes(messages: msgspec.Raw | None, raw: bytes) -> int:
     """Bytes of text in the messages; their JSON where that is near enough: no media, no escapes of six bytes a character."""
-    if messages is None or (
-        b"\\u" not in raw and b'":"data:' not in raw and b'": "data:' not in raw and b'"data"' not in raw
-    ):
+    if messages is None or not (_escapes(raw) or _holds_data(raw)):
         return len(raw)
     return sum(len(text.encode("utf-8", "replace")) for _, text in _texts(messages))
+
+
+def _escapes(raw: bytes) -> bool:
+    return b"\\" in raw and b"\\u" in raw
+
+
+def _holds_data(messages: bytes) -> bool:
+    return messages.find(b"[", 1) > 0 and (b'":"data:' in messages or b'": "data:' in messages or b'"data"' in messages)
 
 
 def _prompt_bytes(prompt: msgspec.Raw | None) -> int:

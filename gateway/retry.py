@@ -10,7 +10,7 @@ Whether the budget has a retry left is `router.budget`; that it happens before t
 
 from collections.abc import Mapping
 
-from gateway.capture import RawAttempt
+from gateway.raw import RawAttempt
 from gateway.upstreams.base import ConnectFailed, Headers, ReplyBroken
 from gateway.wire import header
 

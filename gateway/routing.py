@@ -18,9 +18,11 @@ from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.rollout import Rollout
 from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
-from tutelage.contracts.records import Key
-from tutelage.contracts.settings import CanSettings, RouteSettings, Settings, UpstreamSettings
+from tutelage.contracts.keys import Key
+from tutelage.contracts.routes import RouteSettings
+from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
+from tutelage.contracts.upstreams import CanSettings, UpstreamSettings
 
 DEFAULT = "default"
 PASSTHROUGH = "passthrough"
@@ -37,6 +39,7 @@ class Target:
     version: str
     deadlines: Deadlines
     fields: FieldPolicy
+    account_is_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +220,7 @@ def _target(name: str, upstream: UpstreamSettings) -> Target:
         fields=policy_of(name, upstream),
         model=upstream.model,
         version=upstream.version,
+        account_is_clients=upstream.account == "client",
         deadlines=Deadlines(
             connect_s=waits.connect, first_token_s=waits.first_token, idle_s=waits.idle, total_s=waits.total
         ),

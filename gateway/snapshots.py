@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from tutelage.contracts.errors import TutelageError
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Key
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot, decode_snapshot
 

@@ -11,7 +11,7 @@ else. To read another field: a function over `Body`.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
@@ -45,7 +45,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 def read_body(raw: bytes) -> Body:
     """The top level of `raw`. Raises BadRequest where it is not a JSON object, or its `model` is not one usable name."""
     fields = _top_level(raw)
-    if (raw.count(b'"model"') > 1 or b"\\u006" in raw) and _times(raw, "model") > 1:
+    if (raw.count(b'"model"') > 1 or (b"\\" in raw and b"\\u006" in raw)) and _times(raw, "model") > 1:
         raise BadRequest("'model' stands twice in the request; send it once.", param="model", code="duplicate_field")
     model = ""
     if "model" in fields:
@@ -119,48 +119,6 @@ def value_of(raw: msgspec.Raw) -> Any:
             return None
 
 
-class Strings(Mapping[str, object]):
-    """The top level as plain values, decoded when asked for."""
-
-    def __init__(self, fields: Fields) -> None:
-        self._fields = fields
-
-    def get(self, name: str, default: object = None) -> object:
-        """Without the exception that the base's costs for every name that is not there."""
-        raw = self._fields.get(name)
-        return default if raw is None else value_of(raw)
-
-    def __getitem__(self, name: str) -> object:
-        return value_of(self._fields[name])
-
-    def __iter__(self) -> Any:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-
-class HeaderStrings(Mapping[str, str]):
-    """Header values as text, decoded when asked for."""
-
-    def __init__(self, named: Mapping[bytes, bytes]) -> None:
-        self._named = named
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Without the exception that the base's costs for every name that is not there."""
-        value = self._named.get(name.encode("latin-1", "replace"))
-        return default if value is None else value.decode("latin-1")
-
-    def __getitem__(self, name: str) -> str:
-        return self._named[name.encode("latin-1", "replace")].decode("latin-1")
-
-    def __iter__(self) -> Any:
-        return (name.decode("latin-1") for name in self._named)
-
-    def __len__(self) -> int:
-        return len(self._named)
-
-
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 _HOP_BY_HOP = frozenset({
@@ -169,9 +127,12 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 _NOT_UPSTREAM = _HOP_BY_HOP | {
     b"authorization", b"cookie", b"host", b"forwarded", b"x-api-key", b"api-key", b"x-real-ip", b"via", b"expect",
-    b"content-length", b"content-type", b"accept-encoding", b"x-request-id",
+    b"content-length", b"content-type", b"accept-encoding", b"x-request-id", b"x-auth-token", b"x-goog-api-key",
+    b"x-goog-user-project", b"ocp-apim-subscription-key",
 }  # fmt: skip
-_NOT_UPSTREAM_PREFIX = (b"x-forwarded-", b"x-tutelage-", b"cf-")
+_ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
+"""Whose account pays. With our key that is ours to say, unless the upstream's settings leave it to the client."""
+_NOT_UPSTREAM_PREFIX = (b"x-forwarded-", b"x-tutelage-", b"x-amz-", b"cf-")
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {
     b"set-cookie",
     b"alt-svc",
@@ -182,11 +143,15 @@ _NOT_DOWNSTREAM = _HOP_BY_HOP | {
 }
 _NOT_DOWNSTREAM_PREFIX = (b"cf-", b"access-control-", b"x-tutelage-")
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_NOTHING: frozenset[bytes] = frozenset()
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
-    """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`."""
+    """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`.
+
+    What does not travel stands in one list, `_NOT_UPSTREAM`, with what names an account, which `account_of` gives.
+    """
     named = _named_by_connection(headers)
     kept = [line for line in headers if _goes_up(line[0]) and line[0] not in named]
     kept += [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", request_id)]
@@ -199,6 +164,11 @@ def of_any_kind(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]
     return kept + [line for line in headers if line[0] == b"content-type"]
 
 
+def account_of(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The client's lines that name an account at the provider."""
+    return [line for line in headers if line[0] in _ACCOUNT]
+
+
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
     named = _named_by_connection(headers)
@@ -207,7 +177,7 @@ def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 @lru_cache(maxsize=1024)
 def _goes_up(name: bytes) -> bool:
-    return name not in _NOT_UPSTREAM and not name.startswith(_NOT_UPSTREAM_PREFIX)
+    return name not in _NOT_UPSTREAM and name not in _ACCOUNT and not name.startswith(_NOT_UPSTREAM_PREFIX)
 
 
 @lru_cache(maxsize=1024)
@@ -230,8 +200,10 @@ def header(headers: Headers, name: bytes) -> bytes | None:
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    if header(headers, b"connection") is None:
+        return _NOTHING
     lines = [value for key, value in headers if key == b"connection"]
-    return frozenset(token.strip().lower() for line in lines for token in line.split(b",")) if lines else frozenset()
+    return frozenset(token.strip().lower() for line in lines for token in line.split(b","))
 
 
 # --- JSON's top level -------------------------------------------------------------------------------------------------

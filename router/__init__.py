@@ -12,5 +12,6 @@ arguments. Everything here is synchronous and deterministic, so that a decision 
     limits.py      what a key may have open, ask per minute and spend per day
     balance.py     which replica of an upstream takes a call
     stages.py      the ladder's rungs and their shares
+    events.py      what can happen to a rollout
     rollout.py     the rollout table: every event in every phase
 """

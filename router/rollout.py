@@ -19,7 +19,8 @@
   takes over at that rung (Succeed) or is dismissed; whatever takes the serving student off the ladder ends it too.
 * Kill overrides the share without touching the phase: `share_in_force_bp`.
 
-The table at the end is the documentation; a test walks Phase x Event. To add a transition, add its line.
+The table at the end is the documentation; a test walks Phase x Event. To add a transition, add its line. The events are in
+`router.events`.
 """
 
 from collections.abc import Callable
@@ -27,22 +28,36 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar, cast
 
+from router.events import (
+    Advance,
+    Begin,
+    ChangeMode,
+    Clear,
+    Dismiss,
+    Event,
+    Hold,
+    Kill,
+    NewEpoch,
+    NewStudent,
+    NewSuccessor,
+    Pause,
+    Promote,
+    Release,
+    Resume,
+    RollBack,
+    Rollback,
+    SetShare,
+    StepDown,
+    Succeed,
+)
 from router.stages import Ladder
-from router.types import FULL_BP
+from router.types import FULL_BP, Mode
 
 OPERATOR = "operator"
 FUTILITY = "futility"
 EPOCH = "epoch"
 TEACHER = "teacher"
 """The teacher's breaker is open: a failing student is held and a person paged, never rolled back onto a dead arm."""
-
-
-class Mode(StrEnum):
-    """GATED: evidence moves the share. FIXED: people do. OBSERVE: the share is 0, guaranteed."""
-
-    GATED = "gated"
-    FIXED = "fixed"
-    OBSERVE = "observe"
 
 
 class Phase(StrEnum):
@@ -70,7 +85,7 @@ class Effect(StrEnum):
 class IllegalTransition(Exception):
     """The event does not apply in this phase. The operator's fault or a late message; 409 on the admin plane."""
 
-    def __init__(self, rollout: "Rollout", event: "Event", why: str) -> None:
+    def __init__(self, rollout: "Rollout", event: Event, why: str) -> None:
         what = f"{type(event).__name__} does not apply to route {rollout.route!r} in phase {rollout.phase}"
         super().__init__(f"{what}: {why}")
         self.phase = rollout.phase
@@ -136,137 +151,6 @@ class Rollout:
     def share_in_force_bp(self) -> int:
         """The student's share of new requests: 0 while killed."""
         return 0 if self.killed else self.share_bp
-
-
-# --- events -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened at `at` (UTC seconds), by `actor` ("controller", "configuration" or a key's id)."""
-
-    at: float
-    actor: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begin(Event):
-    """The declared student may be measured from now on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advance(Event):
-    """Every required cell, the fresh key, dwell and approval allow the next rung."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDown(Event):
-    """The step-down detector fired: one rung down."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RollBack(Event):
-    """The rollback detector fired: back to shadow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold(Event):
-    """Freeze promotion for reason `hold`."""
-
-    hold: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Release(Event):
-    """The controller takes back one automatic hold."""
-
-    hold: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause(Event):
-    """Operator: no automatic promotion."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume(Event):
-    """Operator: go on. `salt` is used where this opens a new attempt."""
-
-    salt: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promote(Event):
-    """Operator: next rung. `waived` is False where every required cell had passed (then it is the approval)."""
-
-    waived: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollback(Event):
-    """Operator: back to shadow now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetShare(Event):
-    """Operator: this share, by hand."""
-
-    share_bp: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kill(Event):
-    """Operator: the student serves nothing, at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clear(Event):
-    """Operator: take the kill back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewStudent(Event):
-    """Configuration: another student version."""
-
-    student: str
-    epoch: str
-    salt: str
-    ladder: Ladder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewSuccessor(Event):
-    """Configuration: another student version, to be measured beside the one that serves."""
-
-    student: str
-    epoch: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Succeed(Event):
-    """The successor's evidence has reached the rung on which the serving student stands."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dismiss(Event):
-    """The successor cannot pass, does harm, or is declared no longer."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEpoch(Event):
-    """Configuration: teacher, judge, rubric, margin or ladder changed; the student is the same."""
-
-    epoch: str
-    ladder: Ladder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeMode(Event):
-    """Configuration: gated, fixed (at `share_bp`) or observe-only."""
-
-    mode: Mode
-    share_bp: int
 
 
 # --- rules: named, pure, short ----------------------------------------------------------------------------------------
@@ -547,11 +431,23 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
 }
 
 
+_STANDS: dict[Phase, str] = {
+    Phase.PENDING: "it has not begun: the student's training time is not over",
+    Phase.SHADOW: "it stands on rung 0, and nothing holds it",
+    Phase.RAMPING: "it ramps, and nothing holds it",
+    Phase.HELD: "it is held",
+    Phase.COMPLETE: "it stands on the last rung",
+    Phase.ROLLED_BACK: "it is rolled back; resume opens a new attempt",
+    Phase.MANUAL: "its share is set by hand, and nothing else moves it",
+}
+"""Why an event without a line in the table does not apply."""
+
+
 def step(rollout: Rollout, event: Event) -> tuple[Rollout, tuple[Effect, ...]]:
     """Advance the rollout by one event. Raises IllegalTransition, and changes nothing, if the event does not apply."""
     rule = TRANSITIONS.get((rollout.phase, type(event)))
     if rule is None:
-        raise IllegalTransition(rollout, event, "no rule for it in this phase")
+        raise IllegalTransition(rollout, event, _STANDS[rollout.phase])
     after = rule(rollout, event)
     entered_at = rollout.entered_at if _footing(after) == _footing(rollout) else event.at
     after = replace(after, revision=rollout.revision + 1, entered_at=entered_at)

@@ -2,16 +2,15 @@
 
 Owns the sources, their order and the hash. A route lists sources; the first that has a value wins, and the body's own hash
 is always the last, so that there is always a key. The value is never shown: a key is a hash over source, tenant and value,
-so that two tenants' user "1" are two users. Must not know how a request is parsed: it is handed the values, the costly ones
-as functions that are called only when their turn comes.
+so that two tenants' user "1" are two users. Must not know how a request is parsed: it asks for a value when its turn comes.
 
 A new source that is a string at the top level of the body needs no code. Another kind is one branch in `sticky_key`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Protocol
 
 HEADER = "header:"
 FIRST_MESSAGE = "first_message"
@@ -26,32 +25,36 @@ DEFAULT_SOURCES = (
 )
 
 
-class Candidates(NamedTuple):
-    """The values of one request that may name its user.
+class Candidates(Protocol):
+    """The values of one request that may name its user; each is asked for only when its turn comes."""
 
-    `headers` by lower-case name; `fields` is the top level of the body, of which only strings count; `first_message` gives
-    the system text and the first user text, joined, or None where there is none; `body_digest` a digest of the body's bytes.
-    """
+    @property
+    def tenant(self) -> str: ...
 
-    tenant: str
-    headers: Mapping[str, str]
-    fields: Mapping[str, object]
-    first_message: Callable[[], str | None]
-    body_digest: Callable[[], bytes]
+    def header(self, name: str, /) -> str | None:
+        """By lower-case name."""
+
+    def field(self, name: str, /) -> object:
+        """At the top level of the body; only strings count."""
+
+    def first_message(self) -> str | None:
+        """The system text and the first user text, joined; None where there is none."""
+
+    def body_digest(self) -> bytes:
+        """A digest of the body's bytes."""
 
 
 def sticky_key(sources: Sequence[str], candidates: Candidates) -> tuple[str, str]:
     """The first of `sources` that has a value, and the key made of it: 32 hexadecimal digits. Empty values do not count."""
-    headers, fields = candidates.headers, candidates.fields
     for source in sources:
         if source == FIRST_MESSAGE:
             value = candidates.first_message()
         elif source == BODY:
             break
         elif source.startswith(HEADER):
-            value = headers.get(_header(source))
+            value = candidates.header(_header(source))
         else:
-            found = fields.get(source)
+            found = candidates.field(source)
             value = found if isinstance(found, str) else None
         if value:
             return source, _key(source, candidates.tenant, value)

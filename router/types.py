@@ -1,6 +1,6 @@
 """The words of routing: arms, capabilities, what a request needs, and the plan for it.
 
-Owns the value types that `policy`, `breaker` and the gateway share. Knows nothing of HTTP, JSON or storage.
+Owns the value types that `policy`, `breaker`, the rollout and the gateway share. Knows nothing of HTTP, JSON or storage.
 Shares and propensities are integer basis points (bp): 10,000 bp = 100 %. What every request makes anew is a named tuple: as
 immutable as a frozen dataclass, and made three times as fast.
 """
@@ -54,6 +54,14 @@ class UnitOf(StrEnum):
 
     CONVERSATION = "conversation"
     REQUEST = "request"
+
+
+class Mode(StrEnum):
+    """GATED: evidence moves the share. FIXED: people do. OBSERVE: the share is 0, guaranteed."""
+
+    GATED = "gated"
+    FIXED = "fixed"
+    OBSERVE = "observe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from scoring.routes import RouteScoring
 from scoring.rubrics.anchors import Anchor
 from scoring.rubrics.scorer import JUDGE_UNSCORABLE, Scorer
 from tutelage.contracts.errors import StoreUnavailable
-from tutelage.contracts.records import AnchorReading
+from tutelage.contracts.pairs import AnchorReading
 from tutelage.store.base import AnchorState, Judging, Store
 
 log = structlog.get_logger()

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from scoring.simulate.planner import Outlook, fresh_key
-from tutelage.contracts.records import Attempt, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Attempt
 
 CONFIDENCE = 0.95
 SAFETY = 1.2

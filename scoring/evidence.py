@@ -22,7 +22,8 @@ import msgspec
 
 from router.types import Direction
 from scoring.stats.lattice import LATTICE, Histogram, Key, floor_milli, opposed
-from tutelage.contracts.records import Json, Unit
+from tutelage.contracts.decisions import Unit
+from tutelage.contracts.records import Json
 
 Count = tuple[int, int, int]
 """(policy version, w in 1/1000, d in 1/1000)."""
@@ -33,6 +34,8 @@ POOLED = "all"
 QUALITY, SEVERE, FLOOR, DISAGREEMENT = "quality", "severe", "floor", "disagreement"
 SERVED, OUTCOME = "served", "outcome"
 """What the serving arm brought about, in [0, 1]; its difference between arms, which is what detectors read."""
+ORDER = "order"
+"""What the answer that the judge was shown first has over the second."""
 WORST_MILLI: Mapping[str, int] = {QUALITY: -LATTICE, SEVERE: -LATTICE, FLOOR: 0, DISAGREEMENT: -LATTICE}
 """What promotion reads in each metric where nothing is known."""
 TEACHER_FAILED = "teacher_failed"
@@ -150,11 +153,6 @@ class Evidence:
         for (name, _, _, _), count in self.missing.items():
             classes[name] = classes.get(name, 0) + count
         return classes
-
-    @property
-    def unscored(self) -> int:
-        """Units whose score is missing for a reason that could hide bad answers. A teacher that failed hides none."""
-        return sum(count for (name, _, _, _), count in self.missing.items() if name != TEACHER_FAILED)
 
     @property
     def distinct_keys(self) -> int:

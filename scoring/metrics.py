@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, start_http_server
 
-from tutelage.contracts.records import AnchorReading, Judgement
+from tutelage.contracts.pairs import AnchorReading, Judgement
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from router.types import Direction
 from scoring.stats.bets import planning_prior
 from scoring.stats.eprocess import lower_confidence
 from scoring.stats.lattice import FULL_WEIGHT, floor_milli
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
 
 ALPHA = 0.01
 """Of a false alarm about means, over both directions and both sides, however often one looks."""

@@ -15,7 +15,8 @@ from scoring.rubrics.scorer import Scorer, compile_rubric
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Usage
-from tutelage.contracts.settings import JudgeSettings, RouteSettings, Settings
+from tutelage.contracts.routes import JudgeSettings, RouteSettings
+from tutelage.contracts.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

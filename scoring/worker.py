@@ -48,7 +48,8 @@ from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load, secret
-from tutelage.contracts.records import Judgement, Pair, Spending
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Spending
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Claimed, Store
 from tutelage.store.registry import open_store
@@ -313,8 +314,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 2 for a configuration that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m scoring.worker", description="Score pairs.")
     parser.add_argument("--config", type=Path, default=Path("tutelage.yaml"))
-    config: Path = parser.parse_args(arguments).config
-    logs.configure("worker")
+    logs.add_option(parser)
+    chosen = parser.parse_args(arguments)
+    config: Path = chosen.config
+    logs.configure("worker", chosen.log_to)
     try:
         asyncio.run(serve(load(config), config))
     except ConfigurationError as fault:

@@ -39,10 +39,10 @@ class Role:
     stop_s: float = STOP_S
 
 
-def roles(settings: Settings, config: Path) -> tuple[Role, ...]:
-    """The processes of `settings` on this machine: gateways, control, worker."""
+def roles(settings: Settings, config: Path, *more: str) -> tuple[Role, ...]:
+    """The processes of `settings` on this machine: gateways, control, worker; each with the arguments `more`."""
     python = (sys.executable, "-m")
-    tail = ("--config", str(config))
+    tail = ("--config", str(config), *more)
     gateways = settings.gateway.count(os.cpu_count() or 1)
     return (
         *(

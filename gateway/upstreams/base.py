@@ -34,7 +34,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
     Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
-    replica that has just failed this request."""
+    replica that has just failed this request. `repeatable` False: what was written is not written again, whatever came of it."""
 
     method: str
     path: str
@@ -43,6 +43,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     affinity: str | None = None
     avoid: str | None = None
+    repeatable: bool = True
 
 
 class Reply(Protocol):
@@ -74,6 +75,10 @@ Room = Callable[[], Awaitable[None]]
 Pour = Callable[[Take, Room], Awaitable[None]]
 """What `Reply.chunks` gives may have a method `pour` of this kind: it hands over every piece that is left where it arrives, so
 that a long stream wakes no task for each of them, and returns at the end of the body. Raises as `chunks` does."""
+
+Whole = Callable[[], bytes | None]
+"""What `Reply.chunks` gives may have a method `whole` of this kind: all that is left of the body, where it has arrived to its
+end; None where it must be waited for."""
 
 
 class Upstream(Protocol):

@@ -36,6 +36,10 @@ class Unanswered(ReplyBroken):
     """The connection ended at once, before any byte of an answer: on a reused one the call may be sent again."""
 
 
+class Unsent(Unanswered):
+    """It had ended before the request was written."""
+
+
 class Owner(Protocol):
     """Whose connection it is."""
 
@@ -95,12 +99,22 @@ class HttpReply:
         self.on_close: Callable[[UpstreamError | None], None] | None = None
         """Called once, with what broke the reply."""
 
-    async def head(self) -> None:
-        """Return when the head is there."""
-        while not self.status:
-            if self._fault is not None:
-                raise self._fault
-            await self._news()
+    async def head(self) -> "HttpReply":
+        """This reply, once its head is there; closed where that is not to be."""
+        try:
+            while not self.status and self._fault is None:
+                await self._news()
+        except BaseException:
+            self.close()
+            raise
+        if not self.status and self._fault is not None:
+            self.close()
+            raise self._fault
+        return self
+
+    def whole(self) -> bytes | None:
+        """All that is left of the body, where it has arrived to its end; None where that must be waited for."""
+        return self._take() if self.complete and self._fault is None else None
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self
@@ -164,12 +178,9 @@ class HttpReply:
             self._connection.taken()
         return taken
 
-    async def _news(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+    def _news(self) -> "asyncio.Future[None]":
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     # --- for the connection
 
@@ -256,7 +267,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if self.closed or transport is None or transport.is_closing():
             self.close()
-            reply.fail(Unanswered(reply.upstream, "the connection ended before the request was written"))
+            reply.fail(Unsent(reply.upstream, "the connection ended before the request was written"))
             return reply
         self._reply = reply
         self._deadlines = deadlines
@@ -267,6 +278,10 @@ class Connection(asyncio.BufferedProtocol):
         for piece in request:
             transport.write(piece)
         return reply
+
+    def now(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
 
     def expire(self, now: float) -> None:
         """A deadline has passed: nobody used the connection, or the reply is late."""

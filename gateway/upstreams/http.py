@@ -14,7 +14,7 @@ from collections import OrderedDict
 from math import inf
 
 from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
-from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered
+from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered, Unsent
 from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
 from tutelage.contracts.errors import ConfigurationError
 
@@ -63,6 +63,7 @@ class HttpPool:
         self._waiting: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         """In order. Who gave up is not in it: while nothing becomes free, nobody else would clear him away."""
         self._taken = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -83,20 +84,21 @@ class HttpPool:
 
     async def open(self, call: Call) -> HttpReply:
         """See `Upstream.open`. A reused connection that ends at once, before any byte of an answer, is replaced once by a new
-        one: its server closed it while the request was on its way, and has read nothing of it."""
-        loop = asyncio.get_running_loop()
+        one: its server closed it while the request was on its way, and has as a rule read nothing of it. What must not be done
+        twice (`Call.repeatable`) is sent again only where nothing of it was written."""
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         request = self._request(call)
         deadlines, began = call.deadlines, loop.time()
         self.outstanding += 1
         try:
             connection = self._reusable() or await self._connection(deadlines, began, loop)
             try:
-                reply = await self._ask(connection, request, deadlines, began)
-            except Unanswered:
-                if not connection.reused:
+                reply = await connection.send(request, deadlines, began).head()
+            except Unanswered as fault:
+                if not connection.reused or not (call.repeatable or isinstance(fault, Unsent)):
                     raise
                 connection = await self._fresh(deadlines, began, loop)
-                reply = await self._ask(connection, request, deadlines, began)
+                reply = await connection.send(request, deadlines, began).head()
         except BaseException:
             self.outstanding -= 1
             raise
@@ -129,7 +131,7 @@ class HttpPool:
         if self._closed:
             connection.close()
             return
-        connection.deadline_at = asyncio.get_running_loop().time() + self._keep_alive_s
+        connection.deadline_at = connection.now() + self._keep_alive_s
         self._idle.append(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -152,17 +154,6 @@ class HttpPool:
         self.outstanding -= 1
 
     # --- one call
-
-    async def _ask(
-        self, connection: Connection, request: tuple[bytes, ...], deadlines: Deadlines, began: float
-    ) -> HttpReply:
-        reply = connection.send(request, deadlines, began)
-        try:
-            await reply.head()
-        except BaseException:
-            reply.close()
-            raise
-        return reply
 
     def _request(self, call: Call) -> tuple[bytes, ...]:
         """What is written: one piece, or two where the body is too long to copy. Raises CallRefused."""

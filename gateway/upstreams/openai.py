@@ -6,7 +6,8 @@ other arm is the dispatcher's.
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from gateway.upstreams.base import Call, CallRefused, Reply, UpstreamError
 from gateway.upstreams.connection import HttpReply
@@ -114,10 +115,10 @@ class OpenAIUpstream:
     def name(self) -> str:
         return self._name
 
-    async def open(self, call: Call) -> Reply:
+    def open(self, call: Call) -> Coroutine[Any, Any, Reply]:
         if len(self.replicas) == 1:
-            return await self.replicas[0].pool.open(call)
-        return await self._choose(call).open(call)
+            return self.replicas[0].pool.open(call)
+        return self._choose(call).open(call)
 
     async def aclose(self) -> None:
         for replica in self.replicas:

@@ -12,7 +12,7 @@ from gateway.upstreams.dial import Proxies, trusting
 from gateway.upstreams.litellm import LitellmUpstream
 from gateway.upstreams.openai import OpenAIUpstream
 from tutelage.contracts.load import secret
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 Builder = Callable[[str, UpstreamSettings, str | None, Mapping[str, str]], Upstream]
 """From the upstream's name, its settings, its key, which is resolved already, and the environment."""

@@ -17,7 +17,7 @@ from scoring.evidence import Cell, Evidence, promotion_milli
 from scoring.stats.bets import FloatArray, Prior
 from scoring.stats.eprocess import log_capital, log_e, log_e_of, log_increment
 from scoring.stats.lattice import LATTICE
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 _NEAR = 1e-6
 

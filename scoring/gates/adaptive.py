@@ -3,7 +3,8 @@
 Owns   `plan`. Knows not  policies' versions, salts, budgets of money.
 
 Pairs go where they are still needed. A value is watched once its cell, and every cell of all units, has passed the next
-rung's threshold; the threshold rises with the rung, so that at stage entry what falls short of it returns to the full rate.
+rung's threshold. At stage entry all return to the full rate, those that have passed already too, until a block of forward
+units has been counted at this stage: what was shown on an earlier one is seen again before it is only watched.
 Each cell's e-process stays one, because which units are drawn follows from what came before them, never from their own
 scores; in pooled cells unequal rates are weighed (`Unit.weight_milli`). Only the values of one slice can be sampled so:
 then rates are equal within each of its cells.
@@ -18,6 +19,7 @@ from scoring.evidence import POOLED, QUALITY
 from scoring.gates.metrics import promotion_prior
 from scoring.gates.required import required_cells
 from scoring.gates.slices import label, share
+from scoring.gates.state import FRESH_BLOCK
 from scoring.gates.view import View
 
 
@@ -32,7 +34,7 @@ class Rates:
 def plan(view: View, *, budget_bp: int, watch_bp: int) -> Rates:
     """The rates that follow from the evidence, for a mean rate of `budget_bp` where that can be."""
     name = view.epoch.gates.adaptive
-    if name is None or not view.state.named or watch_bp >= budget_bp:
+    if name is None or not view.state.named or watch_bp >= budget_bp or view.state.entered < FRESH_BLOCK:
         return Rates(forward_bp=budget_bp)
     passed = {
         place

@@ -12,7 +12,7 @@ import math
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 from scoring.stats.ppi import Anchor, offset_log_e, planned_anchor
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 NAME = "labels"
 RUNGS = 2
@@ -25,15 +25,16 @@ def anchored(view: View) -> tuple[Finding, ...]:
     """PASS when judge and people together reach 1/α_{k+1}; nothing where the next rung asks for no labels."""
     if not is_asked(view):
         return ()
-    value = log_e_of(view)
+    value, labels = log_e_of(view), view.state.labels
+    unsaid = f", {labels.late} of them not labelled in time" if labels.late else ""
     return (
         Finding(
             gate=NAME,
             verdict=Verdict.PASS if value >= view.next_need else Verdict.INCONCLUSIVE,
             value=value,
             need=view.next_need,
-            n=view.state.labels.n,
-            template="people's labels: log E {value:.2f} of {need:.2f} over {n} labelled pairs",
+            n=labels.n,
+            template=f"people's labels: log E {{value:.2f}} of {{need:.2f}} over {{n}} drawn pairs{unsaid}",
         ),
     )
 

@@ -11,11 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
+from router.types import Direction
 from scoring.evidence import hash_of
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 BLOCK = 200
+
+
+class Keyed(Protocol):
+    """Something of a user."""
+
+    @property
+    def key(self) -> str: ...
+
+
+K = TypeVar("K", bound=Keyed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +36,11 @@ class Block:
 
     keys: Mapping[int, int] = field(default_factory=dict)
 
-    def counted(self, units: Sequence[Unit], most: int | None) -> tuple[Block, list[Unit]]:
+    def counted(self, units: Sequence[K], most: int | None) -> tuple[Block, list[K]]:
         """The block after `units`, in order, and those of them that count: at most `most` of one key."""
         if most is None:
             return self, list(units)
-        keys, kept = dict(self.keys), []
+        keys, kept = dict(self.keys), list[K]()
         total = sum(keys.values())
         for unit in units:
             if total >= BLOCK:
@@ -42,4 +54,19 @@ class Block:
 
 
 Blocks = Mapping[str, Block]
-"""By direction."""
+"""By direction, and by what is counted where that is not evidence."""
+
+
+def capped(blocks: Blocks, units: Sequence[Unit], most: int | None, of: str = "") -> tuple[Blocks, list[Unit]]:
+    """The units that may count, in their order: no more of one key than the epoch allows, in each direction. `of` names what
+    is counted beside evidence.
+    """
+    if most is None:
+        return blocks, list(units)
+    following, kept = dict(blocks), set[int]()
+    for direction in Direction:
+        name, own = f"{of}{direction}", [unit for unit in units if unit.direction is direction]
+        if own:
+            following[name], counting = following.get(name, Block()).counted(own, most)
+            kept |= {id(unit) for unit in counting}
+    return following, [unit for unit in units if id(unit) in kept]

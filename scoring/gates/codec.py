@@ -15,10 +15,12 @@ from scoring.evidence import Evidence
 from scoring.gates.accounts import Account, reopened
 from scoring.gates.caps import Block
 from scoring.gates.fastlane import Comparison
-from scoring.gates.labels import Labels
+from scoring.gates.labels import Awaited, Labels
 from scoring.gates.latency import Baselines
+from scoring.gates.order import Order
 from scoring.gates.state import State
 from scoring.gates.streams import Wiring
+from scoring.gates.tally import Tallies, Tally
 
 
 def encode(state: State) -> bytes:
@@ -34,8 +36,11 @@ def encode(state: State) -> bytes:
             "named": {name: list(state.named[name]) for name in sorted(state.named)},
             "baselines": _sorted(state.baselines),
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
-            "blocks": {name: sorted(state.blocks[name].keys.items()) for name in sorted(state.blocks)},
-            "labels": [state.labels.position, [[*key, n] for key, n in sorted(state.labels.counts.items())]],
+            "blocks": {name: _block_plain(state.blocks[name]) for name in sorted(state.blocks)},
+            "labels": _labels_plain(state.labels),
+            "tallies": _sorted(state.tallies),
+            "entered": state.entered,
+            "order": [state.order.n, state.order.total_milli, state.order.rows.tolist()],
             "traffic": {where: state.traffic[where] for where in sorted(state.traffic)},
         }
     )
@@ -60,16 +65,47 @@ def decode(body: bytes) -> State:
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
         blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
         traffic=plain["traffic"],
-        labels=Labels(position=plain["labels"][0], counts={(w, f, h): n for w, f, h, n in plain["labels"][1]}),
+        tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
+        entered=plain["entered"],
+        labels=_labels(plain["labels"]),
+        order=_order(*plain["order"]),
     )
+
+
+def _labels_plain(labels: Labels) -> dict[str, Any]:
+    return {
+        "position": labels.position,
+        "counts": [[*key, n] for key, n in sorted(labels.counts.items())],
+        "late": labels.late,
+        "block": _block_plain(labels.block),
+        "awaited": labels.awaited,
+    }
+
+
+def _labels(plain: dict[str, Any]) -> Labels:
+    return Labels(
+        position=plain["position"],
+        counts={(w, f, h): n for w, f, h, n in plain["counts"]},
+        late=plain["late"],
+        block=Block(keys=dict(plain["block"])),
+        awaited=msgspec.convert(plain["awaited"], Awaited | None),
+    )
+
+
+def _block_plain(block: Block) -> list[tuple[int, int]]:
+    return sorted(block.keys.items())
 
 
 def _plain(account: Account) -> dict[str, Any]:
     return {"null_mean": account.null_mean, **account.evidence.to_plain()}
 
 
-def _sorted(plain: Baselines | Comparison) -> Any:
+def _sorted(plain: Baselines | Comparison | Tallies) -> Any:
     return msgspec.to_builtins(plain, order="sorted")
+
+
+def _order(n: int, total_milli: int, rows: list[list[float]]) -> Order:
+    return Order(n=n, total_milli=total_milli, rows=np.array(rows, dtype=np.float64))
 
 
 def _account(plain: dict[str, Any]) -> Account:

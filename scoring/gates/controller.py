@@ -17,7 +17,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, OPERATOR, Advance, Event, Hold, Mode, Phase, Release, RollBack, Rollout, StepDown
+from router.events import Advance, Event, Hold, Release, RollBack, StepDown
+from router.rollout import FUTILITY, OPERATOR, Phase, Rollout
+from router.types import Mode
 from scoring.gates import holds
 from scoring.gates.accounts import mean_d
 from scoring.gates.anchored import anchored
@@ -28,15 +30,16 @@ from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
+from scoring.gates.served import fold_servings
 from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
-from tutelage.contracts.records import CellNumbers, Epoch
+from tutelage.contracts.decisions import CellNumbers, Epoch
 
 __all__ = [
     "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",
-    "initial", "proven",
+    "fold_servings", "initial", "proven",
 ]  # fmt: skip
 
 ACTOR = "controller"

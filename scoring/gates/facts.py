@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from router.types import Direction
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -17,7 +19,7 @@ class Facts:
     `judge_late_s`   how far the oldest pair that waits for a score is over its deadline; 0 when none is.
     `judge_drift`, `capture_lossy`, `sample_ratio`   the alarm in words where the shell raised one, else None.
     `uncounted`      units that are ready wait to be folded: what has been counted may be what was quick to be judged.
-    `missing`        pairs of this epoch that never became units although they were sampled, by class.
+    `missing`        pairs of this epoch that never became units although they were sampled, by direction and class.
     """
 
     teacher_open: bool = False
@@ -26,7 +28,7 @@ class Facts:
     capture_lossy: str | None = None
     sample_ratio: str | None = None
     uncounted: bool = False
-    missing: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[Direction, Mapping[str, int]] = field(default_factory=dict)
 
 
 ALL_WELL = Facts()

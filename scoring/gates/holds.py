@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from router.rollout import EPOCH, FUTILITY, OPERATOR, TEACHER
+from router.types import Direction
 from scoring.gates.harm import DETECTOR, warm
 from scoring.gates.required import earns_its_rung
+from scoring.gates.tally import Tally
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
 from scoring.stats.rates import lower_rate
@@ -35,18 +37,23 @@ def to_release(view: View, standing: dict[str, str]) -> str | None:
 
 
 def missing(view: View) -> Finding:
-    """FAIL when the lower limit of the rate of pairs without a score exceeds 0.5 %."""
-    evidence = view.state.overall.evidence
-    lost = sum(view.facts.missing.values())
-    hits, trials = evidence.unscored + lost, evidence.units + lost
-    limit = lower_rate(hits, trials, alpha=MISSING_ALPHA) if hits > MISSING_RATE * trials else 0.0
+    """ERROR when the lower limit of the rate of pairs without a score exceeds 0.5 % in a direction; the worse one's."""
+    return max((_missing_in(view, direction) for direction in Direction), key=lambda found: found.value)
+
+
+def _missing_in(view: View, direction: Direction) -> Finding:
+    """Lost and counted are turns of one population: one direction's, judged, since the evidence began."""
+    tally = view.state.tallies.get(direction.value, Tally())
+    lost = sum(view.facts.missing.get(direction, {}).values())
+    hits, trials = tally.unscored + lost, tally.turns + lost
+    limit = lower_rate(hits, trials, alpha=MISSING_ALPHA / len(Direction)) if hits > MISSING_RATE * trials else 0.0
     return Finding(
         gate="missing",
         verdict=Verdict.ERROR if limit > MISSING_RATE else Verdict.PASS,
         value=100.0 * limit,
         need=100.0 * MISSING_RATE,
         n=hits,
-        template=f"{{n}} of {trials} pairs have no score: at least {{value:.1f}} %, allowed {{need:.1f}} %",
+        template=f"{{n}} of {trials} {direction} pairs have no score: at least {{value:.1f}} %, allowed {{need:.1f}} %",
     )
 
 

@@ -1,50 +1,81 @@
 """People's scores of drawn pairs, counted beside the judge's.
 
-Owns   `Labels`: {(w, f, h): count} of labelled forward pairs, f as the judge scored them and h as a person did; which pairs
-       people are asked about (`draws`).
+Owns   `Labels`: {(w, f, h): count} of drawn forward pairs, f as the judge scored them and h as a person did; which pairs
+       people are asked about (`draws`); which of them count, and as what.
 Knows not  who labels and how pairs are shown; what the counts allow: `scoring.gates.anchored`.
 
-Labelled pairs are drawn by a hash at a constant rate before anybody sees them: only then do they stand for the others.
+Pairs are drawn by a hash at a constant rate before anybody sees them: only then do they stand for the others. Nobody may
+choose among them afterwards, so drawn pairs count in the order in which they were folded, and under the same cap per user:
+
+* The count ends at the first one that has no score. Whoever leaves it there has stopped, and may: the e-process is bounded
+  at all its prefixes at once.
+* One that had no score `label_within_s` after its admission counts as h = -1, for good. E rises in h, so that what stands
+  there is at most what the score would have given, whatever it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from router.split import sampled
+from scoring.gates.caps import Block
 from scoring.stats.lattice import LATTICE, floor_milli
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """One labelled pair. `f` is None where the judge could not score it; `number` is the store's own rising one."""
+    """A folded forward pair. `number` is its place in the order of folding; `key` its sticky key's. `f` is None where the
+    judge could not score it, `h` where no person has until `due_at`."""
 
     number: int
+    pair: str
+    key: str
     epoch: str
     revision: int
     weight_milli: int
     f: float | None
-    h: float
+    h: float | None
+    due_at: float
+
+
+class Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """The drawn pair that the count waits for, and until when."""
+
+    pair: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What has been counted, and up to which label the store was read."""
+    """What has been counted, up to which folded pair; `late` of it had no score in time. `block` is the cap's."""
 
     position: int = 0
-    counts: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    late: int = 0
+    block: Block = field(default_factory=Block)
+    awaited: Awaited | None = None
 
-    def after(self, labels: Sequence[Label], epoch: str, since: int) -> Labels:
-        """The counts with those of `labels` that belong to this evidence."""
-        counts = dict(self.counts)
+    def after(self, labels: Sequence[Label], epoch: Epoch, since: int, now: float) -> Labels:
+        """The counts with those of `labels`, in their order, that belong to this evidence: up to the first that is drawn and
+        still waited for."""
+        counts, late, block, position = dict(self.counts), self.late, self.block, self.position
+        awaited: Awaited | None = None
         for label in labels:
-            if label.epoch == epoch and label.revision >= since:
-                f_milli = -LATTICE if label.f is None else floor_milli(label.f)
-                key = (label.weight_milli, f_milli, floor_milli(label.h))
-                counts[key] = counts.get(key, 0) + 1
-        return Labels(position=max([self.position, *(label.number for label in labels)]), counts=counts)
+            if label.epoch == epoch.id and label.revision >= since:
+                following, counted = block.counted((label,), epoch.gates.max_units_per_key)
+                if counted and draws(epoch, label.pair):
+                    if label.h is None and now < label.due_at:
+                        awaited = Awaited(pair=label.pair, until=label.due_at)
+                        break
+                    late += label.h is None
+                    counts[_read(label)] = counts.get(_read(label), 0) + 1
+                block = following
+            position = label.number
+        return Labels(position=position, counts=counts, late=late, block=block, awaited=awaited)
 
     def restarted(self) -> Labels:
         return Labels(position=self.position)
@@ -63,3 +94,9 @@ class Labels:
 def draws(epoch: Epoch, pair_id: str) -> bool:
     """Whether a person is asked about this pair."""
     return epoch.gates.label_bp is not None and sampled(f"{epoch.id}/label", pair_id, "", epoch.gates.label_bp)
+
+
+def _read(label: Label) -> tuple[int, int, int]:
+    """(w, f, h): the worst where nothing is known."""
+    f, h = (-LATTICE if value is None else floor_milli(value) for value in (label.f, label.h))
+    return label.weight_milli, f, h

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 TIMES = ("first_token", "total")
 SLACK = 1.2

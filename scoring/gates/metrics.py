@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from scoring.evidence import DISAGREEMENT, FLOOR, POOLED, QUALITY, SEVERE
 from scoring.stats.bets import Prior, planning_prior
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

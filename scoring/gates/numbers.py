@@ -20,7 +20,7 @@ from scoring.gates.state import FRESH_NEED
 from scoring.gates.view import View
 from scoring.stats.bets import Prior
 from scoring.stats.eprocess import lower_confidence
-from tutelage.contracts.records import CellNumbers
+from tutelage.contracts.decisions import CellNumbers
 
 
 def cells(view: View) -> tuple[CellNumbers, ...]:

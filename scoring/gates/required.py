@@ -14,7 +14,7 @@ from scoring.gates.slices import NAMING_UNITS, Place, required_labels
 from scoring.gates.state import OVERALL, State
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 def required_cells(state: State, epoch: Epoch) -> dict[Place, Account]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from scoring.evidence import POOLED
-from tutelage.contracts.records import GateRules, Unit
+from tutelage.contracts.decisions import GateRules, Unit
 
 NAMING_UNITS = 100
 VALUES_KEPT = 32

@@ -5,7 +5,8 @@ Knows not  what is decided from it, the clock, the store.
 
     forward unit   the cells of every metric that it has and of its slices; the fresh key while the student serves nothing
     reverse unit   the fresh key while the student serves
-    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them
+    either         the hold, down and back detectors of its streams, guardrails and the comparison between arms among them; the
+                   alarm about the judge's order
 
 `Rollout.since` says at which revision each statistic began anew. What the state holds from before is dropped on sight,
 and a unit admitted under an older revision does not count for it: a restart is a fact, not a message.
@@ -21,19 +22,21 @@ import msgspec
 
 from router.rollout import Rollout, Since
 from router.types import Direction
-from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
+from scoring.evidence import POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
-from scoring.gates.caps import Block, Blocks
-from scoring.gates.fastlane import Comparisons, compared
+from scoring.gates.caps import Blocks, capped
+from scoring.gates.fastlane import Comparisons
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
+from scoring.gates.order import Order
 from scoring.gates.slices import NAMING_UNITS, Named, Place, Traffic, counted, home, labels_of, name_values
 from scoring.gates.streams import DETECTORS, Streams, Wiring
+from scoring.gates.tally import Tallies, tallied
 from scoring.stats.ladder import log_threshold
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 FRESH_BLOCK = 200
 """Units after which the fresh key begins anew: it speaks of now."""
@@ -48,7 +51,8 @@ OVERALL: Place = (POOLED, QUALITY)
 class State:
     """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`codec`).
 
-    `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own.
+    `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own;
+    `entered` counts forward units since the fresh key last began: since the stage was entered.
     """
 
     epoch: str
@@ -63,6 +67,9 @@ class State:
     blocks: Blocks
     traffic: Traffic
     labels: Labels
+    tallies: Tallies
+    entered: int
+    order: Order
 
     @property
     def overall(self) -> Account:
@@ -90,6 +97,9 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         blocks={},
         traffic={},
         labels=Labels(),
+        tallies={},
+        entered=0,
+        order=Order(),
     )
 
 
@@ -98,9 +108,13 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
     return fold_all(state, (unit,), rollout, epoch)
 
 
-def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts."""
+def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch, turns: Sequence[Unit] = ()) -> State:
+    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts.
+
+    `turns` come first: single turns of conversations that may go on, with what needs no judge. Detectors alone read them.
+    """
     state = caught_up(state, rollout, epoch)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -108,10 +122,10 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     return state
 
 
-def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after people's labels, read in the store's order. Those of other evidence are read and not counted."""
+def fold_labels(state: State, labels: Sequence[Label], rollout: Rollout, epoch: Epoch, now: float) -> State:
+    """The state after folded pairs, in the order of folding, with people's labels. Those of other evidence are passed over."""
     state = caught_up(state, rollout, epoch)
-    return replace(state, labels=state.labels.after(labels, state.epoch, state.since.evidence))
+    return replace(state, labels=state.labels.after(labels, epoch, state.since.evidence, now))
 
 
 def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
@@ -135,6 +149,8 @@ def caught_up(state: State, rollout: Rollout, epoch: Epoch) -> State:
         blocks=state.blocks if same else start.blocks,
         traffic=state.traffic if same else start.traffic,
         labels=state.labels if same else state.labels.restarted(),
+        tallies=state.tallies if same else start.tallies,
+        entered=state.entered if began.fresh == since.fresh else 0,
         fresh=state.fresh if began.fresh == since.fresh and not moved else start.fresh,
         streams=streams.cleared(state.streams, stale),
     )
@@ -167,54 +183,53 @@ def _until_naming(state: State, units: list[Unit], epoch: Epoch) -> tuple[list[U
 def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after units that do not reach past the naming of slices."""
     since, named = state.since, state.named
-    blocks, counting = _capped(state.blocks, units, epoch.gates.max_units_per_key)
-    cells, traffic = _counted(state, [unit for unit in counting if _is_evidence(unit, since)], epoch)
+    blocks, counting = capped(state.blocks, units, epoch.gates.max_units_per_key)
+    forward = [unit for unit in counting if _is_evidence(unit, since)]
+    cells, traffic = _counted(state, forward, epoch)
     if not named and epoch.gates.slices and cells[OVERALL].evidence.units >= NAMING_UNITS:
         named = name_values(traffic, epoch.gates)
         cells, traffic = _homed(cells, traffic, named)
     now = state.fresh.evidence.cell.direction
     fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
-    baselines, comparisons, watched = _observed(state, units, epoch)
-    parts = streams.budget(epoch, state.named, state.wiring)
+    state = _detected(state, units, epoch)
     return replace(
         state,
         cells=cells,
         named=named,
         fresh=_tumbled(state.fresh, fresh),
-        streams=streams.watched(state.streams, watched, parts, since, epoch),
-        baselines=baselines,
-        comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
+        tallies=tallied(state.tallies, units, since.evidence),
+        entered=state.entered + sum(unit.revision >= since.fresh for unit in forward),
+        order=state.order.after(units),
     )
 
 
-def _capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
-    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
-    following, kept = dict(blocks), []
-    for direction in Direction:
-        own = [unit for unit in units if unit.direction is direction]
-        if own and most is not None:
-            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
-        kept += own
-    return following, kept
+def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
+    """The state after detectors have read the units."""
+    if not units:
+        return state
+    baselines, watched = _observed(state, units, epoch)
+    parts = streams.budget(epoch, state.named, state.wiring)
+    return replace(
+        state,
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch),
+        baselines=baselines,
+    )
 
 
 def _observed(
     state: State, units: Sequence[Unit], epoch: Epoch
-) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
-    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
-    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+) -> tuple[Baselines, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels."""
+    baselines, guarded = state.baselines, epoch.gates.guardrails
     watched: list[tuple[Unit, tuple[str, ...]]] = []
     for unit in units:
         labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
         watched.append((baselines.read(unit) if guarded else unit, labels))
         if guarded:
             baselines = baselines.after(unit)
-        if OUTCOME in guarded:
-            comparisons, observed = compared(comparisons, unit, " ".join(labels))
-            watched += [] if observed is None else [(observed, ())]
-    return baselines, comparisons, watched
+    return baselines, watched
 
 
 def _is_evidence(unit: Unit, since: Since) -> bool:

@@ -26,7 +26,7 @@ from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
 from scoring.stats.lattice import FULL_WEIGHT, ceil_milli
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 DETECTORS = ("hold", "down", "back")
 """Rows of a stream's state. Each has its own reset."""
@@ -39,8 +39,12 @@ Stream = tuple[str, str, str]
 Streams = Mapping[Stream, FloatArray]
 """M of the three detectors per stream, shape (3, 10), rows as in `DETECTORS`."""
 
-QUALITY_SHARE = 0.8
-"""Overall quality's part of the budget where anything else is watched; all of it where nothing is."""
+QUALITY_SHARE = 0.95
+"""Overall quality's part of the budget where anything else is watched; all of it where nothing is. A stream with
+the part ρ is later by log(1/ρ) over what its statistic grows by with each pair of a real harm."""
+
+EITHER_SHARE = 0.95
+"""The part of overall quality's budget that watches both directions together."""
 
 
 class Wiring(StrEnum):
@@ -77,7 +81,8 @@ def _directions(wiring: Wiring, where: str, metric: str) -> Mapping[str, float]:
     if wiring is Wiring.UNDIRECTED:
         return {Direction.FORWARD: 1.0}
     if (where, metric) == (POOLED, QUALITY):
-        return {EITHER: 0.8, Direction.FORWARD: 0.1, Direction.REVERSE: 0.1}
+        one = (1.0 - EITHER_SHARE) / 2
+        return {EITHER: EITHER_SHARE, Direction.FORWARD: one, Direction.REVERSE: one}
     return {Direction.FORWARD: 0.5, Direction.REVERSE: 0.5}
 
 
@@ -147,7 +152,8 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
-    return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
+    unscored = unit.missing is not None and metric in WORST_MILLI
+    return unit.harm.get(metric, 0.0) if unscored else reading(unit, metric)
 
 
 def _weight(unit: Unit, where: str, epoch: Epoch) -> float:

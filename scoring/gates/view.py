@@ -13,7 +13,7 @@ from router.rollout import Rollout
 from scoring.gates.facts import Facts
 from scoring.gates.state import State, caught_up, detector_values
 from scoring.stats.ladder import attempt_alpha, log_threshold, rung_alphas
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

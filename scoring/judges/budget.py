@@ -12,7 +12,8 @@ from router.types import FULL_BP
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Spending, Usage
-from tutelage.contracts.settings import JudgeSettings, Settings
+from tutelage.contracts.routes import JudgeSettings
+from tutelage.contracts.settings import Settings
 
 ASSUMED = Usage(prompt=4_000, completion=300)
 """A question of which nothing is known yet, or whose price was never told."""

@@ -14,7 +14,8 @@ import msgspec
 from router.types import Arm, Direction
 from scoring.rubrics.schema import Rubric
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Answer, Attempt, CapturePolicy, Json, Pair
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Answer, Attempt, CapturePolicy, Json
 
 MAX_ANCHORS = 1_000
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from scoring.checks import CHECKS, Check
 from scoring.rubrics.answers import answer_of, failed
-from tutelage.contracts.records import Answer, Attempt, Json, Outcome, Pair
+from tutelage.contracts.pairs import Outcome, Pair
+from tutelage.contracts.records import Answer, Attempt, Json
 
 _REFUSAL = CHECKS["refusal"].build({})
 
@@ -29,6 +30,12 @@ def outcomes(pair: Pair, schemas: Sequence[Check]) -> dict[str, Outcome]:
     if not forms:
         del found["invalid"]
     return {name: both for name, both in found.items() if both.teacher is not None or both.student is not None}
+
+
+def fault(answer: Answer, request: Json, schemas: Sequence[Check]) -> float:
+    """1 where one answer is a refusal or is not in the form that was asked for, else 0."""
+    refused = 1.0 - (_REFUSAL.score(answer, None) or 0.0)
+    return max(refused, float(_unfit(answer, (*schemas, *_asked_form(request)))))
 
 
 def _unfit(answer: Answer, forms: Sequence[Check]) -> bool:

@@ -17,7 +17,7 @@ from scoring.rubrics.scorer import NO_REFERENCE
 from scoring.stats.lattice import LATTICE, floor_milli
 from scoring.stats.laws import Law
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
 from tutelage.store.base import PairStore
 
 FEWEST = 30

@@ -23,6 +23,7 @@ from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
 from scoring.gates.labels import Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
+from scoring.gates.order import Order
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
 from scoring.gates.streams import DETECTORS, EITHER, Wiring, budget
 from scoring.gates.view import thresholds
@@ -30,7 +31,7 @@ from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray, Prior
 from scoring.stats.eprocess import log_increment
 from scoring.stats.lattice import FULL_WEIGHT, LATTICE
-from tutelage.contracts.records import Epoch, GateRules, Unit
+from tutelage.contracts.decisions import Epoch, GateRules, Unit
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -156,6 +157,9 @@ class Lanes:
             blocks={},
             traffic={},
             labels=Labels(),
+            tallies={},
+            entered=0,
+            order=Order(),
         )
 
     def _evidence(self, rows: IntArray, level: IntArray) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from router.rollout import Begin, Mode, Rollout, step
+from router.events import Begin
+from router.rollout import Rollout, step
 from router.stages import Ladder
+from router.types import Mode
 from scoring.gates.streams import Wiring
 from scoring.stats import laws
 from scoring.stats.laws import Law
-from tutelage.contracts.records import Epoch, GateRules
+from tutelage.contracts.decisions import Epoch, GateRules
 
 STAGES_BP = (0, 100, 500, 1000, 2500, 5000, 9000)
 

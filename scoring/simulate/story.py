@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from router.rollout import Advance, Event, Hold, RollBack, Rollout, StepDown
+from router.events import Advance, Event, Hold, RollBack, StepDown
+from router.rollout import Rollout
 
 
 @dataclass(slots=True, kw_only=True)

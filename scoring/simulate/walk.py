@@ -15,7 +15,7 @@ from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.state import State
 from scoring.simulate.plan import Plan, epoch_of, rollout_of
 from scoring.simulate.story import Story
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 
 def in_no_slice(at: int) -> dict[str, str]:

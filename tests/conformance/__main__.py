@@ -18,11 +18,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, langchain_js, openai_python, own_api, pydantic_ai
+from tests.conformance import langchain, langchain_js, node_client, openai_python, own_api, pydantic_ai
 from tests.conformance.installation import gateway_before, served_by_arm
 from tests.conformance.suite import ARMS, DIRECT, THROUGH, Run, Suite
 
-SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE, langchain_js.SUITE, pydantic_ai.SUITE)
+SUITES: tuple[Suite, ...] = (
+    openai_python.SUITE,
+    node_client.SUITE,
+    langchain.SUITE,
+    langchain_js.SUITE,
+    pydantic_ai.SUITE,
+)
 NAMES = (*(suite.name for suite in SUITES), own_api.NAME)
 RESULTS = Path("data/conformance.json")
 SHOWN = 50

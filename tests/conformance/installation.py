@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key
-from tutelage.demo.site import Site, running_site
+from tutelage.contracts.keys import Key
+from tutelage.demo.site import Site, free_port, running_site
 from tutelage.store.registry import open_store
 
 ROUTE = "everything"
@@ -45,7 +46,9 @@ async def gateway_before(
     """A gateway in front of `upstream` that knows `keys`. `route` are further settings of its route."""
     os.environ.setdefault(UPSTREAM_KEY, "sk-conformance")
     arm = {"kind": "openai", "base_url": upstream, "model": "gpt-4o", "api_key": f"${{{UPSTREAM_KEY}}}"}
+    bind = f"127.0.0.1:{free_port()}"
     document = {
+        "gateway": {"bind": bind, "processes": 1, "metrics_port": free_port(), "drain_deadline": "20s"},
         "upstreams": {"teacher": arm, "student": arm | {"trained_until": 1.0, "can": ALL}},
         "default_upstream": default_upstream,
         "routes": {
@@ -67,7 +70,8 @@ async def gateway_before(
 async def served_by_arm(site: Site) -> dict[str, int]:
     """Requests of the route by the arm that served them. What the route does not split (files, models, …) is not among them."""
     async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(site.metrics_url)).text
+        port = yaml.safe_load(site.config.read_text())["gateway"]["metrics_port"]
+        text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
     served: Counter[str] = Counter()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

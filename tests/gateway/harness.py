@@ -15,12 +15,13 @@ import openai
 from gateway.app import Gateway, Wiring
 from gateway.pressure import Pressure
 from gateway.snapshots import snapshot_of
-from router.rollout import Mode, Phase, Rollout
+from router.rollout import Phase, Rollout
 from router.stages import Ladder
-from router.types import Sampling
+from router.types import Mode, Sampling
 from tests.gateway.model_server import ModelServer
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Exchange, Key, ShadowAttempt, decode_spooled
+from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.spool import read_after, spools
@@ -246,3 +247,4 @@ async def running(
             await close()
         if not task.done():
             await at_work.stopped()
+        assert gateway.front.admission.memory.taken_bytes == 0

@@ -15,8 +15,8 @@ import yaml
 
 from gateway.snapshots import snapshot_of
 from tests.gateway.harness import KEYS, until
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Key
 from tutelage.store.registry import open_store
 
 MAX_LINE_BYTES = 2**24

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.capture import RawAttempt, RawExchange, RawPolicy, RawShadow
+from gateway.raw import RawAttempt, RawExchange, RawPolicy, RawShadow
 from router.types import Arm, RoutePlan
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.settings import Settings

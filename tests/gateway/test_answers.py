@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answers import Malformed, read_answer, read_json, read_usage
+from gateway.answers import read_answer
+from gateway.bodies import read_usage
+from gateway.loose import Malformed, read_json
 from tests.gateway.raws import chat_body, sse
 from tutelage.contracts.records import Usage, encode
 

@@ -9,17 +9,10 @@ from msgspec.structs import replace
 from examples.sections.task import canonical as task_canonical
 from examples.sections.task import chat_request
 from examples.sections.task import input_sha256 as task_input_sha256
-from gateway.capture import (
-    Context,
-    RawPolicy,
-    canonical,
-    capture_exchange,
-    capture_feedback,
-    capture_shadow,
-    input_sha256,
-    params_hash,
-)
+from gateway.asked import canonical, input_sha256, params_hash, read_asked
+from gateway.capture import Context, capture_exchange, capture_feedback, capture_shadow
 from gateway.capture import said as bytes_of
+from gateway.raw import RawPolicy
 from gateway.redact import Redactor
 from router.types import Arm
 from tests.gateway.raws import AT, CHAT, FULL, JSON, SSE, attempt, chat_body, exchange, settings, shadow, sse
@@ -43,6 +36,10 @@ def body_of(**fields):
 
 def said(*texts, **fields):
     return body_of(messages=[{"role": "user", "content": text} for text in texts], **fields)
+
+
+def hash_of(body):
+    return params_hash(body, read_asked(body))
 
 
 def taken(raw, context):
@@ -146,9 +143,9 @@ def test_the_parameters_hash_ignores_what_changes_no_answer():
         json.dumps(dict(reversed(json.loads(said("hi", temperature=0, store=True)).items())), indent=2).encode(),
         said("hi", temperature=0).replace(b'"m"', b'"other"'),
     ]
-    assert len({params_hash(body) for body in same}) == 1
+    assert len({hash_of(body) for body in same}) == 1
     others = [said("hi"), said("hi", temperature=1), said("ho", temperature=0), b"not json", b""]
-    assert len({params_hash(body) for body in [same[0], *others]}) == 6
+    assert len({hash_of(body) for body in [same[0], *others]}) == 6
 
 
 # --- attempts ---------------------------------------------------------------------------------------------------------
@@ -245,7 +242,7 @@ def test_a_shadow_call_is_kept_with_the_hash_of_what_was_asked(context):
     assert captured.record.attempt is not None
     assert captured.record.attempt.answer is not None
     assert captured.record.attempt.answer.text == "I am a model."
-    assert captured.record.params_hash == params_hash(CHAT)
+    assert captured.record.params_hash == hash_of(CHAT)
     assert captured.record.lost is None
 
 
@@ -263,4 +260,4 @@ def test_feedback_is_redacted_whatever_the_route_says(context):
 
 def test_a_hash_is_of_the_canonical_json(context):
     body = '{"model":"m","b":1,"a":"é"}'.encode()
-    assert params_hash(body) == hashlib.sha256('{"a":"é","b":1}'.encode()).hexdigest()
+    assert hash_of(body) == hashlib.sha256('{"a":"é","b":1}'.encode()).hexdigest()

@@ -328,6 +328,13 @@ async def test_http_1_0_gets_an_answer_that_ends_with_the_connection():
         assert body == b"one two"
 
 
+async def test_http_1_0_knows_no_100_continue():
+    async with served() as connect:
+        wire = await connect()
+        wire.send(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi")
+        assert (await wire.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_head_has_no_body_and_204_no_length():
     async def handler(request: Request) -> None:
         request.respond(204 if request.method == "DELETE" else 200, [], b"body")
@@ -357,6 +364,28 @@ async def test_a_refusal_is_seen_by_a_client_that_goes_on_sending():
         assert (status, fields[b"connection"], body) == (401, b"close", b"no")
         wire.send(b"x" * 7_900_000)
         assert await wire.rest() == b""
+
+
+async def test_what_comes_behind_a_refusal_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
+    """A client that says what it likes sees the refusal, then waits; what the sockets hold is all that it gets rid of."""
+    monkeypatch.setattr(bounds, "LINGER_BYTES", 100_000)
+    monkeypatch.setattr(bounds, "LINGER_S", 0.2)
+    sent = 0
+
+    async def send_on(wire: Wire) -> None:
+        nonlocal sent
+        with suppress(ConnectionError):
+            for _ in range(1_000):
+                wire.send(b"x" * 1_000_000)
+                await wire.writer.drain()
+                sent += 1_000_000
+
+    async with served(refuse) as connect:
+        wire = await connect()
+        wire.send(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000000\r\n\r\n")
+        answered, _ = await asyncio.gather(wire.answer(), send_on(wire))
+    assert answered[0] == 401
+    assert sent < 20_000_000
 
 
 async def test_where_little_is_left_of_a_refused_body_the_connection_is_kept():

@@ -15,7 +15,7 @@ from tests.gateway.harness import running, until
 from tests.gateway.model_server import ModelServer
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.load import validated
-from tutelage.contracts.settings import TRANSLATED, UpstreamSettings
+from tutelage.contracts.upstreams import TRANSLATED, UpstreamSettings
 
 PATH = "/v1/chat/completions"
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}

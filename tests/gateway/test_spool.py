@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from gateway import spool as module
-from gateway.capture import RawPolicy
+from gateway import writer as module
+from gateway.raw import RawPolicy
 from gateway.redact import RedactionFailed
-from gateway.spool import REASONS, open_spool
+from gateway.spool import open_spool
+from gateway.spool_queue import REASONS
 from router.types import Arm
 from tests.gateway.raws import AT, FULL, attempt, chat_body, exchange, settings, shadow
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Feedback, decode_spooled
-from tutelage.contracts.settings import CostSettings
+from tutelage.contracts.upstreams import CostSettings
 from tutelage.store.spool import create, last_sequence, read_after, spool_path
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,6 +4,7 @@ Every key and every prompt in here holds CANARY. When a module's attacks are ove
 have logged no failure, and CANARY must stand in no line of its log and in no file of its data directory.
 """
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from tests.gateway.harness import until
 from tests.gateway.model_server import ModelServer, Script, model_server
 from tests.gateway.process import Process, process, publish, written
 from tests.hostile.wire import Said, post, say
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 
@@ -89,6 +90,12 @@ class Target:
         own_port = int(self.process.own_url.rpartition(":")[2])
         return (await say(own_port, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")).body.decode()
 
+    async def captured(self) -> None:
+        """Nothing of earlier requests waits for the disk."""
+        async with asyncio.timeout(20):
+            while "\ntutelage_gateway_capture_in_queue 0.0\n" not in await self.metrics():
+                pass
+
     def memory_bytes(self) -> int:
         """Resident memory of the process."""
         status = Path(f"/proc/{self.process.child.pid}/status").read_text()
@@ -105,7 +112,9 @@ class Target:
     async def assert_at_base(self) -> None:
         """No connection and no request is left of what was done to it."""
         await until(lambda: self.connections() == 0, 10)
-        assert "\ntutelage_gateway_open_requests 0.0\n" in await self.metrics()
+        text = await self.metrics()
+        assert "\ntutelage_gateway_open_requests 0.0\n" in text
+        assert "\ntutelage_gateway_held_bytes 0.0\n" in text
 
     @contextmanager
     def answering(self, script: Script) -> Iterator[None]:

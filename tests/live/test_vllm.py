@@ -12,7 +12,8 @@ import pytest
 
 from examples.vllm_cpu.serve import Server
 from tests.system.driving import exchanges, until
-from tutelage.contracts.records import Exchange, Judgement
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Exchange
 from tutelage.demo.site import ROUTE, Site
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store

@@ -7,43 +7,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from router.events import (
+    Advance,
+    Begin,
+    ChangeMode,
+    Clear,
+    Dismiss,
+    Event,
+    Hold,
+    Kill,
+    NewEpoch,
+    NewStudent,
+    NewSuccessor,
+    Pause,
+    Promote,
+    Release,
+    Resume,
+    RollBack,
+    Rollback,
+    SetShare,
+    StepDown,
+    Succeed,
+)
 from router.rollout import (
     EPOCH,
     FUTILITY,
     OPERATOR,
     TEACHER,
     TRANSITIONS,
-    Advance,
-    Begin,
-    ChangeMode,
-    Clear,
-    Dismiss,
     Effect,
-    Event,
-    Hold,
     IllegalTransition,
-    Kill,
-    Mode,
-    NewEpoch,
-    NewStudent,
-    NewSuccessor,
-    Pause,
     Phase,
-    Promote,
-    Release,
-    Resume,
-    RollBack,
-    Rollback,
     Rollout,
-    SetShare,
     Since,
-    StepDown,
-    Succeed,
     Successor,
     candidate,
     step,
 )
 from router.stages import Ladder
+from router.types import Mode
 
 LADDER = Ladder(shares_bp=(0, 100, 1000, 5000))
 TOLD: dict[str, Any] = {"at": 2000.0, "actor": "ann", "reason": "because"}

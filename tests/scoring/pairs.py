@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 
 from router.types import Arm, Direction
-from tutelage.contracts.records import Answer, Attempt, CapturePolicy, Pair
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Answer, Attempt, CapturePolicy
 
 ROUTE = "sections"
 

@@ -18,7 +18,7 @@ from scoring.rubrics.scorer import Scorer, compile_rubric
 from tests.scoring.judges.asked import judge_at
 from tests.scoring.judges.server import JudgeServer, judge_server, verdict
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import AnchorReading
+from tutelage.contracts.pairs import AnchorReading
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
 

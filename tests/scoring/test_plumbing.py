@@ -7,7 +7,7 @@ import pytest
 from router.types import Direction
 from scoring.plumbing import ALPHA, Plumbing, plumbing
 from tests.scoring.pairs import pair
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
 
 
 def judged(number: int, d: float | None, direction: Direction, **fields: object) -> tuple[Pair, Judgement]:

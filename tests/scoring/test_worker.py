@@ -24,7 +24,8 @@ from scoring.rubrics.scorer import Draft, Said, Verdict, compile_rubric
 from scoring.worker import MAX_DELIVERIES, Worker, backoff_s, main
 from tests.scoring.judges.server import judge_server, verdict
 from tests.scoring.pairs import ROUTE, attempt, failed, pair
-from tutelage.contracts.records import Answer, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Answer
 from tutelage.store.base import Joined, Store
 from tutelage.store.registry import open_store
 

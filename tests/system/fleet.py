@@ -8,7 +8,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,19 @@ from examples.sections.task import chat_request, read_descriptions
 from router.rollout import Phase, Rollout
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
-from tutelage.contracts.records import Decision
+from tutelage.contracts.decisions import Decision
+from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
-from tutelage.store.base import Store
+from tutelage.store.base import QueueDepth, Store
 from tutelage.store.registry import open_store
 
 STAGES_BP = (0, 1000, 5000, 9000)
 RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
 CLIENTS = 24
-LOOK_S = 0.5
-AHEAD = 20
-"""Pairs of a route that may wait for their score before the clients pause: evidence is read as it comes."""
+LOOK_S = 0.25
+UNSCORED = 800
+"""Requests that may be without a score before clients pause, shared by the routes: evidence is read as it comes."""
 SETTLE_S = 120.0
 SETTLED_S = 2.0
 """Nothing new in this time: all records have been joined."""
@@ -59,12 +60,24 @@ class Story:
     requests_at_most: int = 6_000
     degrades_at_bp: int | None = None
     requests: int = 0
+    unscored: int = 0
+    quiet_looks: int = 0
+    scored: int | None = None
     degraded_at: float | None = None
     over: bool = False
 
     @property
     def goes_on(self) -> bool:
         return not self.over and self.requests < self.requests_at_most
+
+    def saw(self, depth: QueueDepth) -> None:
+        """How far the scores are. What has none after a while never will: a busy gateway sheds shadows."""
+        new = depth.scored - (depth.scored if self.scored is None else self.scored)
+        self.scored = depth.scored
+        self.unscored -= new
+        self.quiet_looks = 0 if new or depth.waiting else self.quiet_looks + 1
+        if self.quiet_looks * LOOK_S >= SETTLED_S:
+            self.unscored = 0
 
     def degrades(self, rollout: Rollout) -> bool:
         """Whether its student is to get worse now."""
@@ -80,8 +93,6 @@ class Fleet:
         self._routes = routes
         self._students_url = students_url
         self._inputs = [row.text for row in read_descriptions("heldout")]
-        self._caught_up = asyncio.Event()
-        self._caught_up.set()
 
     async def play(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over, and wait until all pairs are judged. Any error ends it.
@@ -112,9 +123,14 @@ class Fleet:
         moved = [row for row in self.store.history(route, 1_000) if row.revision_to > row.revision_from]
         return sorted(moved, key=lambda row: row.revision_to)
 
-    def pairs_between(self, route: str, start: float, end: float) -> int:
-        """Pairs of `route` that were admitted in that time, UTC seconds."""
-        return sum(start <= pair.admitted_at <= end for pair in self.store.pairs(route, 100_000))
+    def scored_between(self, route: str, start: float, end: float) -> int:
+        """Pairs of `route` that were admitted and scored in that time, UTC seconds: what a decision at its end could know."""
+        admitted = [pair.id for pair in self.store.pairs(route, 100_000) if start <= pair.admitted_at <= end]
+        return sum(row.scored_at <= end for pair in admitted for row in self.store.judgements(pair)[:1])
+
+    def decided_otherwise(self, routes: Iterable[str]) -> list[Again]:
+        """What does not come out the same when everything is decided again from pairs and scores."""
+        return [one for route in routes for one in replay(self.store, route, ()).again if one.found is not Found.SAME]
 
     async def make(self, route: str, kind: str) -> None:
         """Let the student of `route` be of that kind from now on, behind an unchanged version; the judge `up` or `down`."""
@@ -128,12 +144,16 @@ class Fleet:
 
     async def _client(self, http: aiohttp.ClientSession, stories: Sequence[Story], draw: random.Random) -> None:
         """Each of `stories` in turn, as long as one is not over."""
+        unscored_at_most = max(5, UNSCORED // len(self._routes))
         while active := [story for story in stories if story.goes_on]:
-            await self._caught_up.wait()
-            for story in active:
+            ready = [story for story in active if story.unscored < unscored_at_most]
+            if not ready:
+                await asyncio.sleep(LOOK_S)
+            for story in ready:
                 body = chat_request(draw.choice(self._inputs), model=story.route)
                 headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
                 story.requests += 1
+                story.unscored += 1
                 async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
                     assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
                     await reply.read()
@@ -142,8 +162,8 @@ class Fleet:
         """Look at every rollout now and then."""
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
-            (self._caught_up.set if self._waiting() <= AHEAD * len(stories) else self._caught_up.clear)()
             for story in stories:
+                story.saw(self.store.depth(story.route))
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
                     await self.make(story.route, HARMFUL)

@@ -14,7 +14,7 @@ import yaml
 from tests.gateway.model_server import answering, model_server
 from tests.scoring.judges.server import Reply, completion, judge_server
 from tests.system.driving import ask_all, until
-from tutelage.contracts.records import Judgement
+from tutelage.contracts.pairs import Judgement
 from tutelage.demo.site import ROUTE, Site, running_site
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store

@@ -18,7 +18,7 @@ from tutelage.cli.lent import lent_key
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer, bar
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, TutelageError, UnknownName
-from tutelage.contracts.records import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Store
 

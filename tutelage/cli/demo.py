@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.load import load
 
 OUT = Path("data/demo")
 
@@ -23,15 +24,24 @@ def demo(
     latency: Annotated[str, typer.Option(help="How the recorded upstreams wait: none or recorded.")] = "none",
     live: Annotated[bool, typer.Option("--live", help="Train, serve from vLLM and run everything live.")] = False,
     record: Annotated[bool, typer.Option("--record", help="Make the recording (an hour or more).")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="Listen where `gateway` and `admin` in FILE say, not on free ports.", metavar="FILE"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """The main job, end to end: the real gateway, control and worker on real input. Leaves data/demo/summary.json."""
     console = Console(stderr=True)
+    if record and config is not None:
+        raise typer.BadParameter("--record serves nobody: leave --config out")
+    places = {} if config is None else load(config).model_dump(mode="json", include={"gateway", "admin"})
     if record:
         made = asyncio.run(_record(console))
         typer.echo(_json(made))
         return
-    summary = asyncio.run(_live(console) if live else _replayed(scenario, latency, console))
+    summary = asyncio.run(_live(console, places) if live else _replayed(scenario, latency, console, places))
     if as_json:
         typer.echo(_json(summary))
     else:
@@ -39,7 +49,7 @@ def demo(
     sys.exit(0 if summary["as_expected"] is not False else 1)
 
 
-async def _replayed(scenario: str, latency: str, console: Console) -> Mapping[str, Any]:
+async def _replayed(scenario: str, latency: str, console: Console, places: Mapping[str, Any]) -> Mapping[str, Any]:
     from tutelage.demo.run import play
     from tutelage.demo.scenario import SCENARIOS
     from tutelage.demo.task import recorded_stage
@@ -54,16 +64,16 @@ async def _replayed(scenario: str, latency: str, console: Console) -> Mapping[st
     )
     console.print("Inputs are drawn with replacement, and every request is a session of its own.\n")
     async with recorded_stage(shown, OUT, latency) as stage:
-        return await play(shown, stage, OUT, console)
+        return await play(shown, stage, OUT, console, places)
 
 
-async def _live(console: Console) -> Mapping[str, Any]:
+async def _live(console: Console, places: Mapping[str, Any]) -> Mapping[str, Any]:
     from tutelage.demo.live import LIVE, live_stage
     from tutelage.demo.run import play
 
     console.print(LIVE.says)
     async with live_stage(OUT / "live-work", console) as stage:
-        return await play(LIVE, stage, OUT, console)
+        return await play(LIVE, stage, OUT, console, places)
 
 
 async def _record(console: Console) -> Mapping[str, Any]:

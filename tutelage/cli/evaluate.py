@@ -17,7 +17,8 @@ from tutelage.cli.shown import dollars
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, TutelageError, UnknownName
 from tutelage.contracts.records import Json
-from tutelage.contracts.settings import RouteSettings, Settings
+from tutelage.contracts.routes import RouteSettings
+from tutelage.contracts.settings import Settings
 
 if TYPE_CHECKING:
     from scoring.evaluation import ArmSummary, Compared, Summary

@@ -11,7 +11,7 @@ from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key, KeyLimits
+from tutelage.contracts.keys import Key, KeyLimits
 from tutelage.serve import new_secret
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.store.base import Store
 
 

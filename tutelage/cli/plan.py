@@ -17,8 +17,9 @@ from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer, bar
 from tutelage.cli.shown import dollars, percent
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, UnknownName
-from tutelage.contracts.records import Json, Pair
-from tutelage.contracts.settings import RolloutSettings, RouteSettings
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Json
+from tutelage.contracts.routes import RolloutSettings, RouteSettings
 from tutelage.store.base import Store
 
 if TYPE_CHECKING:

@@ -17,23 +17,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from router.rollout import (
-    Clear,
-    Event,
-    IllegalTransition,
-    Kill,
-    Mode,
-    Pause,
-    Promote,
-    Resume,
-    Rollback,
-    Rollout,
-    SetShare,
-)
-from router.types import FULL_BP
+from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, SetShare
+from router.rollout import IllegalTransition, Rollout
+from router.types import FULL_BP, Mode
 from tutelage.cli import shown
+from tutelage.cli.history import history
 from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer
-from tutelage.cli.stores import opened
+from tutelage.cli.stores import known, opened
 from tutelage.contracts.errors import StoreUnavailable, TutelageError, UnknownName
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
@@ -47,7 +37,6 @@ from tutelage.store.base import Store
 Route = Annotated[str, typer.Argument(metavar="ROUTE", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history.")]
 Revision = Annotated[int | None, typer.Option("--revision", help="Refuse unless the rollout is at this revision.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many decisions, newest first.")]
 NO_REASON = "no reason given"
 _LOOK_BACK = 1000
 """How many decisions `explain` looks through for the last move."""
@@ -69,7 +58,7 @@ def status(
 ) -> None:
     """Show where each route stands: phase, share, holds, queue, and where the configuration says otherwise."""
     with opened(config) as (settings, store):
-        names = sorted(settings.routes) if route is None else [_known(settings, route)]
+        names = sorted(settings.routes) if route is None else [known(settings, route)]
         found = [_status(settings, store, name) for name in names]
     words = "\n".join(line for _, line in found) or "no routes"
     documents = [document for document, _ in found]
@@ -102,16 +91,10 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
     answer(document, "\n".join(lines), as_json=as_json)
 
 
-def history(route: Route, limit: Limit = 20, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """List the decisions of a route, newest first: moves and refusals."""
-    with opened(config) as (settings, store):
-        decisions = store.history(_known(settings, route), limit)
-    words = "\n".join(shown.decision_words(decision) for decision in decisions) or f"{route}: nothing decided yet"
-    answer({"route": route, "decisions": msgspec.to_builtins(list(decisions))}, words, as_json=as_json)
-
-
 def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json], str]:
     rollout = store.rollout(name)
+    route = settings.routes[name]
+    training_use = settings.upstreams[route.teacher].training_use
     killed_here = _kill_file(settings, name).exists()
     drift = _drift(settings, name, rollout)
     depth = store.depth(name)
@@ -119,14 +102,18 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
         **({"route": name} if rollout is None else rollout_document(rollout)),
         "kill_file": killed_here,
         "drift": drift,
+        "alarms": (alarms := {} if (seen := store.signals(name)) is None else seen.alarms),
+        "training_use": training_use,
         "queue": shown.queue_document(depth),
-        "economics": (money := economics_document(settings.routes[name], store.spending(name))),
+        "economics": (money := economics_document(route, store.spending(name))),
     }
     words = f"{name}: no rollout yet" if rollout is None else shown.rollout_words(rollout)
-    if settings.routes[name].student is None:
-        words = f"{name}: {settings.routes[name].teacher} serves everything"
+    if route.student is None:
+        words = f"{name}: {route.teacher} serves everything"
     words += f"; {depth.waiting} pairs wait, {depth.scored} scored"
     words += f"; {shown.saving_words(money)}" if money["days"] else ""
+    words += f"; training on {route.teacher}'s answers: {training_use}" if route.capture.content == "full" else ""
+    words += "".join(f"; ALARM, {watch}: {reason}" for watch, reason in alarms.items())
     words += "; KILLED on this host by its kill file" if killed_here else ""
     return document, words + (f"; drift: {drift}" if drift else "")
 
@@ -289,14 +276,8 @@ def share_of(text: str) -> int:
     return share_bp
 
 
-def _known(settings: Settings, route: str) -> str:
-    if route not in settings.routes:
-        raise UnknownName(f"no route {route[:128]!r}; there are {', '.join(sorted(settings.routes)) or 'none'}")
-    return route
-
-
 def _rollout(settings: Settings, store: Store, route: str) -> Rollout:
-    rollout = store.rollout(_known(settings, route))
+    rollout = store.rollout(known(settings, route))
     if rollout is None:
         why = "has no student" if settings.routes[route].student is None else "is not published yet: start control once"
         raise UnknownName(f"route {route!r} {why}")
@@ -304,7 +285,7 @@ def _rollout(settings: Settings, store: Store, route: str) -> Rollout:
 
 
 def _kill_file(settings: Settings, route: str) -> Path:
-    return Path(settings.data_dir) / "kill" / _known(settings, route)
+    return Path(settings.data_dir) / "kill" / known(settings, route)
 
 
 def _leave(path: Path, text: str) -> None:

@@ -8,17 +8,19 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from tutelage import logs
 from tutelage.cli.output import DEFAULT_CONFIG, Config, say
 from tutelage.cli.stores import opened
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import load
-from tutelage.contracts.records import Key
 from tutelage.contracts.settings import Settings
 from tutelage.serve import Supervisor, new_secret, roles
 from tutelage.store.base import Store
 
+LogAsJson = Annotated[bool, typer.Option("--json", help="Standard output is the log, one JSON object a line.")]
 INTERNAL_KEY = "TUTELAGE_INTERNAL_KEY"
 _INTERNAL_ID = "internal"
 
@@ -30,34 +32,47 @@ def register(app: typer.Typer) -> None:
     app.command("worker")(worker)
 
 
-def serve(config: Config = DEFAULT_CONFIG) -> None:
+def serve(config: Config = DEFAULT_CONFIG, as_json: LogAsJson = False) -> None:
     """Run everything on this machine: gateways, control and worker, restarted when they fail."""
-    logs.configure("serve")
+    logs.configure("serve", sys.stdout if as_json else sys.stderr)
     with opened(config) as (settings, store):
         environment = _environment(settings, store)
         keys = store.keys()
-        if not any(key.role == "data" and key.revoked_at is None for key in keys):
+    data_plane, admin_plane = f"http://{settings.gateway.bind}/v1", f"http://{settings.admin.bind}/admin"
+    has_key = any(key.role == "data" and key.revoked_at is None for key in keys)
+    if as_json:
+        structlog.get_logger().info("starting", data_plane=data_plane, admin_plane=admin_plane, has_key=has_key)
+    else:
+        if not has_key:
             say("no API key yet: make one with `tutelage keys create`")
-    say(f"data plane http://{settings.gateway.bind}/v1  ·  admin plane http://{settings.admin.bind}/admin")
-    sys.exit(asyncio.run(Supervisor(roles(settings, config.resolve()), environment).run()))
+        say(f"data plane {data_plane}  ·  admin plane {admin_plane}")
+    supervisor = Supervisor(roles(settings, config.resolve(), *_passed_on(as_json)), environment)
+    sys.exit(asyncio.run(supervisor.run()))
 
 
 def gateway(
+    *,
     config: Config = DEFAULT_CONFIG,
     index: Annotated[int, typer.Option(min=0, help="Which of several on one machine.")] = 0,
+    as_json: LogAsJson = False,
 ) -> None:
     """Run one gateway alone: the data plane."""
-    _become("gateway", config, "--index", str(index))
+    _become("gateway", config, "--index", str(index), *_passed_on(as_json))
 
 
-def control(config: Config = DEFAULT_CONFIG) -> None:
+def control(config: Config = DEFAULT_CONFIG, as_json: LogAsJson = False) -> None:
     """Run control alone: admin plane, join, gates."""
-    _become("tutelage.control", config)
+    _become("tutelage.control", config, *_passed_on(as_json))
 
 
-def worker(config: Config = DEFAULT_CONFIG) -> None:
+def worker(config: Config = DEFAULT_CONFIG, as_json: LogAsJson = False) -> None:
     """Run a worker alone: checks and judges."""
-    _become("scoring.worker", config)
+    _become("scoring.worker", config, *_passed_on(as_json))
+
+
+def _passed_on(as_json: bool) -> tuple[str, ...]:
+    """The option, as the roles take it."""
+    return ("--json",) if as_json else ()
 
 
 def _become(module: str, config: Path, *more: str) -> None:

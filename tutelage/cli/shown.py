@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from router.rollout import Rollout
-from tutelage.contracts.records import CellNumbers, Decision, Json
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Json
 from tutelage.store.apply import in_words
 from tutelage.store.base import QueueDepth
 
@@ -75,11 +76,25 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
         for name, value in gate["detectors"].items()
     ]
+    lines += [
+        f"  held ({row['hold']}) since {utc(row['at'])} by {row['actor']}: {row['reason']}" for row in gate["holds"]
+    ]
+    lines += _signal_words(gate["signals"])
+    if gate["labels"] is not None:
+        lines.append(f"  {_labels(gate['labels'])}")
     if gate["successor"] is not None:
         lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
     lines.append(f"  to the next rung: {_left(gate)}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines
+
+
+def _labels(labels: Mapping[str, Json]) -> str:
+    said = f"labels: {labels['n']} drawn pairs counted, {labels['not_in_time']} of them not labelled in time"
+    awaited = labels["awaited"]
+    return (
+        said if awaited is None else f"{said}; pair {awaited['pair']} waits for its label until {utc(awaited['until'])}"
+    )
 
 
 def saving_words(money: Mapping[str, Json]) -> str:
@@ -121,6 +136,15 @@ def _number(value: float | None) -> str:
 def _bound(cell: Mapping[str, Json]) -> str:
     """What the mean is not below, now and at every other time."""
     return f", mean at least {cell['lower_bound']:+.3f}" if cell["lower_bound"] is not None else ""
+
+
+def _signal_words(signals: Mapping[str, Json]) -> list[str]:
+    """What control saw of the machinery."""
+    lines = [
+        f"  {'ALARM, ' if watch['alarm'] else ''}{name}: {watch['words']}" for name, watch in signals["watches"].items()
+    ]
+    overdue = sum(signals["overdue"].values())
+    return [*lines, f"  overdue: {overdue} exchanges wait for their other half"] if overdue else lines
 
 
 def _left(gate: Mapping[str, Json]) -> str:

@@ -16,7 +16,7 @@ from tutelage.cli.shown import percent
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, UnknownName
 from tutelage.contracts.records import Json
-from tutelage.contracts.settings import RolloutSettings
+from tutelage.contracts.routes import RolloutSettings
 
 if TYPE_CHECKING:
     from scoring.simulate.captured import Captured

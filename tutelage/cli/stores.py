@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.load import load
 from tutelage.contracts.settings import Settings
 from tutelage.store.base import Store
@@ -19,3 +20,10 @@ def opened(config: Path) -> Iterator[tuple[Settings, Store]]:
         yield settings, store
     finally:
         store.close()
+
+
+def known(settings: Settings, route: str) -> str:
+    """The route, where the configuration has it. Raises UnknownName naming what there is."""
+    if route not in settings.routes:
+        raise UnknownName(f"no route {route[:128]!r}; there are {', '.join(sorted(settings.routes)) or 'none'}")
+    return route

@@ -8,8 +8,9 @@ from random import Random
 from uuid import UUID
 
 _RANDOM_BYTES = 10
-_VERSION = 7 << 12
-_VARIANT = 2 << 14
+_MARKS = 7 << 76 | 2 << 62
+"""Version and variant."""
+_DRAWN = 0xFFF << 64 | (1 << 62) - 1
 _draw = Random().getrandbits  # noqa: S311 - seeded by the system; a name is no secret, and this is a system call cheaper
 
 
@@ -26,13 +27,8 @@ def uuid7(at: float, random_bytes: bytes | None = None) -> str:
     if milliseconds < 0 or (random_bytes is not None and len(random_bytes) != _RANDOM_BYTES):
         raise ValueError(f"need at >= 0 and {_RANDOM_BYTES} random bytes, got at={at!r} and {random_bytes!r}")
     bits = _draw(8 * _RANDOM_BYTES) if random_bytes is None else int.from_bytes(random_bytes, "big")
-    return "%08x-%04x-%04x-%04x-%012x" % (  # noqa: UP031 - of the ways to write it the fastest by a third
-        milliseconds >> 16 & 0xFFFFFFFF,
-        milliseconds & 0xFFFF,
-        _VERSION | bits >> 64 & 0xFFF,
-        _VARIANT | bits >> 48 & 0x3FFF,
-        bits & 0xFFFFFFFFFFFF,
-    )
+    digits = (milliseconds << 80 | bits & _DRAWN | _MARKS).to_bytes(16, "big").hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def made_at(identifier: str) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.contracts.records import Usage
-from tutelage.contracts.settings import CostSettings, UpstreamSettings
+from tutelage.contracts.upstreams import CostSettings, UpstreamSettings
 
 NUSD = 1_000_000_000
 _MTOK = 1_000_000

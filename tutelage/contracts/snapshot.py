@@ -9,7 +9,9 @@ import msgspec
 
 from router.rollout import Rollout
 from router.types import Sampling
-from tutelage.contracts.records import Epoch, Json, Key, Record
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Json, Record
 
 
 class PublishedConfig(Record, frozen=True, kw_only=True):

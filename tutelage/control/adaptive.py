@@ -1,4 +1,5 @@
-"""Adaptive sampling, now and then: what has passed is watched, the rest is sampled with what that saves.
+"""Adaptive sampling, now and then and at every stage entry: what has passed is watched, the rest is sampled with what that
+saves.
 
 Owns when the plan is looked at and put in force. Must not know how it is made: `scoring.gates.adaptive`.
 """
@@ -25,14 +26,17 @@ class AdaptiveSampling:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._due_at = 0.0
+        self._due_at: dict[str, float] = {}
+        self._stages: dict[str, int] = {}
 
     def do(self, snapshot: Snapshot, lease: Lease, now: float) -> None:
-        if now < self._due_at:
-            return
-        self._due_at = now + EVERY_S
-        for name, epoch in snapshot.epochs.items():
-            if epoch.gates.adaptive is not None and name in self._settings.routes:
+        for name, rollout in snapshot.rollouts.items():
+            epoch = snapshot.epochs.get(name)
+            if epoch is None or epoch.gates.adaptive is None or name not in self._settings.routes:
+                continue
+            stage = rollout.since.fresh
+            if now >= self._due_at.get(name, 0.0) or stage != self._stages.get(name):
+                self._due_at[name], self._stages[name] = now + EVERY_S, stage
                 self._look(snapshot, name, now)
 
     def _look(self, snapshot: Snapshot, name: str, now: float) -> None:

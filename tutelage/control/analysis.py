@@ -7,7 +7,8 @@ To add one: a line in `ANALYSES`, its name in `settings.SliceSettings`.
 from collections.abc import Callable, Mapping, Sequence
 
 from scoring.checks.language import language_of
-from tutelage.contracts.records import Json, Pair
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Json
 
 LENGTHS = ((500, "short"), (4_000, "medium"))
 """An input of fewer characters than this is called so; a longer one is `long`."""

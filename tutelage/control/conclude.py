@@ -7,8 +7,8 @@ always by name. The direction of a pair is the *assigned* arm's. An exchange wit
 Owns the reasons. Must not know halves, spools or stores: `tutelage.control.join` says when an exchange is whole.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -16,7 +16,9 @@ from router.policy import STUDENT_UNAVAILABLE
 from router.rollout import Rollout
 from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
-from tutelage.contracts.records import Attempt, Epoch, Exchange, Pair, ShadowAttempt
+from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Attempt, Exchange, Json, ShadowAttempt
 from tutelage.store.base import Exclusion
 
 NOT_IN_POPULATION = "not_in_population"
@@ -52,7 +54,9 @@ EMBEDDINGS = "embeddings"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRoute:
     """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come.
-    `successor` is the same of a student that is measured beside the serving one."""
+    `successor` is the same of a student that is measured beside the serving one. `training_use` says by upstream what its
+    provider's terms allow; of one that is configured no longer nobody knows. `reader` is what checks make of one attempt, given
+    the request and the hash of its input, in [0, 1]; None: they are not asked."""
 
     rollout: Rollout
     epoch: Epoch
@@ -60,6 +64,8 @@ class JoinRoute:
     judge_bp: int = FULL_BP
     patience_s: float = 660.0
     successor: "JoinRoute | None" = None
+    training_use: Mapping[str, str] = field(default_factory=dict)
+    reader: Callable[[Attempt, Json, str | None], float] | None = None
 
 
 Conclusions = tuple[Pair | Exclusion, ...]
@@ -75,19 +81,17 @@ def expected_shadows(exchange: Exchange) -> int:
 def conclusions(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute | None) -> Conclusions:
     """What one sampled exchange comes to, all of whose records are there or late; with a successor, a pair of its own."""
     if route is None:
-        return (_exclusion(exchange, NO_STUDENT),)
+        return (_exclusion(exchange, NO_STUDENT, None),)
     if exchange.successor is None:
         return (conclude(exchange, shadows, route),)
     own = [shadow for shadow in shadows if _version(shadow.attempt) != exchange.successor]
     serving = conclude(msgspec.structs.replace(exchange, successor=None), own, route)
     beside = _beside(exchange, shadows, route)
-    if beside is None or (isinstance(serving, Exclusion) and isinstance(beside, Exclusion)):
-        return (serving,)
-    return (serving, beside)
+    return (serving,) if beside is None else (serving, beside)
 
 
 def _beside(exchange: Exchange, shadows: Sequence[ShadowAttempt], route: JoinRoute) -> Pair | Exclusion | None:
-    """The successor's pair, or why there is none; None where it is nobody's. What neither student has is counted once."""
+    """The successor's pair, or why there is none; None where it is nobody's."""
     heir = route if route.epoch.student == exchange.successor else route.successor
     if heir is None or heir.epoch.student != exchange.successor:
         return None
@@ -110,7 +114,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
     teacher, student = _answer_of(Arm.TEACHER, exchange, shadows), _answer_of(Arm.STUDENT, exchange, shadows)
     reason = _no_pair(exchange, shadows, teacher, student)
     if reason is not None:
-        return _exclusion(exchange, reason)
+        return _exclusion(exchange, reason, route)
     if STUDENT_UNAVAILABLE in exchange.plan.reasons and student is not None and student.error is None:
         # Sampled as the student's, which did not serve it: that is its failure, whatever it answers beside.
         student = msgspec.structs.replace(student, error=BREAKER_OPEN)
@@ -121,7 +125,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         epoch=exchange.epoch,
         attempt_number=_attempt_number(exchange, route.rollout),
         revision=exchange.revision,
-        direction=Direction.REVERSE if exchange.plan.assigned is Arm.STUDENT else Direction.FORWARD,
+        direction=direction_of(exchange),
         admitted_at=exchange.admitted_at,
         sticky_key=exchange.conversation,
         unit_id=exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation,
@@ -138,6 +142,7 @@ def conclude(exchange: Exchange, shadows: Iterable[ShadowAttempt], route: JoinRo
         holdout=exchange.plan.holdout,
         parity=differences,
         excluded=_excluded(exchange, route, differences, teacher, student),
+        training_use="unknown" if teacher is None else route.training_use.get(teacher.upstream, "unknown"),
         slices=exchange.slices,
     )
 
@@ -205,8 +210,7 @@ def _excluded(
         return NO_TEXT
     if epoch.rubric is None:
         return NO_RUBRIC
-    name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
-    return None if sampled(f"{rollout.salt}/judge", name, "", route.judge_bp) else NOT_DRAWN
+    return None if _drawn(exchange, route) else NOT_DRAWN
 
 
 def _answer_of(arm: Arm, exchange: Exchange, shadows: tuple[ShadowAttempt, ...]) -> Attempt | None:
@@ -244,7 +248,26 @@ def _attempt_number(exchange: Exchange, rollout: Rollout) -> int:
     return rollout.attempt if exchange.salt == rollout.salt else max(1, rollout.attempt - 1)
 
 
-def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
+def orphan_direction(shadow: ShadowAttempt) -> Direction:
+    """The direction of an exchange that was lost, by what was asked beside it; where that is lost too, the promotion's."""
+    attempt = shadow.attempt
+    asked_teacher = attempt is not None and attempt.purpose != RESCORE and attempt.arm is Arm.TEACHER
+    return Direction.REVERSE if asked_teacher else Direction.FORWARD
+
+
+def direction_of(exchange: Exchange) -> Direction:
+    return Direction.REVERSE if exchange.plan.assigned is Arm.STUDENT else Direction.FORWARD
+
+
+def _drawn(exchange: Exchange, route: JoinRoute) -> bool:
+    """Whether the judge's rate takes it."""
+    name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
+    return sampled(f"{route.rollout.salt}/judge", name, "", route.judge_bp)
+
+
+def _exclusion(exchange: Exchange, reason: str, route: JoinRoute | None) -> Exclusion:
+    """What is lost counts among the pairs that it would have been one of: those of its direction that are judged."""
+    counted = route is not None and exchange.plan.in_population and _drawn(exchange, route)
     return Exclusion(
         id=exchange.id,
         route=exchange.route,
@@ -252,4 +275,5 @@ def _exclusion(exchange: Exchange, reason: str) -> Exclusion:
         reason=reason,
         at=exchange.admitted_at,
         revision=exchange.revision,
+        direction=direction_of(exchange) if counted else None,
     )

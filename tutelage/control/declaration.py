@@ -13,23 +13,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from router.rollout import (
-    MEASURABLE,
-    Begin,
-    ChangeMode,
-    Dismiss,
-    Event,
-    Mode,
-    NewEpoch,
-    NewStudent,
-    NewSuccessor,
-    Phase,
-    Rollout,
-)
+from router.events import Begin, ChangeMode, Dismiss, Event, NewEpoch, NewStudent, NewSuccessor
+from router.rollout import MEASURABLE, Phase, Rollout
 from router.stages import Ladder
+from router.types import Mode
+from tutelage.contracts.decisions import Epoch, GateRules
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Epoch, GateRules, Json
-from tutelage.contracts.settings import RolloutSettings, RouteSettings, Settings, ShadowSettings, UpstreamSettings
+from tutelage.contracts.records import Json
+from tutelage.contracts.routes import RolloutSettings, RouteSettings, ShadowSettings
+from tutelage.contracts.settings import Settings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 ACTOR = "configuration"
 
@@ -158,6 +151,8 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         guardrails={name: harm for name, harm in asked.guardrails if harm is not None},
         max_units_per_key=asked.max_units_per_key,
         label_bp=asked.labels,
+        label_within_s=asked.labels_within,
+        outcome_bp=asked.outcomes,
         adaptive=routing[0] if len(routing) == 1 and asked.adaptive == "auto" else None,
     )
 

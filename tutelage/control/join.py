@@ -8,8 +8,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tutelage.contracts.records import Exchange, Feedback, Pair, ShadowAttempt, Spooled, encode
-from tutelage.control.conclude import EXCHANGE_LOST, Conclusions, JoinRoute, conclusions, expected_shadows
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt, Spooled, encode
+from tutelage.control.conclude import (
+    EXCHANGE_LOST,
+    Conclusions,
+    JoinRoute,
+    conclusions,
+    expected_shadows,
+    orphan_direction,
+)
 from tutelage.store.base import Exclusion, Joined
 
 _SETTLED_KEPT = 20_000
@@ -112,7 +120,13 @@ class Joiner:
             return ()
         epoch, revision = ("", 0) if route is None else (route.epoch.id, route.rollout.revision)
         lost = Exclusion(
-            id=name, route=shadow.route, epoch=epoch, reason=EXCHANGE_LOST, at=shadow.ended_at, revision=revision
+            id=name,
+            route=shadow.route,
+            epoch=epoch,
+            reason=EXCHANGE_LOST,
+            at=shadow.ended_at,
+            revision=revision,
+            direction=None if route is None else orphan_direction(shadow),
         )
         return (lost,)
 

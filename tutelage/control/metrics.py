@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from router.rollout import Phase, Rollout
 from scoring.economics import ACCOUNTS, Statement
-from tutelage.contracts.records import CellNumbers, Decision, Exchange, Feedback, Spooled
+from tutelage.contracts.decisions import CellNumbers, Decision
+from tutelage.contracts.records import Exchange, Feedback, Spooled
 from tutelage.store.base import Joined, QueueDepth
 
 _TICK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
@@ -47,6 +48,8 @@ class Metrics:
         self.lower_bound = self._gauge("tutelage_gate_lower_bound", "E[d] is above it, always valid", "route", "cell")
         self.missing = self._gauge("tutelage_gate_missing", "Units without a score, by class", "route", "cell", "cause")
         self.detector = self._gauge("tutelage_gate_detector", "Statistic of a rollback detector", "route", "detector")
+        self.alarm = self._gauge("tutelage_alarm", "1 while what is watched is an alarm", "route", "watch")
+        self.order = self._gauge("tutelage_gate_order", "Two-sided statistic of the order effect", "route")
         self.pairs = Counter("tutelage_pairs", "Pairs joined", ["route", "direction"], registry=registry)
         self.excluded = Counter(
             "tutelage_pairs_excluded", "Sampled exchanges that no gate reads, by reason", ["route", "reason"],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from router.rollout import Rollout
 from scoring.economics import FixedCosts, break_even, statement_of
 from tutelage.contracts.records import Json, Spending
-from tutelage.contracts.settings import RouteSettings
+from tutelage.contracts.routes import RouteSettings
 
 
 def rollout_document(rollout: Rollout) -> dict[str, Json]:

@@ -14,7 +14,8 @@ import structlog
 from router.rollout import Phase, Rollout
 from router.types import FULL_BP, Sampling
 from tutelage.contracts.errors import StaleRevision
-from tutelage.contracts.settings import Settings, ShadowSettings
+from tutelage.contracts.routes import ShadowSettings
+from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.control.declaration import ACTOR, declared, digest, entered, first, next_event, version_of
 from tutelage.store import apply as writes

@@ -6,9 +6,10 @@ first live rung is where the serving student stands (`router.rollout.candidate`)
 
 from dataclasses import dataclass
 
-from router.rollout import FUTILITY, Advance, Dismiss, Event, Hold, RollBack, Rollout, StepDown, Succeed
+from router.events import Advance, Dismiss, Event, Hold, RollBack, StepDown, Succeed
+from router.rollout import FUTILITY, Rollout
 from scoring.gates.controller import ACTOR
-from tutelage.contracts.records import Epoch
+from tutelage.contracts.decisions import Epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

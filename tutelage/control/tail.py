@@ -4,7 +4,8 @@ Whatever fails between reading and committing, `Tail` forgets all it has in memo
 positions and halves are committed together, so nothing is lost or counted twice. Must not know what makes a pair.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,15 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from router.types import Direction
 from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
+from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
-from tutelage.control.conclude import JoinRoute
+from tutelage.control.conclude import JoinRoute, direction_of
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
+from tutelage.control.serving import serving_of
 from tutelage.store.base import Joined, Store
 from tutelage.store.spool import SpooledRow, read_after, read_one, spools
 
@@ -52,7 +56,9 @@ class Tail:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
             joined = _with_feedback(joiner.join(records, routes, now), self._attacher.take(records))
-            joined = replace(joined, positions=positions, spent=spendings_of(records))
+            joined = replace(
+                joined, positions=positions, spent=spendings_of(records), served=_servings(records, routes)
+            )
             self._commit(joined)
             self._positions.update(positions)
             for record in records:
@@ -80,13 +86,14 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
-    def overdue(self, before: float) -> dict[str, int]:
-        """By route, the exchanges that ended before `before` and still wait for their other half."""
-        waiting: dict[str, int] = {}
-        for exchange in () if self._joiner is None else self._joiner.halves.exchanges.values():
-            if exchange.admitted_at + exchange.ended_ms / 1000 < before:
-                waiting[exchange.route] = waiting.get(exchange.route, 0) + 1
-        return waiting
+    def overdue(self, before: float) -> Mapping[tuple[str, Direction], int]:
+        """By route and direction, the exchanges that ended before `before` and still wait for their other half."""
+        halves = () if self._joiner is None else self._joiner.halves.exchanges.values()
+        return Counter(
+            (exchange.route, direction_of(exchange))
+            for exchange in halves
+            if exchange.admitted_at + exchange.ended_ms / 1000 < before
+        )
 
     def _recall(self, now: float) -> Joiner:
         halves = Halves()
@@ -138,6 +145,13 @@ class Tail:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None
+
+
+def _servings(records: Sequence[Spooled], routes: Mapping[str, JoinRoute]) -> list[Serving]:
+    """How requests were served, of those that count."""
+    exchanges = [record for record in records if isinstance(record, Exchange) and record.route in routes]
+    served = (serving_of(exchange, routes[exchange.route]) for exchange in exchanges)
+    return [serving for serving in served if serving is not None]
 
 
 def _with_feedback(joined: Joined, said: Said) -> Joined:

@@ -99,12 +99,17 @@ class Stage:
         }
 
 
-async def play(scenario: Scenario, stage: Stage, folder: Path, console: Console) -> Mapping[str, Any]:
-    """Run `scenario` on `stage`; returns the summary, left in `folder` beside `rollout.png`. Raises DemoEnded or SiteFailed."""
+async def play(
+    scenario: Scenario, stage: Stage, folder: Path, console: Console, places: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """Run `scenario` on `stage`; returns the summary, left in `folder` beside `rollout.png`. Raises DemoEnded or SiteFailed.
+
+    `places` are the sections `gateway` and `admin` of the site's configuration; without them it takes free ports.
+    """
     site_folder = folder / scenario.name
     shutil.rmtree(site_folder, ignore_errors=True)
     began = time.time()
-    async with running_site(site_folder, stage.document()) as site:
+    async with running_site(site_folder, {**stage.document(), **(places or {})}) as site:
         watch, driver, history = await _drive(site, scenario, stage, console)
     document = summary.summarise(
         last=watch.readings[-1],

@@ -34,14 +34,13 @@ class SiteFailed(TutelageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's, `metrics_url` the
-    gateway process's own figures, `pid` the supervisor's."""
+    """A running installation. `url` is the data plane's without `/v1`, `admin_url` the admin plane's, `pid` the
+    supervisor's."""
 
     folder: Path
     config: Path
     url: str
     admin_url: str
-    metrics_url: str
     key: str
     admin_key: str
     pid: int = 0
@@ -59,31 +58,38 @@ def free_port() -> int:
         return port
 
 
+def _free_bind() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+def _here(bind: str) -> str:
+    """The URL of `bind` as this machine reaches it."""
+    host, _, port = bind.rpartition(":")
+    return f"http://{host if host not in ('', '0.0.0.0', '[::]') else '127.0.0.1'}:{port}"  # noqa: S104 - not bound here
+
+
 @contextlib.asynccontextmanager
 async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterator[Site]:
-    """Write `document` (the configuration but for places and ports) into `folder`, make keys, serve until the block ends."""
-    gateway_port, admin_port, metrics_port = free_port(), free_port(), free_port()
+    """Write `document` into `folder`, make keys, serve until the block ends.
+
+    Its data are in `folder`; where the document says nothing of them, `gateway` and `admin` listen on free ports.
+    """
     complete: dict[str, Any] = {
         "data_dir": str(folder / "data"),
-        "gateway": {
-            "bind": f"127.0.0.1:{gateway_port}",
-            "processes": 1,
-            "metrics_port": metrics_port,
-            "drain_deadline": "20s",
-        },
-        "admin": {"bind": f"127.0.0.1:{admin_port}"},
-        "internal": {"gateway_url": f"http://127.0.0.1:{gateway_port}"},
+        "gateway": {"bind": _free_bind(), "processes": 1, "metrics_port": 0, "drain_deadline": "20s"},
+        "admin": {"bind": _free_bind()},
         **document,
     }
+    url, admin_url = _here(complete["gateway"]["bind"]), _here(complete["admin"]["bind"])
+    complete["internal"] = {"gateway_url": url, **complete.get("internal", {})}
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tutelage.yaml"
     config.write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
     site = Site(
         folder=folder,
         config=config,
-        url=f"http://127.0.0.1:{gateway_port}",
-        admin_url=f"http://127.0.0.1:{admin_port}",
-        metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
+        url=url,
+        admin_url=admin_url,
         key=_new_key(config, "--may-pin"),
         admin_key=_new_key(config, "--admin"),
     )

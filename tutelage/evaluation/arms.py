@@ -17,7 +17,7 @@ from router.types import Arm
 from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Attempt
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 PURPOSE = "evaluate"
 ENDPOINT = "chat.completions"

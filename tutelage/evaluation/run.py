@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.capture import input_hash
+from gateway.asked import input_hash, user_texts
 from router.types import FULL_BP, Arm, Direction
 from scoring.evaluation import Compared
 from scoring.judges import JudgeUnavailable
 from scoring.routes import RouteScoring
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CapturePolicy, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import CapturePolicy
 from tutelage.evaluation.arms import ENDPOINT, PURPOSE, Arms
 
 AT_A_TIME = 8
@@ -60,7 +61,7 @@ async def _compared(request: Mapping[str, Any], arms: Arms, scoring: RouteScorin
         unit_id=name,
         endpoint=ENDPOINT,
         request=dict(request),
-        input_hash=input_hash(dict(request)),
+        input_hash=input_hash(user_texts(dict(request))),
         teacher=teacher,
         student=student,
         policy=_NOT_KEPT,

@@ -6,19 +6,33 @@ here.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
-from router.rollout import Effect, Event, Rollout, step
+from router.events import Event
+from router.rollout import Effect, Rollout, step
 from tutelage import __version__
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import StaleRevision, UnknownName
-from tutelage.contracts.records import CellNumbers, Decision, Epoch
+from tutelage.contracts.records import Json
 from tutelage.store.base import Audit, Lease, RolloutChange, RolloutStore
 
 TRIES = 16
 """How often an event without an expected revision is tried again after somebody else moved the rollout first."""
 CREATED = "Create"
-_NO_DETECTORS: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What the gate decided on: its numbers, the shell's facts, and how many folds had been made by then."""
+
+    cells: tuple[CellNumbers, ...] = ()
+    detectors: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    folds: int | None = None
+
+
+SOMEBODY = Basis()
+"""Of who decided it without the gate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +53,7 @@ def apply(
     new_id: Callable[[float], str],
     lease: Lease | None = None,
     epoch: Epoch | None = None,
-    cells: tuple[CellNumbers, ...] = (),
-    detectors: Mapping[str, float] = _NO_DETECTORS,
+    basis: Basis = SOMEBODY,
 ) -> Applied:
     """Move `route` by `event` and commit it with its decision and audit row, all or nothing.
 
@@ -53,7 +66,7 @@ def apply(
         before = _read(store, route, expected_revision)
         after, effects = step(before, event)
         name, decision_id = type(event).__name__, new_id(event.at)
-        decision = _decision(before, after, event, name, id=decision_id, cells=cells, detectors=detectors)
+        decision = _decision(before, after, event, name, id=decision_id, basis=basis)
         change = RolloutChange(
             rollout=after,
             expected_revision=before.revision,
@@ -109,8 +122,7 @@ def _decision(
     name: str,
     *,
     id: str,  # noqa: A002 - as the record calls it
-    cells: tuple[CellNumbers, ...] = (),
-    detectors: Mapping[str, float] = _NO_DETECTORS,
+    basis: Basis = SOMEBODY,
 ) -> Decision:
     return Decision(
         id=id,
@@ -128,8 +140,10 @@ def _decision(
         event=name,
         actor=event.actor,
         reason=event.reason,
-        cells=cells,
-        detectors=dict(detectors),
+        cells=basis.cells,
+        detectors=dict(basis.detectors),
+        facts=dict(basis.facts),
+        folds=basis.folds,
         holds=tuple(sorted(after.holds)),
         code_version=__version__,
     )

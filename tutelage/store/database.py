@@ -17,7 +17,7 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -25,6 +25,9 @@ SCHEMA = (
     # what gateways read
     "CREATE TABLE config (id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE rollouts (route TEXT PRIMARY KEY, revision INTEGER NOT NULL, epoch TEXT NOT NULL, body BLOB NOT NULL)",
+    """CREATE TABLE revisions (
+        route TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (route, revision)
+    ) WITHOUT ROWID""",
     "CREATE TABLE epochs (id TEXT PRIMARY KEY, route TEXT NOT NULL, body BLOB NOT NULL)",
     "CREATE TABLE samplings (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     "CREATE TABLE keys (id TEXT PRIMARY KEY, created_at REAL NOT NULL, body BLOB NOT NULL)",
@@ -44,19 +47,25 @@ SCHEMA = (
         state TEXT NOT NULL,  -- queued, judged, folded or excluded
         excluded TEXT,
         visible_at REAL NOT NULL DEFAULT 0,
-        deliveries INTEGER NOT NULL DEFAULT 0
+        deliveries INTEGER NOT NULL DEFAULT 0,
+        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
+        fold INTEGER,  -- the number of the fold that counted it
+        place INTEGER  -- its own among the folded pairs of its route
     )""",
     "CREATE INDEX pairs_of_route ON pairs (route, admitted_at, direction, state)",
     "CREATE INDEX pairs_queued ON pairs (admitted_at, id, visible_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_waiting ON pairs (route, admitted_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
     "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
+    "CREATE INDEX pairs_unwatched ON pairs (route, admitted_at, id) WHERE state = 'judged' AND watched IS NULL",
+    "CREATE INDEX pairs_watched ON pairs (route, watched) WHERE watched IS NOT NULL",
+    "CREATE INDEX pairs_folded ON pairs (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX pairs_in_place ON pairs (route, place) WHERE place IS NOT NULL AND direction = 'forward'",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
     """CREATE TABLE judgements (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (rank, rubric, method)
     )""",
-    "CREATE INDEX judgements_of_people ON judgements (method) WHERE method = 'human'",
     """CREATE TABLE anchor_readings (
         rank INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, judging TEXT NOT NULL, anchor TEXT NOT NULL,
         at REAL NOT NULL, d REAL, body BLOB NOT NULL
@@ -64,9 +73,12 @@ SCHEMA = (
     "CREATE INDEX readings_of_route ON anchor_readings (route, rank)",
     "CREATE INDEX readings_of_anchor ON anchor_readings (judging, anchor, at)",
     """CREATE TABLE exclusions (
-        id TEXT PRIMARY KEY, route TEXT NOT NULL, reason TEXT NOT NULL, revision INTEGER NOT NULL, at REAL NOT NULL
+        id TEXT PRIMARY KEY, route TEXT NOT NULL, epoch TEXT NOT NULL, direction TEXT, reason TEXT NOT NULL,
+        revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason, revision)",
+    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    """CREATE INDEX exclusions_counted ON exclusions (route, epoch, direction, reason, revision)
+        WHERE direction IS NOT NULL""",
     """CREATE TABLE feedback (
         id TEXT PRIMARY KEY, exchange_id TEXT NOT NULL, route TEXT NOT NULL, at REAL NOT NULL, body BLOB NOT NULL
     )""",
@@ -81,7 +93,20 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
-    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB)",
+    """CREATE TABLE servings (
+        rank INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, unit TEXT NOT NULL,
+        at REAL NOT NULL, body BLOB NOT NULL, fold INTEGER  -- the number of the fold that counted it
+    )""",
+    "CREATE INDEX servings_open ON servings (route, unit, at) WHERE fold IS NULL",
+    "CREATE INDEX servings_folded ON servings (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX servings_at ON servings (route, at)",
+    "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
+    # how each state came about: `said` is the last feedback that there was
+    """CREATE TABLE folds (
+        route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,
+        pairs INTEGER NOT NULL, said INTEGER NOT NULL, PRIMARY KEY (route, number)
+    ) WITHOUT ROWID""",
 )
 
 

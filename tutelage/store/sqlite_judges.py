@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from tutelage.contracts.records import AnchorReading, Spending, encode
+from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.records import Spending, encode
 from tutelage.store.base import AnchorState, Judging
 from tutelage.store.database import Database
 from tutelage.store.sqlite_pairs import DAY_S, SPEND

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from router.types import Direction
-from tutelage.contracts.records import Feedback, Judgement, Pair, Spending, encode
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Feedback, Spending, encode
 from tutelage.store.base import Attached, Claimed, Joined, QueueDepth
 from tutelage.store.database import Database
 
@@ -37,8 +38,15 @@ class SqlitePairs:
             for pair in joined.pairs:
                 _queue(connection, pair)
             connection.executemany(
-                "INSERT OR IGNORE INTO exclusions (id, route, reason, revision, at) VALUES (?, ?, ?, ?, ?)",
-                [(row.id, row.route, row.reason, row.revision, row.at) for row in joined.excluded],
+                _EXCLUDE,
+                [
+                    (row.id, row.route, row.epoch, row.direction, row.reason, row.revision, row.at)
+                    for row in joined.excluded
+                ],
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO servings (id, route, unit, at, body) VALUES (?, ?, ?, ?, ?)",
+                [(row.id, row.route, row.unit, row.at, encode(row)) for row in joined.served],
             )
             for attached in joined.feedback:
                 _attach(connection, attached)
@@ -132,10 +140,13 @@ class SqlitePairs:
             by_exclusion=reasons,
         )
 
-    def losses(self, route: str, since_revision: int) -> Mapping[str, int]:
-        statement = "SELECT reason, count(*) FROM exclusions WHERE route = ? AND revision >= ? GROUP BY reason"
+    def losses(self, route: str, epoch: str, since_revision: int) -> Mapping[Direction, Mapping[str, int]]:
+        found: dict[Direction, dict[str, int]] = {}
         with self._database.read() as connection:
-            return dict(connection.execute(statement, (route, since_revision)).fetchall())
+            rows = connection.execute(_LOSSES, (route, epoch, since_revision)).fetchall()
+        for direction, reason, count in rows:
+            found.setdefault(Direction(direction), {})[reason] = count
+        return found
 
     def traffic(self, route: str, direction: Direction, admitted_after: float) -> int:
         statement = """
@@ -159,12 +170,20 @@ class SqlitePairs:
                 connection.execute(f"DELETE FROM {table} WHERE rank IN ({_PAST})", (route, admitted_before))  # noqa: S608
             for table in ("feedback", "corrections"):
                 connection.execute(f"DELETE FROM {table} WHERE route = ? AND at < ?", (route, admitted_before))  # noqa: S608
-            connection.execute("DELETE FROM exclusions WHERE route = ? AND at < ?", (route, admitted_before))
+            for table in ("exclusions", "servings"):
+                connection.execute(f"DELETE FROM {table} WHERE route = ? AND at < ?", (route, admitted_before))  # noqa: S608
             connection.execute(_PURGE_WAITING, (route, admitted_before))
             statement = "DELETE FROM pairs WHERE route = ? AND admitted_at < ?"
             return connection.execute(statement, (route, admitted_before)).rowcount
 
 
+_EXCLUDE = """
+    INSERT OR IGNORE INTO exclusions (id, route, epoch, direction, reason, revision, at) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_LOSSES = """
+    SELECT direction, reason, count(*) FROM exclusions INDEXED BY exclusions_counted
+    WHERE route = ? AND epoch = ? AND direction IS NOT NULL AND revision >= ? GROUP BY direction, reason
+"""
 _CORRECT = """
     INSERT INTO corrections (route, input_hash, at, value) VALUES (?, ?, ?, ?)
     ON CONFLICT (route, input_hash) DO UPDATE SET at = excluded.at, value = excluded.value WHERE excluded.at >= at

@@ -13,8 +13,9 @@ import msgspec
 
 from router.rollout import Rollout
 from router.types import Sampling
+from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import Decision, Epoch, Key
+from tutelage.contracts.keys import Key
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 from tutelage.store.base import Audit, Lease, RolloutChange
 from tutelage.store.database import Database
@@ -91,6 +92,17 @@ class SqliteRollouts:
             found = connection.execute("SELECT body FROM rollouts WHERE route = ?", (route,)).fetchone()
         return None if found is None else _rollout.decode(found[0])
 
+    def rollout_at(self, route: str, revision: int) -> Rollout | None:
+        statement = "SELECT body FROM revisions WHERE route = ? AND revision = ?"
+        with self._database.read() as connection:
+            found = connection.execute(statement, (route, revision)).fetchone()
+        return None if found is None else _rollout.decode(found[0])
+
+    def epoch(self, name: str) -> Epoch | None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT body FROM epochs WHERE id = ?", (name,)).fetchone()
+        return None if found is None else _epoch.decode(found[0])
+
     def commit(self, change: RolloutChange) -> int:
         rollout = change.rollout
         with self._database.write() as connection:
@@ -103,6 +115,10 @@ class SqliteRollouts:
             connection.execute(
                 "INSERT OR REPLACE INTO rollouts (route, revision, epoch, body) VALUES (?, ?, ?, ?)",
                 (rollout.route, rollout.revision, rollout.epoch, _encode(rollout)),
+            )
+            connection.execute(
+                "INSERT INTO revisions (route, revision, body) VALUES (?, ?, ?)",
+                (rollout.route, rollout.revision, _encode(rollout)),
             )
             if change.epoch is not None:
                 connection.execute(

@@ -22,8 +22,8 @@ import yaml
 from loadtests.bench.processes import POLL_S, NotStarted, running
 from loadtests.bench.systems.base import Place, Target, free_port
 from tutelage import __version__
+from tutelage.contracts.keys import Key
 from tutelage.contracts.load import load
-from tutelage.contracts.records import Key
 from tutelage.store.database import Database
 from tutelage.store.registry import open_store
 

@@ -23,7 +23,7 @@ from scoring.stats import laws
 from scoring.stats.bets import planning_prior
 from scoring.stats.eprocess import log_e, log_e_of, log_increment
 from scoring.stats.lattice import FULL_WEIGHT
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 SAME = 1e-9
 UPDATE_US = 15.0

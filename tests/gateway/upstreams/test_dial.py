@@ -20,7 +20,7 @@ from tests.gateway.upstreams.proxy import proxying
 from tests.gateway.upstreams.server import Script, Server, eventually, scripted
 from tests.gateway.upstreams.wire_contract import WireContract
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 HOST = "model.test"
 """Resolved by no resolver: only the proxy knows where it is."""

@@ -6,7 +6,7 @@ from gateway.upstreams.registry import UPSTREAMS, build_upstream
 from tests.gateway.upstreams.contract import ask, call, echo
 from tests.gateway.upstreams.server import scripted
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 
 def settings(**fields: object) -> UpstreamSettings:

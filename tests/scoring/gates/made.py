@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from router.rollout import Begin, Mode, Rollout, step
+from router.events import Begin
+from router.rollout import Rollout, step
 from router.stages import Ladder
-from router.types import Direction
+from router.types import Direction, Mode
 from scoring.simulate.plan import Plan, epoch_of
 from scoring.stats.laws import Law, rubric5
-from tutelage.contracts.records import Epoch, GateRules, Unit
+from tutelage.contracts.decisions import Epoch, GateRules, Unit
 
 STAGES_BP = (0, 1000, 9000)
 LAW: Law = rubric5(0.0)

@@ -4,22 +4,24 @@ import random
 
 from msgspec import structs
 
+from router.events import Advance
+from router.rollout import Rollout, step
 from scoring.evidence import POOLED, QUALITY
 from scoring.gates.accounts import mean_d
 from scoring.gates.adaptive import Rates, plan
-from scoring.gates.controller import fold_all, initial
+from scoring.gates.controller import decode, encode, fold_all, initial
 from scoring.gates.facts import ALL_WELL
 from scoring.gates.harm import A_DOWN
-from scoring.gates.state import State
+from scoring.gates.state import FRESH_BLOCK, State
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Unit
+from tutelage.contracts.decisions import Unit
 
 RULES = epoch(slices=("slice",), adaptive="slice")
 
 
-def planned(state: State) -> Rates:
-    return plan(look(state, rollout(), RULES, ALL_WELL, 0.0), budget_bp=5_000, watch_bp=1_000)
+def planned(state: State, standing: Rollout | None = None) -> Rates:
+    return plan(look(state, standing or rollout(), RULES, ALL_WELL, 0.0), budget_bp=5_000, watch_bp=1_000)
 
 
 def after(units: list[Unit]) -> State:
@@ -35,6 +37,22 @@ def test_pairs_go_where_they_are_still_needed():
     rates = planned(after(units))
     assert rates.watched == ("good",)
     assert rates.forward_bp == 10_000  # 5,000 + 4,000 x .8 / .2, at most all
+
+
+def test_at_stage_entry_all_return_to_the_full_rate_until_a_block_has_been_seen_there():
+    """Both values are far past every threshold: what was shown below is seen again here before it is only watched."""
+    good = [unit(n, 0.2, slices={"slice": "ab"[n % 2]}) for n in range(1_000)]
+    state, below = after(good), rollout()
+    assert planned(state).watched == ("a", "b")
+    above, _ = step(below, Advance(at=9.0, actor="test", reason="passed"))
+    entered = [structs.replace(one, id=f"again-{one.id}", revision=above.revision) for one in good]
+    late = fold_all(state, good, above, RULES)  # admitted below, counted above
+    assert planned(late, above) == Rates(forward_bp=5_000)
+    almost = fold_all(late, entered[: FRESH_BLOCK - 1], above, RULES)
+    assert planned(almost, above) == Rates(forward_bp=5_000)
+    seen = fold_all(almost, entered[FRESH_BLOCK - 1 : FRESH_BLOCK], above, RULES)
+    assert planned(seen, above).watched == ("a", "b")
+    assert planned(decode(encode(seen)), above) == planned(seen, above)
 
 
 def test_nothing_is_lowered_before_every_cell_of_all_units_has_passed():

@@ -18,7 +18,7 @@ from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
 
-RULES = epoch(label_bp=1_000)
+RULES = epoch(label_bp=10_000)
 LONG = Ladder(shares_bp=(0, 100, 500, 1000, 9000))
 
 
@@ -30,7 +30,7 @@ def judged(mean: float, labelled: list[Label]) -> State:
     draw = random.Random(1)
     units = [unit(n, mean + draw.choice([-0.2, 0.2])) for n in range(2_000)]
     state = fold_all(initial(rollout(), RULES), units, rollout(), RULES)
-    return fold_labels(state, labelled, rollout(), RULES)
+    return fold_labels(state, labelled, rollout(), RULES, 0.0)
 
 
 def labels(count: int, f: float, h: float) -> list[Label]:
@@ -38,8 +38,22 @@ def labels(count: int, f: float, h: float) -> list[Label]:
     draw, made = random.Random(2), []
     for n in range(count):
         noise = draw.choice([-0.2, 0.2])
-        made.append(Label(number=n + 1, epoch=RULES.id, revision=2, weight_milli=1000, f=f + noise, h=h + noise))
+        made.append(label(n + 1, f + noise, h + noise))
     return made
+
+
+def label(number: int, f: float, h: float, revision: int = 2) -> Label:
+    return Label(
+        number=number,
+        pair=f"pair-{number}",
+        key=f"user-{number}",
+        epoch=RULES.id,
+        revision=revision,
+        weight_milli=1000,
+        f=f,
+        h=h,
+        due_at=0.0,
+    )
 
 
 @pytest.mark.parametrize(("rung", "asked"), [(0, False), (1, False), (2, True), (3, True), (4, True)])
@@ -72,11 +86,11 @@ def test_labels_survive_bytes_and_a_restart_reads_none_twice():
     assert (state.labels.position, state.labels.n) == (20, 20)
     began = replace(rollout(), revision=9, since=replace(rollout().since, evidence=9))
     assert caught_up(state, began, RULES).labels == Labels(position=20)
-    late = Label(number=21, epoch=RULES.id, revision=3, weight_milli=1000, f=0.0, h=0.0)
-    assert fold_labels(state, [late], began, RULES).labels == Labels(position=21)
+    old = label(21, 0.0, 0.0, revision=3)
+    assert fold_labels(state, [old], began, RULES, 0.0).labels == Labels(position=21)
 
 
 def test_who_is_asked_about_follows_from_the_pair_s_name_alone():
-    drawn = [name for n in range(5_000) if draws(RULES, name := f"pair-{n}")]
+    drawn = [name for n in range(5_000) if draws(epoch(label_bp=1_000), name := f"pair-{n}")]
     assert 400 < len(drawn) < 600
     assert not any(draws(epoch(), name) for name in drawn)

@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from router.rollout import Advance, Phase, Rollout, step
+from router.events import Advance
+from router.rollout import Phase, Rollout, step
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial, proven
 from scoring.gates.facts import ALL_WELL
@@ -14,7 +15,7 @@ from scoring.gates.state import State
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
-from tutelage.contracts.records import Epoch, Unit
+from tutelage.contracts.decisions import Epoch, Unit
 
 
 def after(units: list[Unit], rules: Epoch) -> State:

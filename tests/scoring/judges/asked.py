@@ -7,9 +7,9 @@ from typing import Any
 from scoring.judges import JUDGES, Asker, GatewayClient, JudgeSettled
 from scoring.rubrics.scorer import Scorer
 from tests.scoring.judges.server import JudgeServer
+from tutelage.contracts.pairs import Judgement, Pair
 from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Judgement, Pair
-from tutelage.contracts.settings import CostSettings, UpstreamSettings
+from tutelage.contracts.upstreams import CostSettings, UpstreamSettings
 
 PRICES = PriceList(
     {

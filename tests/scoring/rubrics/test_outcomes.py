@@ -11,7 +11,8 @@ from router.types import Arm
 from scoring.checks import CHECKS
 from scoring.rubrics.outcomes import outcomes
 from tests.scoring.pairs import attempt, failed, pair
-from tutelage.contracts.records import Answer, Outcome, Usage
+from tutelage.contracts.pairs import Outcome
+from tutelage.contracts.records import Answer, Usage
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "RECORDS.md"
 PERSON = {"type": "object", "required": ["name"]}

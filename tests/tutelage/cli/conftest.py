@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from router.rollout import Begin, Mode, Rollout
+from router.events import Begin
+from router.rollout import Rollout
 from router.stages import Ladder
+from router.types import Mode
 from tests.tutelage.store.made import epoch
 from tutelage.cli.main import main
 from tutelage.contracts.ids import uuid7

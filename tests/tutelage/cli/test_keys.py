@@ -2,7 +2,7 @@ import hashlib
 
 from tests.tutelage.cli.conftest import Site
 from tutelage.contracts.ids import made_at
-from tutelage.contracts.records import KeyLimits
+from tutelage.contracts.keys import KeyLimits
 
 
 def test_a_key_is_printed_once_and_kept_as_its_digest(site: Site):

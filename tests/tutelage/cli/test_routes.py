@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 import typer
 
-from router.rollout import OPERATOR, Advance, Phase, Rollout
+from router.events import Advance
+from router.rollout import OPERATOR, Phase, Rollout
 from router.types import Direction
 from scoring.gates import controller
 from tests.tutelage.cli.conftest import Site
 from tests.tutelage.store.made import decision, epoch
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
+from tutelage.contracts.decisions import CellNumbers, Unit
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers, Spending, Unit
+from tutelage.contracts.records import Spending
 from tutelage.control.remaining import pair_usd_of
 from tutelage.store import database
-from tutelage.store.apply import apply, create
+from tutelage.store.apply import Basis, apply, create
 from tutelage.store.base import Fold, Joined
 
 ESCAPE = "\x1b[31m\x07"
@@ -105,7 +107,9 @@ def folded(begun: Site, count: int, d: float, every_s: float = 0.0) -> None:
     state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
     lease = begun.store.acquire("control", "test", 10.0, 0.0)
     assert lease is not None
-    assert begun.store.fold(Fold(route="triage", folded=(), gate_state=controller.encode(state), lease=lease))
+    assert begun.store.fold(
+        Fold(route="triage", revision=1, folded=(), gate_state=controller.encode(state), lease=lease)
+    )
 
 
 def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
@@ -238,6 +242,12 @@ def test_status_of_one_route_is_its_document(begun: Site):
     assert document["drift"] is None
 
 
+def test_status_tells_what_the_teachers_terms_say_of_training(begun: Site):
+    begun.config.write_text(begun.config.read_text().replace("model: m,", "model: m, training_use: denied,"))
+    assert "training on gpt's answers: denied" in begun.run("status", "triage").out
+    assert begun.run("status", "triage", "--json").document["training_use"] == "denied"
+
+
 def test_status_shows_where_the_configuration_says_otherwise(begun: Site):
     begun.config.write_text(begun.config.read_text().replace("version: v7", "version: v8"))
     assert "drift: the configuration declares student small@v8" in begun.run("status", "triage").out
@@ -252,8 +262,7 @@ def test_explain_gives_the_last_decision_and_its_numbers(begun: Site):
         event,
         expected_revision=2,
         new_id=uuid7,
-        cells=(cell,),
-        detectors={"down": 0.25},
+        basis=Basis(cells=(cell,), detectors={"down": 0.25}),
     )
     answered = begun.run("explain", "triage")
     assert answered.code == 0
@@ -286,6 +295,21 @@ def test_explain_works_where_no_gate_reads_the_route(begun: Site):
     answered = begun.run("explain", "fixed")
     assert answered.code == 0
     assert "no gate reads this route" in answered.out
+
+
+def test_a_decision_that_the_records_do_not_give_again_is_named_and_the_exit_code_says_so(begun: Site):
+    same = begun.run("history", "triage", "--replay")
+    assert (same.code, "0 different" in same.out) == (0, True)
+    event = Advance(at=3.0, actor="controller", reason="nobody knows why")
+    apply(
+        begun.store, "triage", event, expected_revision=2, new_id=uuid7, basis=Basis(folds=0, detectors={"down": 7.0})
+    )
+    found = begun.run("history", "triage", "--replay")
+    assert found.code == 1
+    assert "event: recorded 'Advance', decided again 'Stay'" in found.out
+    assert "detector down: recorded 7.0, again 0.0" in found.out
+    document = begun.run("history", "triage", "--replay", "--json").document["replay"]
+    assert (document["different"], document["same"], document["unknown"]) == (1, 0, 0)
 
 
 def test_history_is_newest_first(begun: Site):
@@ -340,7 +364,7 @@ def test_explain_says_what_is_left_in_pairs_hours_and_dollars(begun):
     assert "forward/all/quality: n 21" in out
     assert ", mean at least -0." in out
     assert "fresh key: 21 different users in this block, 30 needed" in out
-    assert "missing: 0 of 21 pairs have no score" in out
+    assert "missing: 0 of 21 forward pairs have no score" in out
     spend(begun, shadow=(3, 100, 0, 2.0))
     assert "unknown for shadow" in begun.run("explain", "triage").out  # nothing was scored: no pair has a price
     gate = begun.run("explain", "triage", "--json").document["gates"]

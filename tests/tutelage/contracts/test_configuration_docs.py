@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tutelage.contracts.load import _section_of, validated
-from tutelage.contracts.settings import Settings, _seconds
+from tutelage.contracts.settings import Settings
+from tutelage.contracts.values import _seconds
 
 PAGE = (Path(__file__).parents[3] / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
 ROWS: dict[str, str] = dict(re.findall(r"^\| `([a-z_.*0-9]+)` \|([^|]*)\|", PAGE, re.MULTILINE))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tutelage.contracts import prices
 from tutelage.contracts.prices import PriceList, TokenPrices, table
 from tutelage.contracts.records import Usage
-from tutelage.contracts.settings import UpstreamSettings
+from tutelage.contracts.upstreams import UpstreamSettings
 
 USED = Usage(prompt=1000, completion=100, cached=400)
 

@@ -4,15 +4,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.spool import REASONS
-from tutelage.contracts import records
+from gateway.spool_queue import REASONS
+from tutelage.contracts import decisions, keys, pairs, records, signals
 from tutelage.contracts.records import SCHEMA_VERSION, Feedback, Json, Record, decode_spooled, encode
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "RECORDS.md").read_text(encoding="utf-8")
 STRUCTS = [
     kind
-    for kind in vars(records).values()
-    if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
+    for module in (records, pairs, decisions, keys, signals)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record and kind.__module__ == module.__name__
 ]
 
 
@@ -32,7 +33,7 @@ def shown(kind):
     if kind is Json:
         return "Json"
     name = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
-    plain = re.sub(r"(?:typing|router\.types|tutelage\.contracts\.records)\.", "", name)
+    plain = re.sub(r"(?:typing|router\.types|tutelage\.contracts\.\w+)\.", "", name)
     return plain.replace("Any", "Json").replace(" | None", " or null")
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tutelage.contracts.redaction import CLASSES, kinds_of, version_of
-from tutelage.contracts.settings import CaptureSettings
+from tutelage.contracts.routes import CaptureSettings
 
 
 def test_the_classes_are_those_that_a_route_can_name():

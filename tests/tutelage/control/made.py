@@ -2,19 +2,12 @@
 
 from typing import Any
 
-from router.rollout import Mode, Phase, Rollout, Since
+from router.rollout import Phase, Rollout, Since
 from router.stages import Ladder
-from router.types import Arm
+from router.types import Arm, Mode
+from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import (
-    Answer,
-    Attempt,
-    CapturePolicy,
-    Epoch,
-    Exchange,
-    Plan,
-    ShadowAttempt,
-)
+from tutelage.contracts.records import Answer, Attempt, CapturePolicy, Exchange, Plan, ShadowAttempt
 from tutelage.contracts.settings import Settings
 
 NOW = 1_790_000_000.0
@@ -33,7 +26,13 @@ def settings(
         "data_dir": data_dir,
         "rubrics": rubrics,
         "upstreams": {
-            "gpt": {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "gpt", "version": "t1"},
+            "gpt": {
+                "kind": "openai",
+                "base_url": "http://127.0.0.1:1/v1",
+                "model": "gpt",
+                "version": "t1",
+                "training_use": "denied",
+            },
             "small": {
                 "kind": "vllm",
                 "base_url": "http://127.0.0.1:2/v1",

@@ -34,8 +34,8 @@ async def act(admin: httpx.AsyncClient, verb: str, expected: int | str | None = 
 async def test_a_route_shows_where_its_rollout_stands(admin: httpx.AsyncClient):
     shown = (await admin.get(AT)).json()
     assert shown["route"] == ROUTE
-    assert shown["teacher"] == {"upstream": "gpt", "version": "t1"}
-    assert shown["student"] == {"upstream": "small", "version": "v1"}
+    assert shown["teacher"] == {"upstream": "gpt", "version": "t1", "training_use": "denied"}
+    assert shown["student"] == {"upstream": "small", "version": "v1", "training_use": "unknown"}
     assert (shown["phase"], shown["share_bp"], shown["share_in_force_bp"], shown["rung"]) == ("SHADOW", 0, 0, 0)
     assert shown["stages"] == [0, 1000, 9000]
     assert shown["holds"] == []

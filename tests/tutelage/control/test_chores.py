@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from router.events import Promote
 from router.types import Arm, Sampling
 from scoring.gates import controller
 from tests.scoring.gates.made import unit
@@ -11,13 +12,14 @@ from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, settings,
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import Pair
+from tutelage.contracts.pairs import Pair
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.adaptive import EVERY_S, AdaptiveSampling
 from tutelage.control.chores import CHANGE, DAY_S, RATE_EVERY_S, Retention, ShadowBudget, TeacherRate
 from tutelage.control.conclude import conclude
 from tutelage.control.metrics import Metrics
 from tutelage.control.snapshot import Publisher, Sources, published
+from tutelage.store.apply import apply
 from tutelage.store.base import Fold, Joined, Lease, Store
 from tutelage.store.registry import open_store
 from tutelage.store.spool import last_sequence, read_after, spool_path
@@ -115,7 +117,7 @@ def test_sampling_follows_what_has_passed_and_every_change_is_a_version(store: S
     ]
     good = [structs.replace(one, d=0.2 if one.slices["slice"] == "a" else -0.1) for one in units]
     state = controller.fold_all(controller.initial(rollout, epoch), good, rollout, epoch)
-    store.fold(Fold(route=ROUTE, folded=(), gate_state=controller.encode(state), lease=taken(store)))
+    store.fold(Fold(route=ROUTE, revision=1, folded=(), gate_state=controller.encode(state), lease=taken(store)))
     chore.do(before, LEASE, NOW + 1)
     assert snapshot(store).samplings == before.samplings
     chore.do(before, LEASE, NOW + EVERY_S)
@@ -124,6 +126,11 @@ def test_sampling_follows_what_has_passed_and_every_change_is_a_version(store: S
     assert after.version == before.samplings[ROUTE].version + 1
     chore.do(snapshot(store), LEASE, NOW + 2 * EVERY_S)
     assert snapshot(store).samplings[ROUTE] == after
+    promote = Promote(at=NOW, actor="me", reason="by hand", waived=True)
+    apply(store, ROUTE, promote, expected_revision=rollout.revision, new_id=uuid7)
+    chore.do(snapshot(store), LEASE, NOW + 2 * EVERY_S + 1)  # a stage is entered: at once, not at the next round
+    entered = snapshot(store).samplings[ROUTE]
+    assert (entered.watched, entered.forward_bp, entered.version) == ((), 5_000, after.version + 1)
 
 
 def taken(store: Store) -> Lease:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from router.types import Arm, Direction, UnitOf
 from tests.tutelage.control.made import NOW, ROUTE, attempt, epoch, exchange, plan, rollout, shadow
-from tutelage.contracts.records import CapturePolicy, Exchange, Pair, ShadowAttempt, Spooled
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import CapturePolicy, Exchange, ShadowAttempt, Spooled
 from tutelage.control.conclude import JoinRoute, conclude
 from tutelage.control.join import Halves, Joiner
 from tutelage.store.base import Exclusion
@@ -35,6 +36,13 @@ def test_a_served_teacher_and_a_shadowed_student_are_a_forward_pair():
     assert pair.teacher == attempt(Arm.TEACHER)
     assert pair.student == attempt(Arm.STUDENT, "shadow")
     assert (pair.id, pair.unit_id, pair.sticky_key) == ("x1", "x1", "c-x1")
+
+
+def test_a_pair_carries_the_terms_of_the_upstream_that_answered_as_the_teacher():
+    known = JoinRoute(rollout=rollout(), epoch=epoch(), training_use={"gpt": "denied", "small": "allowed"})
+    other = JoinRoute(rollout=rollout(), epoch=epoch(), training_use={"another": "allowed"})
+    pairs = [concluded(exchange(), shadow(), route=route) for route in (known, other)]
+    assert [pair.training_use for pair in pairs if isinstance(pair, Pair)] == ["denied", "unknown"]
 
 
 def test_a_served_student_and_a_shadowed_teacher_are_a_reverse_pair():
@@ -204,10 +212,13 @@ def test_a_shadow_that_never_comes_is_counted_after_its_deadline_only():
 
 def test_a_shadow_without_its_exchange_is_counted_unless_its_pair_is_there():
     joining = joiner(paired=("x2",))
-    joining.join([shadow("x1"), shadow("x2")], ROUTES, NOW)
+    joining.join([shadow("x1"), shadow("x2"), shadow("x3", Arm.TEACHER)], ROUTES, NOW)
     overdue = joining.expire(ROUTES, NOW + 100.0)
-    assert [(row.id, row.reason) for row in overdue.excluded] == [("x1", "exchange_lost")]
-    assert sorted(overdue.done) == ["s-x1", "s-x2"]
+    assert [(row.id, row.reason, row.direction) for row in overdue.excluded] == [
+        ("x1", "exchange_lost", Direction.FORWARD),
+        ("x3", "exchange_lost", Direction.REVERSE),
+    ]
+    assert sorted(overdue.done) == ["s-x1", "s-x2", "s-x3"]
 
 
 def test_a_late_half_of_what_is_settled_changes_nothing():

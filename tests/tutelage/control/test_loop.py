@@ -10,7 +10,8 @@ from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE, exchange, plan, shadow
 from tests.tutelage.control.spooling import spool
 from tutelage.contracts.errors import StoreUnavailable
-from tutelage.contracts.records import Exchange, Judgement, ShadowAttempt
+from tutelage.contracts.pairs import Judgement
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.control.decide import REFUSAL, kind_of
 from tutelage.control.metrics import Metrics
@@ -233,6 +234,13 @@ def test_pairs_of_before_do_not_count_for_the_new_epoch(site: Site):
     site.tick()
     assert site.store.depth(ROUTE).by_exclusion == {"superseded": 1}
     assert site.store.traffic(ROUTE, Direction.FORWARD, 0.0) == 0
+
+
+def test_a_pair_is_kept_with_its_teachers_terms(site: Site):
+    site.tick()
+    traffic(site, 3, "a")
+    site.tick()
+    assert [pair.training_use for pair in site.store.pairs(ROUTE, 10)] == ["denied"] * 3
 
 
 def test_what_was_not_sampled_leaves_no_trace(site: Site):

@@ -204,7 +204,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_doubles_nothing(control: Cont
 def test_a_key_opens_the_admin_plane_of_the_process(control: Control, tmp_path: Path):
     import hashlib
 
-    from tutelage.contracts.records import Key
+    from tutelage.contracts.keys import Key
 
     plain = new_secret()
     store = open_store(f"sqlite:///{tmp_path}/tutelage.db")

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway import metrics as of_gateway
 from gateway.pressure import Pressure
-from gateway.spool import REASONS
+from gateway.spool_queue import REASONS
 from router.breaker import BreakerState
 from router.types import Arm
 from scoring.metrics import WorkerMetrics
@@ -30,6 +30,7 @@ def gateway_registry() -> CollectorRegistry:
     metrics.watch(
         of_gateway.State(
             open_requests=lambda: 0,
+            held_bytes=lambda: 0,
             pressure=Pressure(),
             shadows=lambda: 0,
             breakers=lambda: [("gpt", BreakerState.CLOSED, 0)],

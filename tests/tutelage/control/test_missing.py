@@ -4,6 +4,7 @@ The rows are the law of intention to treat: what was sampled is accounted for, w
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from router.types import Arm, Direction
 from scoring.evidence import promotion_milli
 from scoring.gates.controller import fold_all, initial
-from scoring.gates.facts import ALL_WELL
+from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.holds import missing
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
@@ -21,7 +22,9 @@ from scoring.rubrics.scorer import Verdict as JudgeVerdict
 from tests.scoring.gates.made import epoch, rollout, unit
 from tests.tutelage.control.made import attempt, exchange, plan, shadow
 from tests.tutelage.control.test_join import HERE
-from tutelage.contracts.records import Answer, Exchange, Pair, ShadowAttempt, Unit
+from tutelage.contracts.decisions import Unit
+from tutelage.contracts.pairs import Pair
+from tutelage.contracts.records import Answer, Exchange, ShadowAttempt
 from tutelage.control.conclude import conclude
 from tutelage.control.gates import LOSSES
 from tutelage.control.units import of_requests
@@ -144,10 +147,43 @@ def test_the_rollout_holds_when_the_lower_limit_of_the_missing_rate_passes_half_
     lost: int, of: int, held: bool
 ):
     rules = epoch()
-    units = [unit(n, None if n < lost else 0.0, missing="judge_unscorable" if n < lost else None) for n in range(of)]
+    units = [
+        unit(n, None, missing="judge_unscorable", unscored=1) if n < lost else unit(n, 0.0, key="one of many")
+        for n in range(of)
+    ]
     state = fold_all(initial(rollout(), rules), units, rollout(), rules)
     found = missing(look(state, rollout(), rules, ALL_WELL, 0.0))
     assert (found.verdict is Verdict.ERROR) is held
+
+
+@pytest.mark.parametrize(
+    ("lost", "direction", "held"),
+    [(30, Direction.REVERSE, True), (30, Direction.FORWARD, False), (9, Direction.REVERSE, False)],
+)
+def test_what_is_lost_is_held_against_what_came_of_the_same_direction(lost: int, direction: Direction, held: bool):
+    """10,000 forward turns and 500 reverse ones were scored: 30 are nothing to the former and much to the latter."""
+    rules = epoch()
+    units = [unit(0, turns=10_000), unit(1, turns=500, direction=Direction.REVERSE)]
+    state = fold_all(initial(rollout(), rules), units, rollout(), rules)
+    facts = Facts(missing={direction: {"gateway_died": lost}})
+    found = missing(look(state, rollout(), rules, facts, 0.0))
+    assert (found.verdict is Verdict.ERROR) is held
+    assert (direction.value in found.words) or not held
+    began = replace(rollout(), revision=9, since=replace(rollout().since, evidence=9))
+    assert fold_all(state, (), began, rules).tallies == {}
+
+
+def test_what_is_lost_is_of_the_population_that_its_pair_would_have_been_in():
+    unjudged = replace(HERE, judge_bp=0)
+    reverse = exchange(assigned=STUDENT)
+    assert [_of(conclude(made, (), HERE)) for made in (exchange(), reverse)] == [Direction.FORWARD, Direction.REVERSE]
+    assert _of(conclude(exchange(), (), unjudged)) is None
+    assert _of(conclude(exchange(plan=plan(in_population=False, reasons=("pinned",))), (), HERE)) is None
+
+
+def _of(gone: Pair | Exclusion) -> Direction | None:
+    assert isinstance(gone, Exclusion)
+    return gone.direction
 
 
 def test_a_judge_that_fails_only_on_bad_answers_promotes_no_bad_student():

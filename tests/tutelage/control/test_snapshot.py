@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from router.rollout import Begin, ChangeMode, Mode, NewEpoch, NewStudent, Phase, step
-from router.types import Sampling
+from router.events import Begin, ChangeMode, NewEpoch, NewStudent
+from router.rollout import Phase, step
+from router.types import Mode, Sampling
 from tests.tutelage.control.made import NOW, ROUTE, settings
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.control.declaration import Declared, declared, first, next_event

@@ -15,7 +15,8 @@ from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tests.tutelage.control.test_loop import events, rollout_of, until
 from tutelage.contracts.load import validated
-from tutelage.contracts.records import Exchange, Judgement, Pair, ShadowAttempt
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.control import gates
 from tutelage.control.app import application
@@ -80,8 +81,8 @@ def test_what_a_dead_gateway_owes_a_successor_is_counted_though_the_serving_stud
     assert isinstance(serving, Pair)
     assert isinstance(beside, Exclusion)
     assert (beside.id, beside.reason) == ("x1-successor", "gateway_died")
-    (once,) = conclusions(exchange(successor=NEXT), [], BESIDE)
-    assert isinstance(once, Exclusion)
+    both = conclusions(exchange(successor=NEXT), [], BESIDE)
+    assert [(gone.epoch, type(gone)) for gone in both] == [("e1", Exclusion), ("e2", Exclusion)]
 
 
 def test_what_was_asked_of_a_successor_counts_for_it_when_it_serves():
@@ -193,7 +194,7 @@ def test_the_serving_student_goes_on_serving_while_its_successor_is_measured(liv
     snapshot = live.store.snapshot()
     assert snapshot is not None
     assert snapshot.successors[ROUTE].student == NEXT
-    joined = join_routes(configured(live.data_dir, successor=True), snapshot, {})[ROUTE]
+    joined = join_routes(configured(live.data_dir, successor=True), snapshot, {}, {})[ROUTE]
     assert joined.successor is not None
     assert joined.successor.epoch.student == NEXT
     shown = gates.document(gates.look(live.store, snapshot, ROUTE, live.now))

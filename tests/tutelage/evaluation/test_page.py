@@ -7,7 +7,7 @@ import msgspec
 from router.types import Arm
 from scoring.evaluation import Compared, summarise
 from tests.tutelage.store.made import attempt, judgement, pair
-from tutelage.contracts.records import CriterionScore
+from tutelage.contracts.pairs import CriterionScore
 from tutelage.evaluation.page import page
 
 EVIL = '</pre><script>alert("x")</script><img src=x onerror=alert(1)>\x1b[31m"\'&'

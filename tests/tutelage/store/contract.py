@@ -24,8 +24,9 @@ from tests.tutelage.store.made import (
     pair,
     rollout,
 )
+from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.errors import LeaseLost, StaleRevision
-from tutelage.contracts.records import CellNumbers, Spending, encode
+from tutelage.contracts.records import Spending, encode
 from tutelage.contracts.snapshot import decode_snapshot
 from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
 
@@ -81,6 +82,14 @@ class StoreContract(GateContract, JudgeContract):
         assert snapshot is not None
         assert snapshot.epochs == {"triage": epoch("e2")}
 
+    def test_past_revisions_and_epochs_are_kept(self, store: Store, other: Store):
+        store.commit(change(rollout(), 0, epoch=epoch("e1")))
+        store.commit(change(rollout(revision=2, epoch="e2"), 1, epoch=epoch("e2")))
+        assert other.rollout_at("triage", 1) == rollout()
+        assert other.rollout_at("triage", 2) == rollout(revision=2, epoch="e2")
+        assert other.rollout_at("triage", 3) is None
+        assert (other.epoch("e1"), other.epoch("nobody's")) == (epoch("e1"), None)
+
     def test_each_change_of_the_snapshot_raises_the_sequence_and_others_see_it(self, store: Store, other: Store):
         changes: list[Callable[[], object]] = [
             lambda: store.publish(config()),
@@ -110,7 +119,13 @@ class StoreContract(GateContract, JudgeContract):
         lease = store.acquire("control", "a", 10.0, 1.0)
         assert lease is not None
         store.fold(
-            Fold(route="triage", folded=(store.unfolded("triage", 1, 0.0)[0].order,), gate_state=b"x", lease=lease)
+            Fold(
+                route="triage",
+                revision=1,
+                folded=(store.unfolded("triage", 1, 0.0)[0].order,),
+                gate_state=b"x",
+                lease=lease,
+            )
         )
         store.refuse(decision("d1"))
         store.audit(audit())

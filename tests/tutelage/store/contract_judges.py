@@ -3,7 +3,8 @@
 from typing import Any
 
 from tests.tutelage.store.made import judgement, pair
-from tutelage.contracts.records import AnchorReading, Spending
+from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.records import Spending
 from tutelage.store.base import AnchorState, Joined, Judging, Store
 
 DAY_S = 86_400.0

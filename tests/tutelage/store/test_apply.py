@@ -6,24 +6,13 @@ from typing import Any
 
 import pytest
 
-from router.rollout import (
-    Advance,
-    Begin,
-    Effect,
-    Event,
-    IllegalTransition,
-    Kill,
-    Pause,
-    Phase,
-    RollBack,
-    Rollout,
-    SetShare,
-)
+from router.events import Advance, Begin, Event, Kill, Pause, RollBack, SetShare
+from router.rollout import Effect, IllegalTransition, Phase, Rollout
 from tests.tutelage.store.made import epoch, rollout
+from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.errors import LeaseLost, StaleRevision, UnknownName
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.records import CellNumbers
-from tutelage.store.apply import TRIES, apply, create, in_words
+from tutelage.store.apply import TRIES, Basis, apply, create, in_words
 from tutelage.store.base import RolloutChange, Store
 from tutelage.store.registry import open_store
 from tutelage.store.sqlite import SqliteStore
@@ -67,8 +56,7 @@ def test_an_event_moves_the_rollout_and_leaves_decision_and_audit(store: Store):
         Advance(**WHO),
         expected_revision=2,
         new_id=lambda at: f"id at {at}",
-        cells=(cell,),
-        detectors={"down": 0.5},
+        basis=Basis(cells=(cell,), detectors={"down": 0.5}),
     )
 
     assert store.rollout("triage") == applied.rollout

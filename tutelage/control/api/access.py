@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.errors import Forbidden, Unauthorized
-from tutelage.contracts.records import Key
+from tutelage.contracts.keys import Key
 from tutelage.control.desk import Desk
 
 _LONGEST_KEY = 512

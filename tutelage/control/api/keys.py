@@ -8,7 +8,8 @@ from msgspec.structs import asdict
 from pydantic import BaseModel, ConfigDict, Field
 
 from tutelage.contracts.errors import UnknownName
-from tutelage.contracts.records import Json, Key, KeyLimits
+from tutelage.contracts.keys import Key, KeyLimits
+from tutelage.contracts.records import Json
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.serve import new_secret
 from tutelage.store.base import Audit, Store

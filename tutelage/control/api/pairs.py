@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from router.types import Direction
 from scoring.gates.labels import draws
 from tutelage.contracts.errors import NotDrawn, UnknownName
-from tutelage.contracts.records import Attempt, Feedback, Json, Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.records import Attempt, Feedback, Json
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.api.routes import known_route, published
-from tutelage.control.labels import HUMAN
+from tutelage.control.labels import HUMAN, due_at
 from tutelage.store.base import Audit, Store
 
 router = APIRouter(prefix="/admin/pairs")
@@ -28,11 +29,12 @@ async def list_pairs(
     before: float | None = None,
 ) -> Json:
     """Pairs of `route`, newest first, admitted before `before` (UTC seconds): who, when and how, without content."""
+    now = desk.clock()
 
     def read(store: Store) -> list[Json]:
         known_route(store, route)
         snapshot = published(store)
-        return [_headline(pair, snapshot) for pair in store.pairs(route, limit, before)]
+        return [_headline(pair, snapshot, now) for pair in store.pairs(route, limit, before)]
 
     return {"pairs": await desk.ask(read)}
 
@@ -69,18 +71,20 @@ class LabelBody(BaseModel):
 
 @router.post("/{pair_id}/label")
 async def label_pair(pair_id: str, body: LabelBody, admin: Admin, desk: AtDesk) -> Json:
-    """Record what a person makes of a pair. 409 where it was not drawn for it, or where it has no score yet."""
+    """Record what a person makes of a pair, once. 409 where it was not drawn for it, is past its time, or has no score yet."""
     now = desk.clock()
 
     def write(store: Store) -> None:
         pair = store.pair(pair_id)
         if pair is None:
             raise UnknownName(f"no pair {pair_id[:128]!r}; GET /admin/pairs?route=NAME lists them")
-        if not _to_label(published(store), pair):
-            raise NotDrawn(f"pair {pair.id} was not drawn for labelling: `to_label` in GET /admin/pairs says which are")
-        judged = [judgement for judgement in store.judgements(pair.id) if judgement.method != HUMAN]
+        if not _to_label(published(store), pair, now):
+            raise NotDrawn(f"pair {pair.id} is not to be labelled: `to_label` in GET /admin/pairs says which are")
+        judged = list(store.judgements(pair.id))
         if not judged:
             raise NotDrawn(f"pair {pair.id} has no score yet: label it when it has one")
+        if any(judgement.method == HUMAN for judgement in judged):
+            raise NotDrawn(f"pair {pair.id} is labelled: what counts is not changed afterwards")
         said = Judgement(pair_id=pair.id, rubric=judged[0].rubric, method=HUMAN, scores=(), d=body.d, scored_at=now)
         store.audit(Audit(at=now, actor=admin.id, action="label", subject=pair.id, reason=f"d {body.d:+.3f}"))
         store.judged([said])
@@ -89,15 +93,16 @@ async def label_pair(pair_id: str, body: LabelBody, admin: Admin, desk: AtDesk) 
     return {"id": pair_id, "d": body.d}
 
 
-def _to_label(snapshot: Snapshot, pair: Pair) -> bool:
-    """Whether people are asked about this pair: a forward pair of the epoch in force that was drawn."""
+def _to_label(snapshot: Snapshot, pair: Pair, now: float) -> bool:
+    """Whether people are asked about this pair: a forward pair of the epoch in force that was drawn, within its time."""
     epoch = snapshot.epochs.get(pair.route)
     if epoch is None or epoch.id != pair.epoch or pair.excluded is not None:
         return False
-    return pair.direction is Direction.FORWARD and draws(epoch, pair.id)
+    drawn = pair.direction is Direction.FORWARD and draws(epoch, pair.id)
+    return drawn and now <= due_at(epoch, pair.admitted_at)
 
 
-def _headline(pair: Pair, snapshot: Snapshot) -> dict[str, Json]:
+def _headline(pair: Pair, snapshot: Snapshot, now: float) -> dict[str, Json]:
     return {
         "id": pair.id,
         "route": pair.route,
@@ -109,7 +114,9 @@ def _headline(pair: Pair, snapshot: Snapshot) -> dict[str, Json]:
         "endpoint": pair.endpoint,
         "holdout": pair.holdout,
         "excluded": pair.excluded,
-        "to_label": _to_label(snapshot, pair),
+        "train": pair.policy.train,
+        "training_use": pair.training_use,
+        "to_label": _to_label(snapshot, pair, now),
         "parity": list(pair.parity),
         "slices": pair.slices,
         "teacher": _call(pair.teacher),

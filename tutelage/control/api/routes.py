@@ -14,13 +14,15 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import BadRequest, of_status
-from router.rollout import Clear, Event, Kill, Pause, Promote, Resume, Rollback, Rollout, SetShare, Succeed
+from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, SetShare, Succeed
+from router.rollout import Rollout
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
-from tutelage.contracts.records import Json, Key
-from tutelage.contracts.settings import RouteSettings
+from tutelage.contracts.keys import Key
+from tutelage.contracts.records import Json
+from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control import gates
+from tutelage.control import gates, replay
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.desk import Desk
 from tutelage.control.shown import economics_document, rollout_document
@@ -77,12 +79,25 @@ async def show_gates(name: str, _: Admin, desk: AtDesk) -> Json:
 
 
 @router.get("/{name}/history")
-async def show_history(name: str, _: Admin, desk: AtDesk, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Json:
-    """Decisions, newest first: every move and every refusal, with the evidence that it was made on."""
+async def show_history(
+    *,
+    name: str,
+    _: Admin,
+    desk: AtDesk,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    replayed: Annotated[bool, Query(alias="replay")] = False,
+) -> Json:
+    """Decisions, newest first: every move and every refusal, with the evidence that it was made on. With `replay=true`
+    each is decided again from pairs and scores, all of which are read.
+    """
 
     def read(store: Store) -> Json:
-        known_route(store, name)
-        return {"route": name, "decisions": msgspec.to_builtins(list(store.history(name, limit)))}
+        settings = known_route(store, name).config.settings["routes"][name]
+        document: dict[str, Json] = {"route": name, "decisions": msgspec.to_builtins(list(store.history(name, limit)))}
+        if replayed:
+            analyses = RouteSettings.model_validate(settings).slices.analysis
+            document["replay"] = replay.document(replay.replay(store, name, analyses))
+        return document
 
     return await desk.ask(read)
 
@@ -120,6 +135,7 @@ def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
             "oldest_s": None if oldest is None else round(max(0.0, now - oldest), 3),
         },
         "exclusions": dict(depth.by_exclusion),
+        "alarms": {} if (seen := store.signals(name)) is None else seen.alarms,
         "economics": economics_document(RouteSettings.model_validate(settings), store.spending(name)),
         "sampling": msgspec.to_builtins(snapshot.samplings.get(name)),
         "snapshot": {
@@ -147,7 +163,8 @@ _NO_ROLLOUT: dict[str, Json] = {
 
 
 def _arm(snapshot: Snapshot, upstream: str) -> Json:
-    return {"upstream": upstream, "version": snapshot.config.settings["upstreams"][upstream]["version"]}
+    settings = snapshot.config.settings["upstreams"][upstream]
+    return {"upstream": upstream, "version": settings["version"], "training_use": settings["training_use"]}
 
 
 # --- verbs ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""The configuration of an upstream: where it is, what it can do, costs and may take. A part of `settings`."""
+
+import re
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tutelage.contracts.values import Instant, Seconds, Secret, Section
+
+TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
+"""Fields of a request for which the gateway knows other words."""
+
+
+class CanSettings(Section):
+    """What a student can do; the rest is served by the teacher."""
+
+    context: int | None = Field(None, ge=1)
+    tools: bool = False
+    structured: bool = False
+    vision: bool = False
+    audio: bool = False
+    logprobs: bool = True
+    endpoints: tuple[Literal["chat.completions", "completions", "embeddings", "responses"], ...] = ("chat.completions",)
+
+
+class CostSettings(Section):
+    """Prices in dollars: per million tokens, or per GPU-hour. Without any, the price table is asked by model name.
+
+    `concurrency` is how many calls share the GPUs at a time, on average: each is charged that part of its time.
+    """
+
+    prompt_usd_per_mtok: float | None = Field(None, ge=0)
+    completion_usd_per_mtok: float | None = Field(None, ge=0)
+    cached_usd_per_mtok: float | None = Field(None, ge=0)
+    gpu_hour_usd: float | None = Field(None, ge=0)
+    gpus: int = Field(1, ge=1)
+    concurrency: float = Field(1.0, ge=1)
+
+
+class DeadlineSettings(Section):
+    """Every wait has a name. `first_token` counts from the request's end to the first byte of the answer's body."""
+
+    connect: Seconds = 5.0
+    first_token: Seconds = 120.0
+    idle: Seconds = 60.0
+    total: Seconds = 600.0
+
+
+class UpstreamSettings(Section):
+    """One callable endpoint of an arm or judge. `base_url` may be a list: replicas of the same model and version."""
+
+    kind: Literal["openai", "vllm", "litellm"]
+    base_url: str | list[str] | None = None
+    model: str
+    version: str = "unversioned"
+    api_key: Secret | None = None
+    account: Literal["own", "client"] = "own"
+    training_use: Literal["allowed", "denied", "unknown"] = "unknown"
+    trained_until: Instant | None = None
+    successor: bool = False
+    can: CanSettings = CanSettings()
+    cost: CostSettings | None = None
+    deadlines: DeadlineSettings = DeadlineSettings()
+    max_connections: int = Field(256, ge=1)
+    ca_file: str | None = None
+    fields: dict[str, Literal["pass", "drop", "translate", "reject"]] = {}
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        if self.base_url is None:
+            return ()
+        return (self.base_url,) if isinstance(self.base_url, str) else tuple(self.base_url)
+
+    def same_model(self, other: "UpstreamSettings") -> bool:
+        """Whether both ask one model at one place."""
+        together = self.urls == other.urls or not set(self.urls).isdisjoint(other.urls)
+        return self.model == other.model and together
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "UpstreamSettings":
+        if self.kind != "litellm" and not self.urls:
+            raise ValueError(f"an upstream of kind {self.kind} needs base_url")
+        if self.kind == "litellm" and self.ca_file is not None:
+            raise ValueError("ca_file is not for kind litellm: set SSL_CERT_FILE for the process")
+        for field, rule in self.fields.items():
+            if rule == "translate" and field not in TRANSLATED:
+                raise ValueError(f"fields.{field} has no translation; there are some for {', '.join(TRANSLATED)}")
+            if field in ("model", "stream"):
+                raise ValueError(f"fields.{field}: the gateway itself reads it, it cannot be left out")
+        for url in self.urls:
+            if not re.match(r"https?://[^/]+", url):
+                raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
+        return self
