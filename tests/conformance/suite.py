@@ -1,7 +1,8 @@
 """What a suite is, and the ways in which each is run.
 
-A suite is a test suite that nobody here wrote, or a real client through every kind of call, where none is published. It is run against its upstream itself, and again through the gateway; what passes
-directly must pass through. To add one: a file with its `Suite`, and its line in `SUITES` of `__main__`.
+A suite is a test suite that nobody here wrote, or a real client through every kind of call where none is published. It is run
+against its upstream itself, and again through the gateway; what passes directly must pass through. To add one: a file with its
+`Suite`, and its line in `SUITES` of `__main__`.
 """
 
 from collections.abc import Callable, Mapping
