@@ -4,8 +4,9 @@ The admin plane is the operator's, who sees all tenants; a tenant has data keys 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def tenants(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ten
             keys = [await _made(operator, tenant) for tenant in ("acme", "rival")]
             async with _client(site.url, keys[0]) as acme, _client(site.url, keys[1]) as rival:
                 for client in (acme, rival):
-                    await _until(lambda each=client: _opens(each))
+                    await _until(partial(_opens, client))
                 yield Tenants(acme=acme, rival=rival, operator=operator, site=site)
 
 
@@ -72,7 +73,7 @@ async def _opens(client: httpx.AsyncClient) -> bool:
     return (await client.get("/v1/models")).status_code == 200
 
 
-async def _until(condition: Callable[[], Any], within_s: float = 30.0) -> Any:
+async def _until(condition: Callable[[], Awaitable[Any]], within_s: float = 30.0) -> Any:
     """What `condition` gives as soon as it gives something."""
     async with asyncio.timeout(within_s):
         while True:
