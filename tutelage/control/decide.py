@@ -16,6 +16,7 @@ import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
+from scoring.evidence import OUTCOME
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
@@ -32,8 +33,9 @@ from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
-from tutelage.control.units import Cut, Cutter
+from tutelage.control.units import UNIT_S, Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
 
@@ -60,6 +62,7 @@ class _Memory:
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
+    served_at: float = float("-inf")
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
@@ -103,6 +106,7 @@ class Gatekeeper:
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
+            self._fold_servings(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -134,7 +138,7 @@ class Gatekeeper:
     def _fold(
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
-        """States and marks in one transaction; the states in memory follow only where the store took them."""
+        """States and marks in one transaction."""
         if not cut.orders and not cut.watched:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
@@ -151,11 +155,8 @@ class Gatekeeper:
             successor_state=None if heir is None else controller.encode(heir),
             revision=rollout.revision,
         )
-        if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state, memory.beside = state, heir
-        memory.folds += 1
-        memory.looked_at = float("-inf")
+        self._keep(memory, fold, state)
+        memory.beside = heir
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
@@ -177,8 +178,32 @@ class Gatekeeper:
             revision=rollout.revision,
             label=state.labels.position,
         )
+        self._keep(memory, fold, state)
+
+    def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """How requests of all traffic were served, now and then: up to what people may still say something of."""
+        if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
+            return
+        memory.served_at, unit = now, UnitOf(epoch.unit)
+        since = now - quiet_s(unit)
+        found = self._store.servings(rollout.route, since, since - UNIT_S, SERVINGS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            served=tuple(one.order for one in found),
+        )
+        self._keep(memory, fold, state)
+
+    def _keep(self, memory: _Memory, fold: Fold, state: controller.State) -> None:
+        """The state in memory follows only where the store took it. Raises LeaseLost where it did not."""
         if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+            raise LeaseLost(f"route {fold.route!r}: another control process has folded these")
         memory.state = state
         memory.folds += 1
         memory.looked_at = float("-inf")
