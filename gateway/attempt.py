@@ -21,13 +21,14 @@ from gateway.shadow import ShadowPool
 from gateway.sse import Ending
 from gateway.upstreams.base import Call, CallRefused, UpstreamError
 from gateway.wire import client_id, encode_fields, given, inject_usage, of_any_kind, to_upstream, with_model
-from router.types import Arm, Outcome
+from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
 
 SERVE = "serve"
 RETRY = "retry"
 FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
+_DONE = Ending.DONE
 GRACE_S = 5.0
 """How much longer than its upstream may a slow reader take."""
 
@@ -67,7 +68,7 @@ class Attempt:
         self._settle = settle
         self._purpose = purpose
         self._held: Held | None = None
-        self._outcome = Outcome.IGNORED
+        self._outcome = IGNORED
         self._began = means.monotonic()
         self.raw = RawAttempt(
             arm=arm,
@@ -117,7 +118,7 @@ class Attempt:
         except UpstreamError as error:
             raw.error = error.kind
             raw.broke = raw.first_token_ms is not None
-            self._outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
+            self._outcome = IGNORED if isinstance(error, CallRefused) else FAILURE
             self._serving.failed_replica = error.replica
             raise
         finally:
@@ -137,7 +138,7 @@ class Attempt:
         head = head_of(held, _ours(incoming, serving, raw.arm))
         means.metrics.head(incoming.route.name, raw.arm, now - incoming.began, serving.overhead_ms / 1000)
         fault = held.fault
-        judged, self._outcome = self._outcome, Outcome.IGNORED
+        judged, self._outcome = self._outcome, IGNORED
         try:
             await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
@@ -145,7 +146,7 @@ class Attempt:
                 break_off(held, client, SHUTDOWN)
                 serving.truncated = True
             raise
-        self._outcome = Outcome.FAILURE if raw.broke else judged
+        self._outcome = FAILURE if raw.broke else judged
         serving.truncated = raw.broke
         serving.cause = raw.error or fault
 
@@ -167,7 +168,7 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
     if purpose in (SHADOW, RESCORE) and given(fields, "store"):
         fields.pop("store")
         fields.pop("metadata", None)
-    counted = incoming.route.usage_injected and endpoint.form.ending is Ending.DONE
+    counted = incoming.route.usage_injected and endpoint.form.ending is _DONE
     injected = counted and body.stream and inject_usage(fields)
     left_out: tuple[str, ...] = ()
     asked = None
@@ -202,7 +203,7 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
         (b"x-tutelage-overhead-ms", f"{serving.overhead_ms:.2f}".encode()),
     ]
     if not incoming.route.blind:
-        lines.append((b"x-tutelage-arm", arm.value.encode()))
+        lines.append((b"x-tutelage-arm", arm.encode()))
     if serving.out_of_retries and serving.status >= 400:
         lines += NO_RETRY
     return lines
@@ -210,7 +211,7 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
 
 def _outcome_of(held: Held) -> Outcome:
     if held.status >= 500:
-        return Outcome.FAILURE
+        return FAILURE
     if held.status >= 400:
-        return Outcome.IGNORED
-    return Outcome.SUCCESS if held.fault is None else Outcome.FAILURE
+        return IGNORED
+    return SUCCESS if held.fault is None else FAILURE

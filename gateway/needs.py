@@ -105,7 +105,7 @@ def _chat(fields: Fields, endpoint: str) -> Needs:
     prompt_tokens = _text_bytes(messages, raw) // 4
     output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
     if not media and _CHAT_ASKS.isdisjoint(fields):
-        return Needs(endpoint=endpoint, prompt_tokens_at_least=prompt_tokens, output_tokens=output_tokens)
+        return Needs(endpoint, prompt_tokens, output_tokens)
     return Needs(
         endpoint=endpoint,
         prompt_tokens_at_least=prompt_tokens,
@@ -208,7 +208,7 @@ def _text_bytes(messages: msgspec.Raw | None, raw: bytes) -> int:
 
 
 def _escapes(raw: bytes) -> bool:
-    return b"\\" in raw and b"\\u" in raw
+    return raw.find(b"\\") >= 0 and b"\\u" in raw  # `in` costs an exception: it tries the bytes as a number first
 
 
 def _holds_data(messages: bytes) -> bool:
