@@ -48,6 +48,8 @@ class Client:
     Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
+    __slots__ = ("_cut", "_request", "_task", "_why")
+
     def __init__(self, request: Request) -> None:
         self._request = request
         self._task: asyncio.Task[Any] | None = None
@@ -163,7 +165,7 @@ class Keeper:
 
     __slots__ = ("_attempt", "_began", "_clock", "_left", "_on")
 
-    def __init__(self, attempt: RawAttempt, *, limit: int, began: float, clock: Clock) -> None:
+    def __init__(self, attempt: RawAttempt, limit: int, began: float, clock: Clock) -> None:
         self._attempt = attempt
         self._left = limit
         self._on = limit > 0
