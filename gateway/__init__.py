@@ -26,6 +26,7 @@
     spool.py      one process's records on their way to its file
     spool_queue.py  the bounded queue, and what became of each record
     writer.py     the spool's thread: translation and group commit
+    memory.py     what bodies and answers occupy, and its bound
     pressure.py   how far the event loop is behind, and what is turned away then
     quotas.py     the limits of keys
     usage.py      what an answer cost, for limits [pure]

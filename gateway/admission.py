@@ -10,8 +10,9 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway.errors import BadRequest, Draining, Overloaded, Refusal, TooLarge, WrongEncoding
+from gateway.memory import Memory
 from gateway.pressure import Pressure
-from gateway.request import BodyTooLong, BodyTooSlow, Request
+from gateway.request import BodyTooLong, BodyTooSlow, NoMemory, Request
 
 ROOMY = 0.8
 """Above this part of the open requests that are allowed, the optional is turned away."""
@@ -35,12 +36,13 @@ class Open(Protocol):
 
 
 class Admission:
-    """The bounds of one process: `streams` requests at once, bodies up to `request_bytes`. For one event loop."""
+    """The bounds of one process: `streams` requests at once, bodies up to `request_bytes`, `memory` for all. For one loop."""
 
-    def __init__(self, *, streams: int, request_bytes: int, pressure: Pressure) -> None:
+    def __init__(self, *, streams: int, request_bytes: int, pressure: Pressure, memory: Memory) -> None:
         self._streams = streams
         self._roomy = max(1, int(streams * ROOMY))
         self._pressure = pressure
+        self.memory = memory
         self._request_bytes = request_bytes
         self._open: set[Open] = set()
         self._empty = asyncio.Event()
@@ -57,13 +59,13 @@ class Admission:
     @property
     def shedding(self) -> bool:
         """Whether what is optional must wait: no new shadow calls, no judges."""
-        return len(self._open) > self._roomy or self._pressure.shedding
+        return len(self._open) > self._roomy or self._pressure.shedding or self.memory.tight
 
     def enter(self, request: Open, priority: Priority = NORMAL) -> None:
         """Raises Overloaded or Draining; afterwards `leave` must be called once."""
         if self._refusing:
             raise Draining
-        if len(self._open) >= self._streams or (priority is LOW and self.shedding):
+        if len(self._open) >= self._streams or self.memory.full or (priority is LOW and self.shedding):
             raise Overloaded
         if not self._pressure.admit():
             raise Overloaded
@@ -99,22 +101,26 @@ class Admission:
     def read_at_once(self, request: Request) -> bytes | None:
         """As `read`, for a body that is there already; None where it must be waited for."""
         _check(request.named, self._request_bytes)
-        return request.whole_body(self._request_bytes)
+        return request.whole_body(self._request_bytes, self.memory)
 
     async def read(self, request: Request) -> bytes:
-        """The request's body. Raises TooLarge as soon as that is known, Disconnected where the client left."""
-        return await read_within(request, self._request_bytes)
+        """The request's body, counted in `memory`: who reads gives it back.
 
+        Raises TooLarge and Overloaded as soon as that is known, Disconnected where the client left.
+        """
+        return await self.read_within(request, self._request_bytes)
 
-async def read_within(request: Request, limit_bytes: int) -> bytes:
-    """A body of at most `limit_bytes`. Raises as `Admission.read`."""
-    _check(request.named, limit_bytes)
-    try:
-        return await request.body(limit_bytes)
-    except BodyTooLong:
-        raise TooLarge(limit_bytes) from None
-    except BodyTooSlow:
-        raise _late() from None
+    async def read_within(self, request: Request, limit_bytes: int) -> bytes:
+        """A body of at most `limit_bytes`. As `read`."""
+        _check(request.named, limit_bytes)
+        try:
+            return await request.body(limit_bytes, self.memory)
+        except BodyTooLong:
+            raise TooLarge(limit_bytes) from None
+        except NoMemory:
+            raise Overloaded from None
+        except BodyTooSlow:
+            raise _late() from None
 
 
 def _check(named: Mapping[bytes, bytes], limit_bytes: int) -> None:

@@ -22,6 +22,7 @@ from gateway.dispatch import Dispatcher
 from gateway.errors import InternalFault, Refusal, UnknownPath, WrongMethod
 from gateway.front import Front
 from gateway.lanes import Build, Lanes
+from gateway.memory import Memory
 from gateway.metrics import Metrics, State
 from gateway.pressure import Beating, Pressure, Pulse
 from gateway.quotas import Quotas
@@ -203,25 +204,30 @@ class Gateway:
     def _build(self, view: View, spool: Spool) -> None:
         wiring, limits = self._wiring, self._settings.limits
         answer_bytes = int(limits.answer_mb * MB)
+        memory = Memory(int(limits.memory_mb * MB))
         new_id = lambda: uuid7(wiring.utc())  # noqa: E731 two clocks tied together
         self._lanes = Lanes(wiring.build, wiring.monotonic)
         self._shadows = ShadowPool(
             limit=limits.shadows,
             spool=spool,
             answer_bytes=answer_bytes,
+            memory=memory,
             utc=wiring.utc,
             monotonic=wiring.monotonic,
             new_id=new_id,
         )
         pressure = Pressure()
         self._pulse = wiring.pulse(pressure)
-        admission = Admission(streams=limits.streams, request_bytes=int(limits.request_mb * MB), pressure=pressure)
+        admission = Admission(
+            streams=limits.streams, request_bytes=int(limits.request_mb * MB), pressure=pressure, memory=memory
+        )
         metrics = Metrics()
         means = Means(
             lanes=self._lanes,
             shadows=self._shadows,
             spool=spool,
             metrics=metrics,
+            memory=memory,
             shedding=lambda: admission.shedding,
             answer_bytes=answer_bytes,
             new_id=new_id,
@@ -251,6 +257,7 @@ class Gateway:
         metrics.watch(
             State(
                 open_requests=lambda: admission.open,
+                held_bytes=lambda: memory.taken_bytes,
                 pressure=pressure,
                 shadows=lambda: self._shadows.taken,
                 breakers=lambda: [(lane.name, lane.state, lane.calls) for lane in self._lanes.all()],
@@ -273,6 +280,7 @@ class Gateway:
             return
         if routing.upstreams != held.upstreams:
             self.front.quotas.prices = PriceList(routing.upstreams)
+        self.front.quotas.forget_others(routing.keys.values())
         self.front.routing = routing
         self.front.metrics.snapshot(view.snapshot.sequence)
         log.info("snapshot", sequence=view.snapshot.sequence, source=view.source, kills=sorted(view.kills))

@@ -15,14 +15,25 @@ import msgspec
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
+from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
-from gateway.upstreams.base import Call, CallRefused, UpstreamError
-from gateway.wire import client_id, encode_fields, given, inject_usage, of_any_kind, to_upstream, with_model
+from gateway.upstreams.base import Call, CallRefused, Headers, UpstreamError
+from gateway.wire import (
+    account_of,
+    client_id,
+    encode_fields,
+    given,
+    header,
+    inject_usage,
+    of_any_kind,
+    to_upstream,
+    with_model,
+)
 from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
 
 SERVE = "serve"
@@ -31,6 +42,7 @@ FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
 _DONE = Ending.DONE
+_IDEMPOTENT = ("GET", "PUT", "DELETE")
 GRACE_S = 5.0
 """How much longer than its upstream may a slow reader take."""
 
@@ -49,6 +61,7 @@ class Means:
     shadows: ShadowPool
     spool: Sink
     metrics: Metrics
+    memory: Memory
     shedding: Callable[[], bool]
     answer_bytes: int
     new_id: Callable[[], str]
@@ -81,7 +94,7 @@ class Attempt:
         )
         counted = incoming.quota is not None and incoming.quota.counts_usage
         keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
-        self._keeper = Keeper(self.raw, means.answer_bytes if keeps else 0, self._began, means.monotonic)
+        self._keeper = Keeper(self.raw, means.answer_bytes if keeps else 0, means.memory, self._began, means.monotonic)
         serving.attempts.append(self.raw)
         serving.asked = arm
 
@@ -92,6 +105,7 @@ class Attempt:
         """Runs before the fallback begins: the connection is closed or given back, the permit settled."""
         means, raw = self._means, self.raw
         raw.total_ms = (means.monotonic() - self._began) * 1000
+        self._serving.held_bytes += self._keeper.held_bytes
         self._settle(self._outcome)
         means.metrics.attempt(raw.upstream, raw.error)
         if self._held is not None:
@@ -180,21 +194,29 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
             means.metrics.field(target.upstream, field, rule)
     untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
     name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
-    lines = of_any_kind if endpoint.opaque else to_upstream
+    lines = (of_any_kind if endpoint.opaque else to_upstream)(incoming.headers, name or means.new_id().encode())
+    if target.account_is_clients:
+        lines += account_of(incoming.headers)
     return Made(
         Call(
             method=endpoint.method,
             path=endpoint.path,
-            headers=lines(incoming.headers, name or means.new_id().encode()),
+            headers=lines,
             body=body.raw if untouched else encode_fields(fields),
             deadlines=target.deadlines,
             affinity=incoming.sticky_key,
             avoid=avoid,
+            repeatable=not endpoint.opaque or _may_be_repeated(endpoint.method, incoming.headers),
         ),
         injected,
         left_out,
         asked,
     )
+
+
+def _may_be_repeated(method: str, headers: Headers) -> bool:
+    """By HTTP's rules; models' endpoints only compute, whatever their method."""
+    return method in _IDEMPOTENT or header(headers, b"idempotency-key") is not None
 
 
 def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:

@@ -232,6 +232,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or b"connection" in request.named:
             self.speaks_1_1 = parser.get_http_version() not in ("0.9", "1.0")
             request.keep_alive = request.keep_alive and self.speaks_1_1
+            request.expects_100 = request.expects_100 and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
         self.deadline_at = inf

@@ -59,6 +59,7 @@ class Serving(msgspec.Struct, kw_only=True):
     plan: RoutePlan
     slot: Slot | None
     attempts: list[RawAttempt] = []
+    held_bytes: int = 0
     upstream_s: float = 0.0
     status: int = 0
     served: Arm | None = None

@@ -181,12 +181,14 @@ class State(Collector):
         self,
         *,
         open_requests: Callable[[], int],
+        held_bytes: Callable[[], int],
         pressure: Strain,
         shadows: Callable[[], int],
         breakers: Callable[[], Iterable[tuple[str, BreakerState, int]]],
         counts: Callable[[], Counts],
     ) -> None:
         self._open_requests = open_requests
+        self._held_bytes = held_bytes
         self._pressure = pressure
         self._shadows = shadows
         self._breakers = breakers
@@ -195,6 +197,11 @@ class State(Collector):
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily(
             "tutelage_gateway_open_requests", "Requests under way.", value=float(self._open_requests())
+        )
+        yield GaugeMetricFamily(
+            "tutelage_gateway_held_bytes",
+            "Bodies of requests and answers in memory, of limits.memory_mb.",
+            value=float(self._held_bytes()),
         )
         yield GaugeMetricFamily(
             "tutelage_gateway_loop_late_seconds",

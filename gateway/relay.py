@@ -12,11 +12,13 @@ Must not know of routes, plans or breakers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
 
 from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
+from gateway.memory import Memory
 from gateway.raw import RawAttempt
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
@@ -30,6 +32,8 @@ MALFORMED = "malformed"
 ERROR_EVENT = "error_event"
 SHUTDOWN = "shutdown"
 GONE = "client_gone"
+LAST_READ_S = 60.0
+"""How long an answer that is written may wait for its reader and count as open."""
 
 Line = tuple[bytes, bytes]
 
@@ -55,6 +59,8 @@ class Client:
         self._task: asyncio.Task[Any] | None = None
         self._why: str | None = None
         self._cut = False
+        self.held_bytes = 0
+        """What the request holds of the process's memory."""
 
     @property
     def started(self) -> bool:
@@ -85,6 +91,17 @@ class Client:
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""
         await self._request.room()
+
+    async def taken(self) -> None:
+        """Wait, up to LAST_READ_S, until the client has read nearly all of its answer, or is gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_READ_S):
+                await self._request.room()
+
+    @property
+    def behind(self) -> bool:
+        """More was written than the client has read."""
+        return self._request.full
 
     def end(self, data: bytes = b"") -> None:
         self._request.end(data)
@@ -130,6 +147,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending = Ending.DONE
 
 
+NOT_MODIFIED = 304
+"""What is passed through may be asked whether it has changed; a redirect is not followed, nor handed on."""
 OPAQUE_BYTES = 2**20
 """Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
 
@@ -161,16 +180,19 @@ class Held(msgspec.Struct, kw_only=True):
 
 
 class Keeper:
-    """Counts the bytes that are kept of one answer; beyond the bound nothing is."""
+    """Counts the bytes that are kept of one answer; beyond its bound, or the process's, nothing is."""
 
-    __slots__ = ("_attempt", "_began", "_clock", "_left", "_on")
+    __slots__ = ("_attempt", "_began", "_clock", "_limit", "_on", "held_bytes", "memory")
 
-    def __init__(self, attempt: RawAttempt, limit: int, began: float, clock: Clock) -> None:
+    def __init__(self, attempt: RawAttempt, limit: int, memory: Memory, began: float, clock: Clock) -> None:
         self._attempt = attempt
-        self._left = limit
+        self._limit = limit
         self._on = limit > 0
         self._began = began
         self._clock = clock
+        self.memory = memory
+        self.held_bytes = 0
+        """What is taken of `memory`: whoever ends the request gives it back."""
 
     def keep(self, chunk: bytes) -> None:
         attempt = self._attempt
@@ -178,13 +200,26 @@ class Keeper:
             attempt.first_token_ms = (self._clock() - self._began) * 1000
         if not self._on:
             return
-        self._left -= len(chunk)
-        if self._left < 0:
+        size, memory = len(chunk), self.memory
+        self.held_bytes += size
+        memory.taken_bytes += size
+        if self.held_bytes > self._limit or memory.taken_bytes >= memory.limit_bytes:
             self._on = False
             attempt.overflow = True
             attempt.chunks = []
+            self._take(-self.held_bytes)
         else:
             attempt.chunks.append(chunk)
+
+    def hold(self, chunk: bytes) -> None:
+        """As `keep`, for what waits in memory whether it is kept or not."""
+        self.keep(chunk)
+        if not self._on:
+            self._take(len(chunk))
+
+    def _take(self, size: int) -> None:
+        self.held_bytes += size
+        self.memory.taken_bytes += size
 
 
 async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> None:
@@ -199,7 +234,7 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     whole: Whole | None = getattr(held.chunks, "whole", None)
     if whole is not None and bound and held.scanner is None and (body := whole()) is not None:
-        keeper.keep(body)
+        keeper.hold(body)
         held.parts.append(body)
         held.complete = True
     else:
@@ -218,10 +253,10 @@ async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
     """Read up to the first event of a stream, up to the end of anything else."""
     size = 0
     async for chunk in held.chunks:
-        keeper.keep(chunk)
+        keeper.hold(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
-        if size > bound or (held.scanner is not None and held.scanner.events):
+        if size > bound or keeper.memory.full or (held.scanner is not None and held.scanner.events):
             break
     else:
         held.complete = True
@@ -241,7 +276,8 @@ def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
     if held.status >= 400:
         return f"status_{held.status}"
     if held.status != 200:
-        return None if 200 < held.status < 300 else f"status_{held.status}"
+        answered = 200 < held.status < 300 or (held.status == NOT_MODIFIED and held.form.ending is Ending.ANY)
+        return None if answered else f"status_{held.status}"
     scanner = held.scanner
     if scanner is not None:
         if scanner.error:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from httptools import parse_url
 
+from gateway.memory import Memory
 from gateway.upstreams.base import Headers
 
 MAX_AHEAD_BYTES = 64 * 1024
@@ -29,6 +30,10 @@ class Disconnected(Exception):
 
 class BodyTooLong(Exception):
     """The body is larger than its reader allows."""
+
+
+class NoMemory(Exception):
+    """All bodies together are larger than the process allows."""
 
 
 class BodyTooSlow(Exception):
@@ -71,8 +76,8 @@ class Request:
     """
 
     __slots__ = (
-        "_body_bytes", "_chunked", "_connection", "_head", "_limit", "_parts", "_waiter", "complete", "ended", "expects_100",
-        "gone", "headers", "keep_alive", "method", "named", "on_gone", "path", "query", "started", "target",
+        "_body_bytes", "_chunked", "_connection", "_head", "_limit", "_memory", "_parts", "_waiter", "complete", "ended",
+        "expects_100", "gone", "headers", "keep_alive", "method", "named", "on_gone", "path", "query", "started", "target",
     )  # fmt: skip
 
     def __init__(self, connection: Carrier) -> None:
@@ -80,6 +85,7 @@ class Request:
         self._parts: list[bytes] = []
         self._body_bytes = 0
         self._limit: int | None = None
+        self._memory: Memory | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._head = b""
         self._chunked = False
@@ -106,27 +112,51 @@ class Request:
 
     # --- reading
 
-    def whole_body(self, limit: int) -> bytes | None:
+    def whole_body(self, limit: int, memory: Memory) -> bytes | None:
         """As `body`, where it has arrived already in one piece and nothing need be waited for."""
         parts = self._parts
         if not self.complete or len(parts) != 1 or self._body_bytes > limit:
             return None
         self._limit = limit
+        memory.taken_bytes += self._body_bytes
         return parts.pop()
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body, once. Raises BodyTooLong as soon as that is known, BodyTooSlow, Disconnected."""
+    async def body(self, limit: int, memory: Memory | None = None) -> bytes:
+        """The whole body, once; what it takes of `memory` is then the caller's to give back.
+
+        Raises BodyTooLong and NoMemory as soon as that is known, BodyTooSlow, Disconnected.
+        """
         self._limit = limit
+        if memory is not None:
+            self._memory = memory
+            memory.taken_bytes += self._body_bytes
+        if not self.complete or self._body_bytes > limit:
+            try:
+                await self._arrival(limit)
+            except BaseException:
+                self._drop()
+                raise
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _arrival(self, limit: int) -> None:
         while not self.complete and self._body_bytes <= limit:
             if self.gone:
                 raise Disconnected
+            if self._memory is not None and self._memory.full:
+                raise NoMemory
             self._waiter = self._connection.body_awaited(self)
             await self._waiter
         if self._body_bytes > limit:
-            self._parts.clear()
             raise BodyTooLong
-        parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _drop(self) -> None:
+        """What has come of a body that will not be read."""
+        self._parts.clear()
+        self._limit = None
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.taken_bytes -= self._body_bytes
 
     # --- answering
 
@@ -178,6 +208,11 @@ class Request:
         self._head = b""
         self.ended = True
 
+    @property
+    def full(self) -> bool:
+        """So much is written that more should wait for `room`."""
+        return self._connection.full
+
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""
         await self._connection.room()
@@ -226,7 +261,12 @@ class Request:
         if self.ended:
             return
         self._parts.append(piece)
-        if self._limit is not None and self._body_bytes > self._limit:
+        if self._limit is None:
+            return
+        memory = self._memory
+        if memory is not None:
+            memory.taken_bytes += len(piece)
+        if self._body_bytes > self._limit or (memory is not None and memory.full):
             self._wake()
 
     def completed(self) -> None:

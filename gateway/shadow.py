@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from gateway.memory import Memory
 from gateway.raw import RawAttempt, RawPolicy, RawShadow
 from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
 from router.types import Arm, Outcome
@@ -65,7 +66,8 @@ class ShadowJob:
 class ShadowPool:
     """At most `limit` sampled exchanges between admission and the end of their shadow calls.
 
-    `answer_bytes` bounds one kept answer: beyond it the call is closed and the attempt marked `overflow`. `utc` and
+    `answer_bytes` bounds one kept answer, `memory` all of them: beyond either the call is closed and the attempt marked
+    `overflow`. `utc` and
     `monotonic` are clocks in seconds, `new_id` names records. For one event loop; not for threads.
     """
 
@@ -75,6 +77,7 @@ class ShadowPool:
         limit: int,
         spool: Sink,
         answer_bytes: int,
+        memory: Memory,
         utc: Callable[[], float],
         monotonic: Callable[[], float],
         new_id: Callable[[], str],
@@ -82,6 +85,7 @@ class ShadowPool:
         self._limit = limit
         self._spool = spool
         self._answer_bytes = answer_bytes
+        self._memory = memory
         self._utc = utc
         self._monotonic = monotonic
         self._new_id = new_id
@@ -122,12 +126,14 @@ class ShadowPool:
 
         def ended(call: ShadowCall, attempt: RawAttempt, task: "asyncio.Task[None]") -> None:
             nonlocal open_calls
+            self._memory.taken_bytes -= len(call.call.body) + sum(map(len, attempt.chunks))
             self._record(job, call, attempt, task)
             open_calls -= 1
             if open_calls == 0:
                 self.give_back()
 
         for call in job.calls:
+            self._memory.taken_bytes += len(call.call.body)
             attempt = RawAttempt(
                 arm=call.arm,
                 upstream=call.upstream.name,
@@ -194,7 +200,9 @@ class ShadowPool:
                 if attempt.first_token_ms is None:
                     attempt.first_token_ms = (self._monotonic() - began) * 1000
                 kept += len(chunk)
-                if kept > self._answer_bytes:
+                self._memory.taken_bytes += len(chunk)
+                if kept > self._answer_bytes or self._memory.full:
+                    self._memory.taken_bytes -= kept
                     attempt.overflow = True
                     attempt.chunks.clear()
                     return

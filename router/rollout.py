@@ -431,11 +431,23 @@ TRANSITIONS: dict[tuple[Phase, type[Event]], Rule] = {
 }
 
 
+_STANDS: dict[Phase, str] = {
+    Phase.PENDING: "it has not begun: the student's training time is not over",
+    Phase.SHADOW: "it stands on rung 0, and nothing holds it",
+    Phase.RAMPING: "it ramps, and nothing holds it",
+    Phase.HELD: "it is held",
+    Phase.COMPLETE: "it stands on the last rung",
+    Phase.ROLLED_BACK: "it is rolled back; resume opens a new attempt",
+    Phase.MANUAL: "its share is set by hand, and nothing else moves it",
+}
+"""Why an event without a line in the table does not apply."""
+
+
 def step(rollout: Rollout, event: Event) -> tuple[Rollout, tuple[Effect, ...]]:
     """Advance the rollout by one event. Raises IllegalTransition, and changes nothing, if the event does not apply."""
     rule = TRANSITIONS.get((rollout.phase, type(event)))
     if rule is None:
-        raise IllegalTransition(rollout, event, "no rule for it in this phase")
+        raise IllegalTransition(rollout, event, _STANDS[rollout.phase])
     after = rule(rollout, event)
     entered_at = rollout.entered_at if _footing(after) == _footing(rollout) else event.at
     after = replace(after, revision=rollout.revision + 1, entered_at=entered_at)

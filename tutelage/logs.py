@@ -7,7 +7,7 @@ renderer. Secrets and content are never passed to a logger by this program.
 import argparse
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
@@ -26,8 +26,12 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 def configure(role: str, log_to: TextIO, level: str = "INFO") -> None:
     """Log as `role` ("gateway", "control", "worker", "serve") from `level` up."""
+
+    def of_role(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, "role": role}
+
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        of_role,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -53,4 +57,3 @@ def configure(role: str, log_to: TextIO, level: str = "INFO") -> None:
     root.setLevel(level)
     for noisy in ("httpx", "httpcore", "uvicorn.access", "LiteLLM"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    structlog.contextvars.bind_contextvars(role=role)

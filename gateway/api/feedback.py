@@ -18,10 +18,12 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from gateway.admission import read_within, require_json
+from gateway.admission import require_json
 from gateway.api.health import Answer
 from gateway.errors import BadRequest, Forbidden
 from gateway.front import Front
+from gateway.quotas import Quota
+from gateway.relay import Client
 from gateway.request import Request
 from gateway.wire import require_object
 from tutelage.contracts.records import Feedback, Json
@@ -40,12 +42,18 @@ async def taken(front: Front, feedback_id: str, request: Request) -> Answer:
     require_json(request.named)
     if not key.may_log:
         raise Forbidden("Nothing of this key's requests is kept, so there is nothing that feedback could be about.")
-    quota = front.quotas.enter(key)
+    client = Client(request)
+    front.admission.enter(client)
+    quota: Quota | None = None
     try:
-        raw = await read_within(request, MAX_BYTES)
+        quota = front.quotas.enter(key)
+        raw = await front.admission.read_within(request, MAX_BYTES)
+        client.held_bytes = len(raw)
     finally:
         if quota is not None:
             quota.leave()
+        front.admission.memory.taken_bytes -= client.held_bytes
+        front.admission.leave(client)
     front.keep(read_feedback(raw, feedback_id=feedback_id, tenant=key.tenant, at=front.utc()))
     return 202, b"application/json", msgspec.json.encode({"id": feedback_id, "object": "feedback"})
 

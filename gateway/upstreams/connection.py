@@ -36,6 +36,10 @@ class Unanswered(ReplyBroken):
     """The connection ended at once, before any byte of an answer: on a reused one the call may be sent again."""
 
 
+class Unsent(Unanswered):
+    """It had ended before the request was written."""
+
+
 class Owner(Protocol):
     """Whose connection it is."""
 
@@ -259,7 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if self.closed or transport is None or transport.is_closing():
             self.close()
-            reply.fail(Unanswered(reply.upstream, "the connection ended before the request was written"))
+            reply.fail(Unsent(reply.upstream, "the connection ended before the request was written"))
             return reply
         self._reply = reply
         self._deadlines = deadlines

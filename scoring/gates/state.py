@@ -22,11 +22,11 @@ import msgspec
 
 from router.rollout import Rollout, Since
 from router.types import Direction
-from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
+from scoring.evidence import POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
 from scoring.gates.caps import Blocks, capped
-from scoring.gates.fastlane import Comparisons, compared
+from scoring.gates.fastlane import Comparisons
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
@@ -108,9 +108,13 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
     return fold_all(state, (unit,), rollout, epoch)
 
 
-def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch) -> State:
-    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts."""
+def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch, turns: Sequence[Unit] = ()) -> State:
+    """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts.
+
+    `turns` come first: single turns of conversations that may go on, with what needs no judge. Detectors alone read them.
+    """
     state = caught_up(state, rollout, epoch)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -187,16 +191,12 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
         cells, traffic = _homed(cells, traffic, named)
     now = state.fresh.evidence.cell.direction
     fresh = [u for u in counting if u.direction is now and u.revision >= since.fresh]
-    baselines, comparisons, watched = _observed(state, units, epoch)
-    parts = streams.budget(epoch, state.named, state.wiring)
+    state = _detected(state, units, epoch)
     return replace(
         state,
         cells=cells,
         named=named,
         fresh=_tumbled(state.fresh, fresh),
-        streams=streams.watched(state.streams, watched, parts, since, epoch),
-        baselines=baselines,
-        comparisons=comparisons,
         blocks=blocks,
         traffic=traffic,
         tallies=tallied(state.tallies, units, since.evidence),
@@ -205,21 +205,31 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     )
 
 
+def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
+    """The state after detectors have read the units."""
+    if not units:
+        return state
+    baselines, watched = _observed(state, units, epoch)
+    parts = streams.budget(epoch, state.named, state.wiring)
+    return replace(
+        state,
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch),
+        baselines=baselines,
+    )
+
+
 def _observed(
     state: State, units: Sequence[Unit], epoch: Epoch
-) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
-    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
-    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+) -> tuple[Baselines, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels."""
+    baselines, guarded = state.baselines, epoch.gates.guardrails
     watched: list[tuple[Unit, tuple[str, ...]]] = []
     for unit in units:
         labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
         watched.append((baselines.read(unit) if guarded else unit, labels))
         if guarded:
             baselines = baselines.after(unit)
-        if OUTCOME in guarded:
-            comparisons, observed = compared(comparisons, unit, " ".join(labels))
-            watched += [] if observed is None else [(observed, ())]
-    return baselines, comparisons, watched
+    return baselines, watched
 
 
 def _is_evidence(unit: Unit, since: Since) -> bool:

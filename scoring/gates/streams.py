@@ -39,11 +39,11 @@ Stream = tuple[str, str, str]
 Streams = Mapping[Stream, FloatArray]
 """M of the three detectors per stream, shape (3, 10), rows as in `DETECTORS`."""
 
-QUALITY_SHARE = 0.9
+QUALITY_SHARE = 0.95
 """Overall quality's part of the budget where anything else is watched; all of it where nothing is. A stream with
 the part ρ is later by log(1/ρ) over what its statistic grows by with each pair of a real harm."""
 
-EITHER_SHARE = 0.9
+EITHER_SHARE = 0.95
 """The part of overall quality's budget that watches both directions together."""
 
 
@@ -152,7 +152,8 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
-    return 0.0 if unit.missing is not None and metric in WORST_MILLI else reading(unit, metric)
+    unscored = unit.missing is not None and metric in WORST_MILLI
+    return unit.harm.get(metric, 0.0) if unscored else reading(unit, metric)
 
 
 def _weight(unit: Unit, where: str, epoch: Epoch) -> float:

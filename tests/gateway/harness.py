@@ -247,3 +247,4 @@ async def running(
             await close()
         if not task.done():
             await at_work.stopped()
+        assert gateway.front.admission.memory.taken_bytes == 0

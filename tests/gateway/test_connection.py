@@ -328,6 +328,13 @@ async def test_http_1_0_gets_an_answer_that_ends_with_the_connection():
         assert body == b"one two"
 
 
+async def test_http_1_0_knows_no_100_continue():
+    async with served() as connect:
+        wire = await connect()
+        wire.send(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi")
+        assert (await wire.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_head_has_no_body_and_204_no_length():
     async def handler(request: Request) -> None:
         request.respond(204 if request.method == "DELETE" else 200, [], b"body")

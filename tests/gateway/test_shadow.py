@@ -3,6 +3,7 @@ import itertools
 
 import pytest
 
+from gateway.memory import Memory
 from gateway.raw import RawShadow
 from gateway.shadow import ShadowCall, ShadowJob, ShadowPool
 from gateway.upstreams.base import Call, ConnectFailed, Deadlines, ReplyBroken, TimedOut
@@ -78,15 +79,17 @@ class Records:
 class Rig:
     """A pool, what it offered, and what its breaker was told."""
 
-    def __init__(self, *, limit=2, answer_bytes=10_000):
+    def __init__(self, *, limit=2, answer_bytes=10_000, memory_bytes=1_000_000):
         numbers = itertools.count()
         clock = itertools.count()
         self.records = Records()
         self.settled: list[Outcome] = []
+        self.memory = Memory(memory_bytes)
         self.pool = ShadowPool(
             limit=limit,
             spool=self.records,
             answer_bytes=answer_bytes,
+            memory=self.memory,
             utc=lambda: 1_000.0,
             monotonic=lambda: float(next(clock)),
             new_id=lambda: f"shadow-{next(numbers)}",
@@ -113,7 +116,7 @@ class Rig:
         slot.start(self.job(*calls))
         await self.records.arrived(len(calls))
         assert len(self.records.offered) == len(calls)
-        assert self.pool.taken == 0
+        assert (self.pool.taken, self.memory.taken_bytes) == (0, 0)
         return self.records.offered
 
 
@@ -169,6 +172,13 @@ async def test_an_answer_beyond_the_bound_is_closed_and_marked():
     assert raw.attempt is not None
     assert (raw.attempt.overflow, raw.attempt.chunks, raw.attempt.error) == (True, [], None)
     assert (reply.closed, reply.generators_closed) == (1, 1)
+
+
+async def test_an_answer_beyond_the_memory_of_all_is_not_kept_and_what_was_taken_comes_back():
+    rig = Rig(memory_bytes=len(CHAT) + 12)
+    (raw,) = await rig.run(rig.call(FakeUpstream(FakeReply([b"12345", b"678901234"]))))
+    assert raw.attempt is not None
+    assert (raw.attempt.overflow, raw.attempt.chunks, rig.memory.taken_bytes) == (True, [], 0)
 
 
 async def test_an_open_breaker_is_an_attempt_that_was_not_made():

@@ -112,7 +112,9 @@ class Target:
     async def assert_at_base(self) -> None:
         """No connection and no request is left of what was done to it."""
         await until(lambda: self.connections() == 0, 10)
-        assert "\ntutelage_gateway_open_requests 0.0\n" in await self.metrics()
+        text = await self.metrics()
+        assert "\ntutelage_gateway_open_requests 0.0\n" in text
+        assert "\ntutelage_gateway_held_bytes 0.0\n" in text
 
     @contextmanager
     def answering(self, script: Script) -> Iterator[None]:

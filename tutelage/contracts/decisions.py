@@ -10,6 +10,7 @@ class Unit(Record, frozen=True, kw_only=True):
     `key` is the sticky key's pseudonym (distinct keys are counted). Of its sampled `turns`, `unscored` have no score for a
     reason that could hide bad answers. `revision` is the rollout's at admission. `metrics`
     holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
+    `harm` is what detectors read of d and `severe` where some turns have no plain score, which are 0 there; else empty.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Unit(Record, frozen=True, kw_only=True):
     slices: dict[str, str] = {}
     metrics: dict[str, float] = {}
     times_ms: dict[str, float] = {}
+    harm: dict[str, float] = {}
 
 
 class GateRules(Record, frozen=True, kw_only=True):
@@ -40,7 +42,8 @@ class GateRules(Record, frozen=True, kw_only=True):
     `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
     `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
     `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels. What
-    is drawn and has no label `label_within_s` after its admission counts as the worst.
+    is drawn and has no label `label_within_s` after its admission counts as the worst. Of `outcome_bp` of the users outcomes
+    are compared between arms.
     """
 
     severe: float | None = None
@@ -54,6 +57,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     adaptive: str | None = None
     label_bp: int | None = None
     label_within_s: float = 1_209_600.0
+    outcome_bp: int = 10_000
 
 
 class Epoch(Record, frozen=True, kw_only=True):

@@ -76,11 +76,20 @@ class LimitSettings(Section):
 
     request_mb: float = Field(32, gt=0)
     answer_mb: float = Field(32, gt=0)
+    memory_mb: float = Field(512, gt=0)
     streams: int = Field(2000, ge=1)
     shadows: int = Field(64, ge=0)
     spool_records: int = Field(10_000, ge=1)
     spool_mb: float = Field(256, gt=0)
     key: KeyLimitSettings = KeyLimitSettings()
+
+    @model_validator(mode="after")
+    def _largest_request_fits(self) -> "LimitSettings":
+        if self.memory_mb < self.request_mb:
+            raise ValueError(
+                f"memory_mb {self.memory_mb:g} is below request_mb {self.request_mb:g}: set it at least as high"
+            )
+        return self
 
 
 class Settings(Section):

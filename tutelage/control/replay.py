@@ -11,7 +11,7 @@ another epoch begins.
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import msgspec
@@ -23,12 +23,13 @@ from scoring.gates import controller
 from scoring.gates.facts import Facts
 from scoring.gates.numbers import cells
 from scoring.gates.view import look
-from tutelage.contracts.decisions import CellNumbers, Decision, Epoch, Unit
+from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.records import Json
 from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
+from tutelage.control.serving import units_of
 from tutelage.control.succession import succession
-from tutelage.control.units import of_conversations, of_requests
+from tutelage.control.units import Cut, of_conversations, of_requests, of_turns
 from tutelage.store.base import Refold, Scored, Store, Turns
 
 LOG_E_TOLERANCE = 1e-9
@@ -136,26 +137,28 @@ class _Machine:
         epoch = self.store.epoch(rollout.epoch)
         if epoch is None:
             return
-        units = _units(fold, UnitOf(epoch.unit), self.analyses)
+        cut = _cut(fold, UnitOf(epoch.unit), self.analyses)
         state = self._known(rollout, epoch)
-        if fold.label is None:
-            state = controller.fold_all(state, units, rollout, epoch)
-            self._fold_beside(units, rollout)
+        if fold.served:
+            state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
+        elif fold.label is None:
+            state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
+            self._fold_beside(cut, rollout)
         else:
             before = state.labels.position
             read = self.store.folded(self.route, before, fold.label - before)
             counted = labels_of([one for one in read if one.number <= fold.label], epoch)
             state = controller.fold_labels(state, counted, rollout, epoch, math.inf)
         self.state = state
-        if len(fold.scored) < fold.pairs:
+        if fold.purged:
             heir = candidate(rollout)
             self.torn |= {rollout.epoch} if heir is None else {rollout.epoch, heir.epoch}
 
-    def _fold_beside(self, units: Sequence[Unit], rollout: Rollout) -> None:
+    def _fold_beside(self, cut: Cut, rollout: Rollout) -> None:
         heir = candidate(rollout)
         its = None if heir is None else self.store.epoch(heir.epoch)
         if heir is not None and its is not None:
-            self.beside = controller.fold_all(self._known(heir, its), units, heir, its)
+            self.beside = controller.fold_all(self._known(heir, its), cut.units, heir, its, cut.turns)
 
     def _known(self, rollout: Rollout, epoch: Epoch) -> controller.State:
         """The state of an epoch: under its own name, or still under that of a successor that it was."""
@@ -163,13 +166,14 @@ class _Machine:
         return next(kept, None) or controller.initial(rollout, epoch)
 
 
-def _units(fold: Refold, unit: UnitOf, analyses: Sequence[str]) -> Sequence[Unit]:
+def _cut(fold: Refold, unit: UnitOf, analyses: Sequence[str]) -> Cut:
     if unit is UnitOf.REQUEST:
-        return of_requests(fold.scored, analyses).units
+        return of_requests(fold.scored, analyses)
     keys: dict[str, list[Scored]] = {}
     for turn in fold.scored:
         keys.setdefault(turn.pair.sticky_key, []).append(turn)
-    return of_conversations([Turns(key=key, scored=tuple(turns)) for key, turns in keys.items()], analyses).units
+    whole = of_conversations([Turns(key=key, scored=tuple(turns)) for key, turns in keys.items()], analyses)
+    return replace(whole, turns=of_turns(fold.watched, analyses))
 
 
 # --- what counts as the same ------------------------------------------------------------------------------------------

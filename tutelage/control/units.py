@@ -5,9 +5,10 @@ has waited for so long that the rollout is held. So neither evidence nor detecto
 while the judge is away, ties, which need no judge, would else speak for the student alone. What is judged late is folded
 late, and nothing is ever left out: a conversation waits for all of its turns.
 
-A unit is a request, or a conversation that has been silent for `IDLE_S`: then its d is the mean over its turns, one unit
-per direction and epoch. What has no score is named, never dropped: "judge_unscorable" and an answer lost on the student's
-side count as d = -1 for promotion, a teacher that failed as the worker scored it.
+A unit is a request, or a conversation that is over: silent for `IDLE_S`, or `UNIT_TURNS` turns or `UNIT_S` long, where its
+next turns begin another. Then its d is the mean over its turns, one unit per direction and epoch; what needs no judge is given
+to detectors turn by turn, at once. What has no score is named, never dropped: a turn that is "judge_unscorable", or whose
+answer was lost on the student's side, is d = -1 for promotion and 0 for detectors, a teacher that failed as the worker scored it.
 
 Must not know cells, gates or thresholds.
 """
@@ -19,13 +20,13 @@ from itertools import groupby
 import msgspec
 
 from router.types import FULL_BP, Direction, UnitOf
-from scoring.evidence import TEACHER_FAILED
+from scoring.evidence import QUALITY, SEVERE, TEACHER_FAILED
 from scoring.stats.lattice import weight_milli
 from tutelage.contracts.decisions import Unit
 from tutelage.control.analysis import slices_of
 from tutelage.control.conclude import CONTENT_LOST
-from tutelage.control.measures import metrics_of, times_ms_of
-from tutelage.store.base import GateStore, Scored, Turns
+from tutelage.control.measures import OF_THE_WHOLE, metrics_of, times_ms_of
+from tutelage.store.base import Closing, GateStore, Scored, Turns
 
 JUDGE_DEADLINE_S = 900.0
 """A pair that waits longer for its score holds the rollout."""
@@ -33,6 +34,9 @@ WAITED_FOR_S = JUDGE_DEADLINE_S + 60.0
 """Until then the pairs admitted after it wait with it: longer than the hold takes to stand."""
 IDLE_S = 1800.0
 """A conversation is over when it has been silent for this long."""
+UNIT_TURNS = 100
+UNIT_S = 86_400.0
+"""A key that never pauses, such as a service under one name, is one conversation for no longer than this."""
 CONVERSATIONS_WAIT_S = 7200.0
 """For so long conversations wait for a turn that was admitted before they ended. Detectors must not wait for ever."""
 NO_REFERENCE = "no_reference"
@@ -43,10 +47,13 @@ WORST = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Units to fold, in order, and the store's numbers of the pairs that they came from."""
+    """Units to fold, in order, and the store's numbers of the pairs that they came from; single turns of conversations, with
+    what needs no judge, and the numbers of theirs."""
 
     units: tuple[Unit, ...] = ()
     orders: tuple[int, ...] = ()
+    turns: tuple[Unit, ...] = ()
+    watched: tuple[int, ...] = ()
     no_reference: int = 0
 
 
@@ -61,8 +68,24 @@ class Cutter:
         """The next units of `route`, with the slices that `analyses` find; empty where nothing is ready."""
         if unit is UnitOf.REQUEST:
             return of_requests(self._store.unfolded(route, self._limit, now - WAITED_FOR_S), analyses)
-        silent = self._store.silent(route, now - IDLE_S, now - CONVERSATIONS_WAIT_S, self._limit)
-        return of_conversations(silent, analyses)
+        unwatched = self._store.unwatched(route, self._limit, now - WAITED_FOR_S)
+        # All turns of a conversation that is over have been watched: closing waits longer for what is not judged.
+        closed = () if len(unwatched) >= self._limit else self._store.closed(route, _closing(now), self._limit)
+        return replace(
+            of_conversations(closed, analyses),
+            turns=of_turns(unwatched, analyses),
+            watched=tuple(turn.order for turn in unwatched),
+        )
+
+
+def _closing(now: float) -> Closing:
+    return Closing(
+        idle_since=now - IDLE_S,
+        waiting_since=now - CONVERSATIONS_WAIT_S,
+        begun_before=now - UNIT_S,
+        turns=UNIT_TURNS,
+        span_s=UNIT_S,
+    )
 
 
 def of_requests(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> Cut:
@@ -85,9 +108,25 @@ def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = (
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)
-        units += [_unit(tuple(group), analyses) for _, group in groupby(ordered, key=_population)]
+        units += [_whole(_unit(tuple(group), analyses)) for _, group in groupby(ordered, key=_population)]
     in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
     return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
+
+
+def of_turns(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> tuple[Unit, ...]:
+    """Each judged turn with what needs no judge: no score of any kind."""
+    return tuple(_at_once(_unit((turn,), analyses)) for turn in _in_population(scored))
+
+
+def _at_once(unit: Unit) -> Unit:
+    kept = {name: value for name, value in unit.metrics.items() if name not in OF_THE_WHOLE}
+    return msgspec.structs.replace(unit, d=None, missing=None, metrics=kept, harm={})
+
+
+def _whole(unit: Unit) -> Unit:
+    """The unit of a conversation without what its turns have said one by one."""
+    kept = {name: value for name, value in unit.metrics.items() if name in OF_THE_WHOLE}
+    return msgspec.structs.replace(unit, metrics=kept, times_ms={})
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:
@@ -132,7 +171,17 @@ def _unit(turns: tuple[Scored, ...], analyses: Sequence[str]) -> Unit:
         slices=slices_of(first, analyses),
         metrics=metrics_of(turns),
         times_ms=times_ms_of(turns),
+        harm=_harm(turns) if missing and len(missing) < len(turns) else {},
     )
+
+
+def _harm(turns: Sequence[Scored]) -> dict[str, float]:
+    """What detectors read: d and severe regressions, a turn without a plain score as none."""
+    plain = [turn.judgement for turn in turns if missing_class(turn) is None]
+    return {
+        QUALITY: sum(judgement.d or 0.0 for judgement in plain) / len(turns),
+        SEVERE: sum(judgement.severe or 0 for judgement in plain) / len(turns),
+    }
 
 
 def missing_class(turn: Scored) -> str | None:

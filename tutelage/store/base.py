@@ -17,8 +17,9 @@ from router.rollout import Rollout
 from router.types import Direction, Sampling
 from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.keys import Key
-from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback, Record, Spending
+from tutelage.contracts.signals import Signals
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -75,12 +76,19 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
-    the answer that was served."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
 
     order: int
     pair: Pair
     judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How a request was served, not counted yet. `order` is the store's own rising number, `feedback` what people said."""
+
+    order: int
+    serving: Serving
     feedback: tuple[Feedback, ...] = ()
 
 
@@ -95,17 +103,32 @@ class Folded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """The turns of one sticky key that has fallen silent, every one of them judged."""
+    """The turns of one conversation that is over, every one of them judged."""
 
     key: str
     scored: tuple[Scored, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """When a sticky key's conversation is over, UTC seconds: nothing came since `idle_since`; or it has `turns` turns; or it
+    began before `begun_before`. It has no more than `turns` turns, within `span_s` of its first. None is over that was admitted
+    after a turn, of any key, that waits for its judgement and was admitted after `waiting_since`."""
+
+    idle_since: float
+    waiting_since: float
+    begun_before: float
+    turns: int
+    span_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
-    `revision` is the rollout's under which it was made; `label` the last label that was read, where these were folded.
+    `watched` are orders of pairs that detectors alone have read, ahead of the conversation that they are turns of. `revision`
+    is the rollout's under which it was made; `label` the last label that was read, where these were folded; `served` are orders
+    of requests, where these were.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -116,17 +139,21 @@ class Fold:
     successor_state: bytes | None = None
     revision: int
     label: int | None = None
+    served: tuple[int, ...] = ()
+    watched: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refold:
-    """A fold as the store can still give it: `scored`, by (admitted_at, id), are those of its `pairs` pairs that are not
-    purged, with what people had said by then."""
+    """A fold as the store can still give it: `scored`, `watched` and `served`, by time and id, are those of its pairs and
+    requests that are not purged, with what people had said by then; `purged` counts the others."""
 
     revision: int
     label: int | None
-    pairs: int
+    purged: int
     scored: tuple[Scored, ...]
+    watched: tuple[Scored, ...]
+    served: tuple[Served, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +186,7 @@ class Joined:
 
     `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
     that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
-    what the records cost.
+    what the records cost, `served` how requests were served.
     """
 
     pairs: Sequence[Pair] = ()
@@ -170,6 +197,7 @@ class Joined:
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
     spent: Sequence[Spending] = ()
+    served: Sequence[Serving] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,6 +378,11 @@ class GateStore(Protocol):
 
     def successor_state(self, route: str) -> bytes | None: ...
 
+    def put_signals(self, signals: Mapping[str, Signals]) -> None:
+        """Keep what control sees of the machinery, by route."""
+
+    def signals(self, route: str) -> Signals | None: ...
+
     def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
         """Forward pairs that were folded, in the order in which they were: those numbered above `after`."""
 
@@ -357,9 +390,16 @@ class GateStore(Protocol):
         """Judged pairs not folded yet, by (admitted_at, id), up to the oldest that still waits for its judgement: of those
         that were admitted after `waiting_since`. What waits longer is waited for no more."""
 
-    def silent(self, route: str, idle_since: float, waiting_since: float, limit: int) -> Sequence[Turns]:
-        """Up to `limit` sticky keys, all of whose turns are judged, by the time of the last one: before `idle_since`, and
-        up to the oldest turn of any key that still waits for its judgement: of those admitted after `waiting_since`."""
+    def unwatched(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
+        """What `unfolded` gives, without the pairs that a fold has watched."""
+
+    def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
+        """Up to `limit` conversations that are over, all of their turns judged, by the time of the last one. What a key has
+        beyond one of them is another."""
+
+    def servings(self, route: str, quiet_since: float, begun_before: float, limit: int) -> Sequence[Served]:
+        """Requests before `quiet_since` that are not counted yet, by unit, then in order: of up to `limit` units that have none
+        since, or whose first is of before `begun_before`."""
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is

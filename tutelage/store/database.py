@@ -17,7 +17,7 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_S = 5.0
 
 SCHEMA = (
@@ -48,6 +48,7 @@ SCHEMA = (
         excluded TEXT,
         visible_at REAL NOT NULL DEFAULT 0,
         deliveries INTEGER NOT NULL DEFAULT 0,
+        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
         fold INTEGER,  -- the number of the fold that counted it
         place INTEGER  -- its own among the folded pairs of its route
     )""",
@@ -56,6 +57,8 @@ SCHEMA = (
     "CREATE INDEX pairs_waiting ON pairs (route, admitted_at) WHERE state = 'queued'",
     "CREATE INDEX pairs_judged ON pairs (route, admitted_at, id) WHERE state = 'judged'",
     "CREATE INDEX pairs_open ON pairs (route, sticky_key, admitted_at, state) WHERE state IN ('queued', 'judged')",
+    "CREATE INDEX pairs_unwatched ON pairs (route, admitted_at, id) WHERE state = 'judged' AND watched IS NULL",
+    "CREATE INDEX pairs_watched ON pairs (route, watched) WHERE watched IS NOT NULL",
     "CREATE INDEX pairs_folded ON pairs (route, fold) WHERE fold IS NOT NULL",
     "CREATE INDEX pairs_in_place ON pairs (route, place) WHERE place IS NOT NULL AND direction = 'forward'",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
@@ -90,7 +93,15 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
+    """CREATE TABLE servings (
+        rank INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, unit TEXT NOT NULL,
+        at REAL NOT NULL, body BLOB NOT NULL, fold INTEGER  -- the number of the fold that counted it
+    )""",
+    "CREATE INDEX servings_open ON servings (route, unit, at) WHERE fold IS NULL",
+    "CREATE INDEX servings_folded ON servings (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX servings_at ON servings (route, at)",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,

@@ -99,6 +99,24 @@ def test_a_cell_is_at_most_one_kilobyte_on_25_levels():
     assert len(msgspec.json.encode(state.overall.evidence.to_plain())) <= 1024
 
 
+def test_turns_of_a_conversation_reach_the_detectors_alone():
+    rules = epoch(guardrails={"error": 0.05})
+    begun = initial(rollout(), rules)
+    turns = [unit(n, None, metrics={"error": -1.0}, direction=Direction.REVERSE) for n in range(8)]
+    state = fold_all(begun, (), rollout(), rules, turns)
+    assert {stream for stream, rows in state.streams.items() if rows.any()} == {(Direction.REVERSE, POOLED, "error")}
+    assert encode(replace(state, streams={})) == encode(begun)
+    assert encode(fold_all(begun, (), rollout(), rules, [unit(1, None, epoch="another")])) == encode(begun)
+
+
+def test_an_unscored_turn_does_not_hide_its_conversation_from_the_detectors():
+    lost = unit(1, -0.95, missing="judge_unscorable", harm={"quality": -0.9, "severe": -0.9})
+    hidden = unit(1, -0.95, missing="judge_unscorable")
+    seen, unseen = (fold(initial(rollout(), SLICED), one, rollout(), SLICED).streams for one in (lost, hidden))
+    stream = ("either", POOLED, QUALITY)
+    assert seen[stream].sum() > 1.2 * unseen[stream].sum()
+
+
 def test_a_restart_of_the_evidence_forgets_cells_and_names_and_nothing_else_does():
     state = folded(mixed(400), 50)
     now = rollout()

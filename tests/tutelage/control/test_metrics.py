@@ -30,6 +30,7 @@ def gateway_registry() -> CollectorRegistry:
     metrics.watch(
         of_gateway.State(
             open_requests=lambda: 0,
+            held_bytes=lambda: 0,
             pressure=Pressure(),
             shadows=lambda: 0,
             breakers=lambda: [("gpt", BreakerState.CLOSED, 0)],

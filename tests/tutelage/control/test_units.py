@@ -1,13 +1,15 @@
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from router.types import Direction
 from tests.tutelage.control.made import NOW, exchange, shadow
 from tests.tutelage.control.test_join import HERE
-from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Outcome, Pair
 from tutelage.control.conclude import conclude
-from tutelage.control.units import of_conversations, of_requests
+from tutelage.control.units import of_conversations, of_requests, of_turns
 from tutelage.store.base import Scored, Turns
 
 
@@ -56,6 +58,30 @@ def test_a_turn_that_could_not_be_scored_counts_as_the_worst_in_its_conversation
     cut = of_conversations([Turns(key="c", scored=(scored(1, 0.5), scored(2, None, "judge_unscorable")))])
     (unit,) = cut.units
     assert (unit.d, unit.missing) == (-0.25, "judge_unscorable")
+
+
+def test_detectors_read_a_turn_that_nobody_could_score_as_nothing_and_the_others_as_they_are():
+    turns = (scored(1, -0.9), scored(2, None, "judge_unscorable"), scored(3, -0.6), scored(4, 0.4, "teacher_failed"))
+    (unit,) = of_conversations([Turns(key="c", scored=turns)]).units
+    assert unit.harm == {"quality": pytest.approx(-1.5 / 4), "severe": pytest.approx(-2 / 4)}
+    assert unit.d == pytest.approx((-0.9 - 1.0 - 0.6 + 0.4) / 4)
+    nothing = of_conversations([Turns(key="c", scored=(scored(1, None, "judge_unscorable"),) * 2)]).units
+    assert [one.harm for one in nothing] == [{}]
+    assert [one.harm for one in of_requests([scored(1), scored(2, None, "judge_unscorable")]).units] == [{}, {}]
+
+
+def test_a_turn_says_at_once_what_needs_no_judge_and_its_conversation_says_the_rest():
+    found = {"error": Outcome(teacher=0, student=1), "total_ms": Outcome(teacher=5, student=7)}
+    made = scored(1, -0.5)
+    turn = replace(
+        made, judgement=msgspec.structs.replace(made.judgement, outcomes=found, student_score=0.25, method="judge")
+    )
+    (early,) = of_turns([turn])
+    assert (early.d, early.missing, early.metrics) == (None, None, {"error": -1.0})
+    assert early.times_ms == {"teacher_total": 5.0, "student_total": 7.0}
+    (whole,) = of_conversations([Turns(key="c", scored=(turn,))]).units
+    assert (whole.d, whole.times_ms) == (-0.5, {})
+    assert whole.metrics.keys() == {"severe", "floor"}
 
 
 def test_directions_of_one_conversation_are_never_averaged():

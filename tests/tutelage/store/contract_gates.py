@@ -1,11 +1,15 @@
 """The part of the store's contract that gates rely on. `contract.StoreContract` includes it and gives the fixtures."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from msgspec import structs
 
 from router.types import Direction
-from tests.tutelage.store.made import judgement, pair
+from tests.tutelage.store.made import judgement, pair, serving
 from tutelage.contracts.records import Feedback
-from tutelage.store.base import Attached, Exclusion, Fold, Joined, Store
+from tutelage.contracts.signals import Signals, Watch
+from tutelage.store.base import Attached, Closing, Exclusion, Fold, Joined, Store, Turns
 
 
 class GateContract:
@@ -20,12 +24,41 @@ class GateContract:
         assert [row.pair.id for row in store.unfolded("triage", 2, 0.0)] == ["c", "a"]
         assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["c", "a", "b"]
 
-    def test_a_pair_comes_with_what_people_said_of_it(self, store: Store):
-        said = Feedback(id="f1", exchange_id="p1", tenant="t", type="thumb", value="up", at=5.0)
-        store.join(Joined(pairs=[pair("p1", 1.0)], feedback=[Attached(feedback=said, route="triage", input_hash=None)]))
-        self.judge_all(store, "p1")
-        [scored] = store.unfolded("triage", 10, 0.0)
-        assert scored.feedback == (said,)
+    def test_a_request_waits_until_its_unit_is_quiet_and_is_counted_once(self, store: Store):
+        said = Feedback(id="f1", exchange_id="c1", tenant="t", type="thumb", value="up", at=5.0)
+        store.join(
+            Joined(
+                served=[
+                    serving("c1", 1.0, "c"),
+                    serving("d1", 2.0, "d"),
+                    serving("c2", 9.0, "c"),
+                    serving("d1", 2.0, "d"),
+                ],
+                feedback=[Attached(feedback=said, route="triage", input_hash=None)],
+            )
+        )
+        assert [one.serving.id for one in store.servings("triage", 9.0, 0.0, 10)] == ["d1"]
+        assert [one.serving.id for one in store.servings("triage", 9.0, 1.5, 10)] == [
+            "d1",
+            "c1",
+        ]  # it never falls silent
+        quiet = list(store.servings("triage", 10.0, 0.0, 10))
+        assert [(one.serving.id, len(one.feedback)) for one in quiet] == [("d1", 0), ("c1", 1), ("c2", 0)]
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 1)] == ["d1"]
+        assert not store.servings("other", 10.0, 0.0, 10)
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        fold = Fold(route="triage", folded=(), gate_state=b"s", lease=lease, revision=1, served=(quiet[1].order,))
+        assert store.fold(fold)
+        assert not store.fold(fold)
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 10)] == ["d1", "c2"]
+        later = Feedback(id="f2", exchange_id="c1", tenant="t", type="thumb", value="down", at=6.0)
+        store.join(Joined(feedback=[Attached(feedback=later, route="triage", input_hash=None)]))
+        again = store.refold("triage", 1)
+        assert again is not None
+        assert (again.purged, again.scored, again.served) == (0, (), (quiet[1],))  # with what had been said by then
+        store.purge("triage", 5.0)
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 10)] == ["c2"]
 
     def test_what_is_judged_waits_for_what_was_admitted_before_it_but_not_for_ever(self, store: Store):
         store.join(Joined(pairs=[pair("slow", 2.0), pair("a", 1.0), pair("b", 3.0), pair("z", 0.1, route="other")]))
@@ -119,12 +152,8 @@ class GateContract:
         assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
 
-    def test_a_fold_can_be_made_again_with_what_people_had_said_by_then(self, store: Store, other: Store):
-        first, later = (
-            Feedback(id=f"f{n}", exchange_id="p1", tenant="t", type="thumb", value="up", at=n) for n in (5.0, 6.0)
-        )
-        said = [Attached(feedback=one, route="triage", input_hash=None) for one in (first, later)]
-        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)], feedback=said[:1]))
+    def test_a_fold_can_be_made_again(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)]))
         self.judge_all(store, "p1", "p2", "p3")
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
@@ -134,20 +163,27 @@ class GateContract:
             Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9),
         ]
         assert [store.fold(fold) for fold in made] == [True, True]
-        store.join(Joined(feedback=said[1:]))
-
         assert (other.folds("triage"), other.folds("other")) == (2, 0)
         again, labels = other.refold("triage", 1), other.refold("triage", 2)
         assert again is not None
-        assert (again.revision, again.label, again.pairs) == (4, None, 2)
-        assert [(row.pair.id, row.feedback) for row in again.scored] == [("p1", (first,)), ("p2", ())]
+        assert (again.revision, again.label, again.purged, again.watched) == (4, None, 0, ())
+        assert [row.pair.id for row in again.scored] == ["p1", "p2"]
         assert labels is not None
-        assert (labels.revision, labels.label, labels.pairs, labels.scored) == (5, 9, 0, ())
+        assert (labels.revision, labels.label, labels.purged, labels.scored) == (5, 9, 0, ())
         assert other.refold("triage", 3) is None
         store.purge("triage", 1.5)
         purged = other.refold("triage", 1)
         assert purged is not None
-        assert (purged.pairs, [row.pair.id for row in purged.scored]) == (2, ["p2"])
+        assert (purged.purged, [row.pair.id for row in purged.scored]) == (1, ["p2"])
+
+    def test_what_control_saw_last_is_kept_by_route(self, store: Store, other: Store):
+        assert store.signals("triage") is None
+        seen = Signals(at=5.0, teacher=Watch(words="open", alarm=True), overdue={Direction.FORWARD: 3})
+        before = store.sequence()
+        store.put_signals({"triage": Signals(at=4.0), "other": Signals(at=4.0)})
+        store.put_signals({"triage": seen})
+        assert (other.signals("triage"), other.signals("other")) == (seen, Signals(at=4.0))
+        assert store.sequence() == before
 
     def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
         lease = store.acquire("control", "a", 10.0, 0.0)
@@ -188,7 +224,7 @@ class GateContract:
             other.fold(Fold(route="triage", revision=1, folded=(scored.order,), gate_state=b"new", lease=new)) is True
         )
 
-    def test_a_key_is_silent_once_it_is_idle_and_judged(self, store: Store):
+    def test_a_conversation_is_over_once_it_is_idle_and_judged(self, store: Store):
         store.join(
             Joined(
                 pairs=[
@@ -201,25 +237,69 @@ class GateContract:
             )
         )
         self.judge_all(store, "a1", "a2", "b1", "busy")
-        found = store.silent("triage", idle_since=5.0, waiting_since=2.0, limit=10)
-        assert [(turns.key, [row.pair.id for row in turns.scored]) for turns in found] == [
-            ("b", ["b1"]),
-            ("a", ["a1", "a2"]),
-        ]
-        assert [turns.key for turns in store.silent("triage", 5.0, 2.0, 1)] == ["b"]
+        assert turns_of(store.closed("triage", closing(waiting_since=2.0), 10)) == [("b", ["b1"]), ("a", ["a1", "a2"])]
+        assert turns_of(store.closed("triage", closing(waiting_since=2.0), 1)) == [("b", ["b1"])]
 
-    def test_a_key_is_never_read_before_all_of_its_turns_are_judged(self, store: Store):
+    def test_a_conversation_is_never_read_before_all_of_its_turns_are_judged(self, store: Store):
         store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a")]))
         self.judge_all(store, "a1")
-        assert store.silent("triage", idle_since=5.0, waiting_since=4.0, limit=10) == []
+        assert store.closed("triage", closing(waiting_since=4.0), 10) == []
         self.judge_all(store, "a2")
-        [turns] = store.silent("triage", idle_since=5.0, waiting_since=4.0, limit=10)
-        assert [row.pair.id for row in turns.scored] == ["a1", "a2"]
+        assert turns_of(store.closed("triage", closing(waiting_since=4.0), 10)) == [("a", ["a1", "a2"])]
 
-    def test_a_key_waits_for_older_turns_of_others_until_these_have_waited_too_long(self, store: Store):
+    def test_a_conversation_waits_for_older_turns_of_others_until_these_have_waited_too_long(self, store: Store):
         store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("b1", 2.0, sticky_key="b")]))
         self.judge_all(store, "b1")
-        assert store.silent("triage", idle_since=5.0, waiting_since=0.9, limit=10) == []
-        assert [turns.key for turns in store.silent("triage", 5.0, 1.0, 10)] == ["b"]
+        assert store.closed("triage", closing(waiting_since=0.9), 10) == []
+        assert turns_of(store.closed("triage", closing(waiting_since=1.0), 10)) == [("b", ["b1"])]
         self.judge_all(store, "a1")
-        assert [turns.key for turns in store.silent("triage", 5.0, 0.9, 10)] == ["a", "b"]
+        assert turns_of(store.closed("triage", closing(waiting_since=0.9), 10)) == [("a", ["a1"]), ("b", ["b1"])]
+
+    def test_a_key_that_never_pauses_is_cut_by_turns_and_by_time(self, store: Store):
+        store.join(Joined(pairs=[pair(f"a{n}", float(n), sticky_key="a") for n in range(1, 6)]))
+        self.judge_all(store, "a1", "a2", "a3", "a4")  # a5 waits for its judge
+        busy = closing(idle_since=0.0, waiting_since=0.0)
+        assert store.closed("triage", busy, 10) == []
+        assert turns_of(store.closed("triage", replace(busy, turns=3), 10)) == [("a", ["a1", "a2", "a3"])]
+        assert store.closed("triage", replace(busy, turns=5), 10) == []
+        old = replace(busy, begun_before=1.5, span_s=1.0)
+        [turns] = store.closed("triage", old, 10)
+        assert turns_of([turns]) == [("a", ["a1", "a2"])]
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        folded = tuple(row.order for row in turns.scored)
+        assert store.fold(Fold(route="triage", folded=folded, gate_state=b"", lease=lease, revision=1)) is True
+        assert turns_of(store.closed("triage", replace(old, begun_before=3.5), 10)) == [("a", ["a3", "a4"])]
+
+    def test_a_turn_is_watched_once_and_folded_when_its_conversation_is_over(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("a1", 1.0, sticky_key="a"), pair("a2", 2.0, sticky_key="a"), pair("b", 3.0)]))
+        self.judge_all(store, "a1", "b")
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        [early] = store.unwatched("triage", 10, 0.0)
+        watch = Fold(route="triage", folded=(), watched=(early.order,), gate_state=b"1", lease=lease, revision=1)
+        assert store.fold(watch) is True
+        assert store.unwatched("triage", 10, 0.0) == ()
+        self.judge_all(store, "a2")
+        assert [row.pair.id for row in store.unwatched("triage", 10, 0.0)] == ["a2", "b"]
+        [a, b] = store.closed("triage", closing(), 10)
+        assert turns_of([a, b]) == [("a", ["a1", "a2"]), ("key of b", ["b"])]
+        folded = tuple(row.order for row in a.scored)
+        both = Fold(route="triage", folded=folded, watched=folded[1:], gate_state=b"2", lease=lease, revision=1)
+        assert store.fold(both) is True
+        assert store.fold(watch) is False
+        again = [other.refold("triage", number) for number in (1, 2)]
+        assert [([r.pair.id for r in one.scored], [r.pair.id for r in one.watched]) for one in again if one] == [
+            ([], ["a1"]),
+            (["a1", "a2"], ["a2"]),
+        ]
+
+
+def closing(**changes: float) -> Closing:
+    """Idle since 5, and nothing is too long."""
+    usual = Closing(idle_since=5.0, waiting_since=0.0, begun_before=-1e9, turns=1_000, span_s=1e9)
+    return replace(usual, **changes)  # type: ignore[arg-type] # turns is the only integer and never among them
+
+
+def turns_of(found: Sequence[Turns]) -> list[tuple[str, list[str]]]:
+    return [(turns.key, [row.pair.id for row in turns.scored]) for turns in found]
