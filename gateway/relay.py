@@ -52,7 +52,7 @@ class Client:
     Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
-    __slots__ = ("_cut", "_request", "_task", "_why")
+    __slots__ = ("_cut", "_request", "_task", "_why", "held_bytes")
 
     def __init__(self, request: Request) -> None:
         self._request = request
