@@ -8,7 +8,9 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
@@ -71,8 +73,8 @@ class Means:
 class Attempt:
     """One arm's call within a request: opened, held, relayed, settled once and recorded, in whatever way it ends."""
 
-    def __init__(
-        self, means: Means, incoming: Incoming, serving: Serving, *, arm: Arm, purpose: str, settle: Settle
+    def __init__(  # noqa: PLR0917 positional, because named ones would cost a dictionary
+        self, means: Means, incoming: Incoming, serving: Serving, arm: Arm, purpose: str, settle: Settle
     ) -> None:
         self._means = means
         self._incoming = incoming
@@ -92,13 +94,7 @@ class Attempt:
         )
         counted = incoming.quota is not None and incoming.quota.counts_usage
         keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
-        self._keeper = Keeper(
-            self.raw,
-            limit=means.answer_bytes if keeps else 0,
-            memory=means.memory,
-            began=self._began,
-            clock=means.monotonic,
-        )
+        self._keeper = Keeper(self.raw, means.answer_bytes if keeps else 0, means.memory, self._began, means.monotonic)
         serving.attempts.append(self.raw)
         serving.asked = arm
 
@@ -169,7 +165,7 @@ class Attempt:
         serving.cause = raw.error or fault
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True):
     """A call ready to be sent. `injected`: usage is asked for that the client did not ask for. `asked` is the body before the
     upstream's field policy, None where that changed nothing."""
 

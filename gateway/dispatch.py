@@ -115,7 +115,7 @@ class Dispatcher:
         lane.planned()
         settle, purpose, fault = lane.admit(), SERVE, "breaker_open"
         while settle is not None:
-            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
                 try:
                     held = await attempt.held()
                 except UpstreamError as error:
@@ -139,7 +139,7 @@ class Dispatcher:
         lane.planned()
         while True:
             settle = lane.call()
-            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
                 try:
                     held = await attempt.held()
                 except CallRefused as refused:

@@ -53,15 +53,12 @@ def needs_of(body: Body, endpoint: str) -> Needs:
     return Needs(endpoint=endpoint) if reader is None else reader(body.fields, endpoint)
 
 
-class Names:
+class Names(msgspec.Struct, eq=False):
     """What may name the user of a request: see `router.stickiness.Candidates`."""
 
-    __slots__ = ("_body", "_named", "tenant")
-
-    def __init__(self, tenant: str, named: Mapping[bytes, bytes], body: Body) -> None:
-        self.tenant = tenant
-        self._named = named
-        self._body = body
+    tenant: str
+    _named: Mapping[bytes, bytes]
+    _body: Body
 
     def header(self, name: str) -> str | None:
         value = self._named.get(name.encode("latin-1", "replace"))
