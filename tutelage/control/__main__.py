@@ -25,6 +25,7 @@ from scoring.judges.prompt import prompt_hash
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric, rubrics_folder
 from scoring.rubrics.schema import Rubric
+from scoring.rubrics.scorer import compile_rubric
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
 from tutelage.contracts.ids import uuid7
@@ -135,6 +136,9 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         health=health,
         metrics=metrics,
         judge_rates=JudgeRates(store, settings, metrics).now,
+        scorers={
+            route.rubric: compile_rubric(rubrics, route.rubric) for route in settings.routes.values() if route.rubric
+        },
         chores=(
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),

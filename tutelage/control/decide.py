@@ -7,7 +7,6 @@ What keeps it honest: units are folded before anything is decided, under the rol
 fold and its state are one transaction; an event names the revision that it was decided on.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,14 +15,14 @@ import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
+from scoring.evidence import OUTCOME
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look as view_of
-from tutelage import __version__
-from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
+from tutelage.contracts.decisions import CellNumbers, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.signals import Watch
@@ -32,8 +31,10 @@ from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.refusals import REFUSAL, kind_of, refusal
+from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
-from tutelage.control.units import Cut, Cutter
+from tutelage.control.units import UNIT_S, Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
 
@@ -45,7 +46,6 @@ EVENTS_PER_LOOK = 8
 """A hold that goes, another that comes, an advance: more than this at one look would be a loop."""
 FACTS_EVERY_S = 1.0
 CELLS_EVERY_S = 1.0
-REFUSAL = "Stay"
 REFUSALS_READ = 100
 
 
@@ -60,6 +60,7 @@ class _Memory:
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
+    served_at: float = float("-inf")
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
@@ -103,6 +104,7 @@ class Gatekeeper:
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
+            self._fold_servings(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -134,7 +136,7 @@ class Gatekeeper:
     def _fold(
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
-        """States and marks in one transaction; the states in memory follow only where the store took them."""
+        """States and marks in one transaction."""
         if not cut.orders and not cut.watched:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
@@ -151,11 +153,8 @@ class Gatekeeper:
             successor_state=None if heir is None else controller.encode(heir),
             revision=rollout.revision,
         )
-        if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state, memory.beside = state, heir
-        memory.folds += 1
-        memory.looked_at = float("-inf")
+        self._keep(memory, fold, state)
+        memory.beside = heir
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
@@ -177,8 +176,32 @@ class Gatekeeper:
             revision=rollout.revision,
             label=state.labels.position,
         )
+        self._keep(memory, fold, state)
+
+    def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """How requests of all traffic were served, now and then: up to what people may still say something of."""
+        if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
+            return
+        memory.served_at, unit = now, UnitOf(epoch.unit)
+        since = now - quiet_s(unit)
+        found = self._store.servings(rollout.route, since, since - UNIT_S, SERVINGS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            served=tuple(one.order for one in found),
+        )
+        self._keep(memory, fold, state)
+
+    def _keep(self, memory: _Memory, fold: Fold, state: controller.State) -> None:
+        """The state in memory follows only where the store took it. Raises LeaseLost where it did not."""
         if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+            raise LeaseLost(f"route {fold.route!r}: another control process has folded these")
         memory.state = state
         memory.folds += 1
         memory.looked_at = float("-inf")
@@ -289,43 +312,3 @@ class Gatekeeper:
             self._metrics.order.labels(rollout.route).set(order.value)
             if order.n:
                 self._health.judged(rollout.route, Watch(words=order.words, alarm=order.verdict is Verdict.FAIL))
-
-
-def refusal(
-    rollout: Rollout,
-    reason: str,
-    basis: writes.Basis,
-    *,
-    id: str,  # noqa: A002 - as the record calls it
-    at: float,
-) -> Decision:
-    """A decision that moves nothing."""
-    share_bp, phase = rollout.share_in_force_bp, rollout.phase.value
-    return Decision(
-        id=id,
-        at=at,
-        route=rollout.route,
-        student=rollout.student,
-        attempt=rollout.attempt,
-        epoch=rollout.epoch,
-        revision_from=rollout.revision,
-        revision_to=rollout.revision,
-        phase_from=phase,
-        phase_to=phase,
-        from_bp=share_bp,
-        to_bp=share_bp,
-        event=REFUSAL,
-        actor=controller.ACTOR,
-        reason=reason,
-        cells=basis.cells,
-        detectors=dict(basis.detectors),
-        facts=dict(basis.facts),
-        folds=basis.folds,
-        holds=tuple(sorted(rollout.holds)),
-        code_version=__version__,
-    )
-
-
-def kind_of(reason: str) -> str:
-    """A reason without its numbers: what it is about."""
-    return re.sub(r"[-+]?\d[\d.,:]*", "#", reason)
