@@ -8,6 +8,7 @@ To add an endpoint: one reader of bodies and one of streams, one line each in th
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from gateway.bodies import MALFORMED, Reading, read_chat, read_opaque, read_response
@@ -38,6 +39,12 @@ def read_answer(body: bytes, *, endpoint: str, content_type: str | None) -> Read
 
 def is_stream(body: bytes, content_type: str | None) -> bool:
     """Whether a reply's body is a stream of events."""
-    if content_type is not None and content_type.strip():
-        return content_type.lower().startswith("text/event-stream")
-    return body.lstrip().startswith((b"data:", b"event:", b"id:", b":"))
+    named = _names_stream(content_type)
+    return body.lstrip().startswith((b"data:", b"event:", b"id:", b":")) if named is None else named
+
+
+@lru_cache(maxsize=64)
+def _names_stream(content_type: str | None) -> bool | None:
+    if content_type is None or not content_type.strip():
+        return None
+    return content_type.lower().startswith("text/event-stream")

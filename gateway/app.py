@@ -280,6 +280,7 @@ class Gateway:
             return
         if routing.upstreams != held.upstreams:
             self.front.quotas.prices = PriceList(routing.upstreams)
+        self.front.quotas.forget_others(routing.keys.values())
         self.front.routing = routing
         self.front.metrics.snapshot(view.snapshot.sequence)
         log.info("snapshot", sequence=view.snapshot.sequence, source=view.source, kills=sorted(view.kills))

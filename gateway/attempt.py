@@ -20,8 +20,18 @@ from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
-from gateway.upstreams.base import Call, CallRefused, UpstreamError
-from gateway.wire import client_id, encode_fields, given, inject_usage, of_any_kind, to_upstream, with_model
+from gateway.upstreams.base import Call, CallRefused, Headers, UpstreamError
+from gateway.wire import (
+    account_of,
+    client_id,
+    encode_fields,
+    given,
+    header,
+    inject_usage,
+    of_any_kind,
+    to_upstream,
+    with_model,
+)
 from router.types import Arm, Outcome
 
 SERVE = "serve"
@@ -29,6 +39,7 @@ RETRY = "retry"
 FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
+_IDEMPOTENT = ("GET", "PUT", "DELETE")
 GRACE_S = 5.0
 """How much longer than its upstream may a slow reader take."""
 
@@ -186,21 +197,29 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
             means.metrics.field(target.upstream, field, rule)
     untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
     name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
-    lines = of_any_kind if endpoint.opaque else to_upstream
+    lines = (of_any_kind if endpoint.opaque else to_upstream)(incoming.headers, name or means.new_id().encode())
+    if target.account_is_clients:
+        lines += account_of(incoming.headers)
     return Made(
         Call(
             method=endpoint.method,
             path=endpoint.path,
-            headers=lines(incoming.headers, name or means.new_id().encode()),
+            headers=lines,
             body=body.raw if untouched else encode_fields(fields),
             deadlines=target.deadlines,
             affinity=incoming.sticky_key,
             avoid=avoid,
+            repeatable=not endpoint.opaque or _may_be_repeated(endpoint.method, incoming.headers),
         ),
         injected,
         left_out,
         asked,
     )
+
+
+def _may_be_repeated(method: str, headers: Headers) -> bool:
+    """By HTTP's rules; models' endpoints only compute, whatever their method."""
+    return method in _IDEMPOTENT or header(headers, b"idempotency-key") is not None
 
 
 def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:

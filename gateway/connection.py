@@ -37,6 +37,9 @@ LINGER_BYTES = 16 * 1024 * 1024
 
 Line = tuple[bytes, bytes]
 
+_ENDED = HttpRequestParser(object())
+"""In place of a lost connection's own, which holds the connection: both would wait for the collector, which comes seldom."""
+
 
 class BadHead(ValueError):
     """Raised inside the parser: becomes a 400 and the end of the connection."""
@@ -158,6 +161,7 @@ class Connection(asyncio.Protocol):
         self._spent = True
         self.deadline_at = inf
         self._ahead.clear()
+        self._parser = _ENDED
         for request in self._requests:
             request.left()
         self.resume_writing()
@@ -232,6 +236,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive or b"connection" in request.named:
             self.speaks_1_1 = parser.get_http_version() not in ("0.9", "1.0")
             request.keep_alive = request.keep_alive and self.speaks_1_1
+            request.expects_100 = request.expects_100 and self.speaks_1_1
         self._headers = []  # what comes now are trailers
         self._in_head = False
         self.deadline_at = inf

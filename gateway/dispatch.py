@@ -312,7 +312,8 @@ def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
 
 async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
     """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
-    if 300 <= held.status < 400 or (held.scanner is not None and held.complete and not held.scanner.events):
+    redirected = 300 <= held.status < 400 and held.fault is not None
+    if redirected or (held.scanner is not None and held.complete and not held.scanner.events):
         raise UpstreamFailed(502, held.fault or "truncated")
     await attempt.relayed(held, client)
 

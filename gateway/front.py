@@ -18,7 +18,7 @@ from gateway.quotas import Quota, Quotas
 from gateway.raw import RawPolicy
 from gateway.relay import Client
 from gateway.request import Request
-from gateway.routing import INTERNAL, Route, Routing
+from gateway.routing import INTERNAL, PASSTHROUGH, Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import opaque, read_body
 from router.stickiness import BODY, sticky_key
@@ -117,7 +117,7 @@ class Front:
             sticky_source=source,
             sticky_key=sticky,
             pinned=pinned,
-            policy=_policy(named, key, route),
+            policy=_policy(named, request.headers, key, route),
             slices=_slices(named, route),
             admitted_at=self.utc(),
             began=began,
@@ -152,20 +152,18 @@ def _pinned(named: Named, key: Key, route: Route) -> Arm | None:
         arm = Arm(value.decode("latin-1").strip().lower())
     except ValueError:
         raise BadRequest("x-tutelage-arm must be teacher or student.", code="invalid_header") from None
+    if arm is Arm.STUDENT and route.name == PASSTHROUGH:
+        raise BadRequest("What is passed through has one arm: leave x-tutelage-arm out.", code="no_student")
     if arm is Arm.STUDENT and route.student is None:
         raise BadRequest(f"The model {route.name!r} has no student to choose.", code="no_student")
     return arm
 
 
-def _policy(named: Named, key: Key, route: Route) -> RawPolicy:
+def _policy(named: Named, headers: Headers, key: Key, route: Route) -> RawPolicy:
     """Route, key and request combined: the strictest wins."""
     level = _LEVELS.index(route.capture.log if key.may_log else "off")
-    asked = named.get(b"x-tutelage-log")
-    if asked is not None:
-        wanted = asked.decode("latin-1").strip().lower()
-        if wanted not in _LEVELS:
-            raise BadRequest("x-tutelage-log must be off, metadata or full.", code="invalid_header")
-        level = min(level, _LEVELS.index(wanted))
+    if b"x-tutelage-log" in named:
+        level = min(level, _asked_level(headers))
     train = named.get(b"x-tutelage-train")
     if train is not None and train.strip().lower() != b"deny":
         raise BadRequest("x-tutelage-train knows one value: deny.", code="invalid_header")
@@ -175,6 +173,15 @@ def _policy(named: Named, key: Key, route: Route) -> RawPolicy:
         purpose=route.capture.purpose,
         redact=route.capture.redact,
     )
+
+
+def _asked_level(headers: Headers) -> int:
+    """The strictest of what the client asks for, however many lines it takes for that."""
+    lines = [value.decode("latin-1") for name, value in headers if name == b"x-tutelage-log"]
+    wanted = [each.strip().lower() for line in lines for each in line.split(",")]
+    if not all(each in _LEVELS for each in wanted):
+        raise BadRequest("x-tutelage-log must be off, metadata or full.", code="invalid_header")
+    return min(map(_LEVELS.index, wanted))
 
 
 def _slices(named: Named, route: Route) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Lanes: each upstream with its breaker, retry budget and calls under way; kept over snapshots, rebuilt when its settings change.
 
-A lane that left the configuration is closed when its last call has ended. Must not know of routes or of what calls ask.
+A lane that left the configuration goes on for the requests that were planned with it; what connections it keeps end by
+themselves when nobody uses them. Must not know of routes or of what calls ask.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +14,6 @@ from router.budget import RetryBudget
 from router.types import Outcome
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.upstreams import UpstreamSettings
-from tutelage.tasks import Tasks
 
 log = structlog.get_logger()
 
@@ -24,9 +24,7 @@ Build = Callable[[str, UpstreamSettings], Upstream]
 class Lane:
     """One upstream as the dispatcher uses it. `call` and `admit` give a function that must be called exactly once."""
 
-    def __init__(
-        self, upstream: Upstream, settings: UpstreamSettings, monotonic: Callable[[], float], tasks: Tasks
-    ) -> None:
+    def __init__(self, upstream: Upstream, settings: UpstreamSettings, monotonic: Callable[[], float]) -> None:
         self.upstream = upstream
         self.settings = settings
         self.name = upstream.name
@@ -34,8 +32,6 @@ class Lane:
         self._breaker = Breaker(BreakerPolicy())
         self._budget = RetryBudget(monotonic())
         self._monotonic = monotonic
-        self._tasks = tasks
-        self._retired = False
 
     @property
     def available(self) -> bool:
@@ -79,19 +75,8 @@ class Lane:
         self.calls += 1
         return lambda _: self._ended()
 
-    def retire(self) -> None:
-        """Close the upstream as soon as no call is under way."""
-        self._retired = True
-        if self.calls == 0:
-            self._close()
-
     def _ended(self) -> None:
         self.calls -= 1
-        if self._retired and self.calls == 0:
-            self._close()
-
-    def _close(self) -> None:
-        self._tasks.start(self.upstream.aclose(), f"close {self.name}")
 
 
 class Lanes:
@@ -100,7 +85,6 @@ class Lanes:
     def __init__(self, build: Build, monotonic: Callable[[], float]) -> None:
         self._build = build
         self._monotonic = monotonic
-        self._tasks = Tasks()
         self._lanes: dict[str, Lane] = {}
         self._retired: dict[str, Lane] = {}
 
@@ -120,12 +104,10 @@ class Lanes:
         self._lanes = {name: kept[name] if name in kept else built[name] for name in wanted}
         for lane in old:
             self._retired[lane.name] = lane
-            lane.retire()
 
     async def aclose(self) -> None:
-        for lane in self._lanes.values():
+        for lane in (*self._lanes.values(), *self._retired.values()):
             await lane.upstream.aclose()
-        await self._tasks.drain(5.0)
 
     def _serves(self, name: str, settings: UpstreamSettings) -> bool:
         return name in self._lanes and self._lanes[name].settings == settings
@@ -135,4 +117,4 @@ class Lanes:
             upstream = self._build(name, settings)
         except ConfigurationError as fault:
             raise ConfigurationError(f"upstreams.{name}: {fault}") from fault
-        return Lane(upstream, settings, self._monotonic, self._tasks)
+        return Lane(upstream, settings, self._monotonic)

@@ -1,13 +1,13 @@
 """Quotas: the limits of keys, kept for the keys that have any.
 
 A limit is declared for a host and divided by its gateway processes. A key without limits costs two comparisons; one with them a
-dictionary look-up, whatever the number of keys. What was counted lives as long as the process. Internal keys have no limits: what
-judges may spend is the judges' settings.
+dictionary look-up, whatever the number of keys. What was counted lives as long as the process and the key. Internal keys have no
+limits: what judges may spend is the judges' settings.
 
 The arithmetic is `router.limits`; here it meets keys, clocks, prices and the refusal. Must not know routes or HTTP.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.errors import LimitReached
 from gateway.raw import RawAttempt
@@ -96,6 +96,13 @@ class Quotas:
         if exceeded is not None:
             raise LimitReached(exceeded, self.processes)
         return Quota(self, meter, limits)
+
+    def forget_others(self, keys: Iterable[Key]) -> None:
+        """What was counted is kept for `keys`; their limits are read anew."""
+        metered, self._metered = self._metered, {}
+        for key in keys if metered else ():
+            if key.id in metered:
+                self._metered[key.id] = metered[key.id][0], self._limits_of(key)
 
     def day(self) -> int:
         """The UTC day, counted from 1970."""

@@ -156,6 +156,7 @@ KINDS: dict[str, Kind] = {
 # --- taking it out ----------------------------------------------------------------------------------------------------
 
 
+_ALL = frozenset(CLASSES)
 _kinds = lru_cache(maxsize=16)(kinds_of)
 
 
@@ -182,19 +183,23 @@ def suspects(documents: Sequence[bytes]) -> frozenset[int]:
     doubtful: set[int] = set()
     plain: list[bytes] = []
     for place, document in enumerate(documents):
-        seen = _SPACE_BYTES.sub(b"  ", document) if b"\\" in document else document
-        if b"\\" in seen.replace(b'\\"', b""):  # what stands behind escapes is looked at string by string
-            doubtful.add(place)
-            seen = b""
+        seen = document
+        if b"\\" in document:
+            seen = _SPACE_BYTES.sub(b"  ", document)
+            if b"\\" in seen.replace(b'\\"', b""):  # what stands behind escapes is looked at string by string
+                doubtful.add(place)
+                seen = b""
         plain.append(seen)
-    together = b"\n".join(plain)
-    ends = list(accumulate(len(seen) + 1 for seen in plain))
-    every, at = _any_of(_kinds(frozenset(CLASSES))), 0
+    together, every = b"\n".join(plain), _any_of(_kinds(_ALL))
     try:
-        while (match := every.search(together, at)) is not None:
+        match = every.search(together)
+        if match is None:
+            return frozenset(doubtful)
+        ends = list(accumulate(len(seen) + 1 for seen in plain))
+        while match is not None:
             place = bisect_right(ends, match.start())
             doubtful.add(place)
-            at = ends[place]
+            match = every.search(together, ends[place])
     except (ValueError, re2.error) as error:
         raise RedactionFailed(type(error).__name__) from None
     return frozenset(doubtful)

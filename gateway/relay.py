@@ -145,6 +145,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     ending: Ending = Ending.DONE
 
 
+NOT_MODIFIED = 304
+"""What is passed through may be asked whether it has changed; a redirect is not followed, nor handed on."""
 OPAQUE_BYTES = 2**20
 """Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
 
@@ -272,7 +274,8 @@ def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
     if held.status >= 400:
         return f"status_{held.status}"
     if held.status != 200:
-        return None if 200 < held.status < 300 else f"status_{held.status}"
+        answered = 200 < held.status < 300 or (held.status == NOT_MODIFIED and held.form.ending is Ending.ANY)
+        return None if answered else f"status_{held.status}"
     scanner = held.scanner
     if scanner is not None:
         if scanner.error:

@@ -39,6 +39,7 @@ class Target:
     version: str
     deadlines: Deadlines
     fields: FieldPolicy
+    account_is_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +220,7 @@ def _target(name: str, upstream: UpstreamSettings) -> Target:
         fields=policy_of(name, upstream),
         model=upstream.model,
         version=upstream.version,
+        account_is_clients=upstream.account == "client",
         deadlines=Deadlines(
             connect_s=waits.connect, first_token_s=waits.first_token, idle_s=waits.idle, total_s=waits.total
         ),

@@ -127,9 +127,12 @@ _HOP_BY_HOP = frozenset({
 })  # fmt: skip
 _NOT_UPSTREAM = _HOP_BY_HOP | {
     b"authorization", b"cookie", b"host", b"forwarded", b"x-api-key", b"api-key", b"x-real-ip", b"via", b"expect",
-    b"content-length", b"content-type", b"accept-encoding", b"x-request-id",
+    b"content-length", b"content-type", b"accept-encoding", b"x-request-id", b"x-auth-token", b"x-goog-api-key",
+    b"x-goog-user-project", b"ocp-apim-subscription-key",
 }  # fmt: skip
-_NOT_UPSTREAM_PREFIX = (b"x-forwarded-", b"x-tutelage-", b"cf-")
+_ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
+"""Whose account pays. With our key that is ours to say, unless the upstream's settings leave it to the client."""
+_NOT_UPSTREAM_PREFIX = (b"x-forwarded-", b"x-tutelage-", b"x-amz-", b"cf-")
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {
     b"set-cookie",
     b"alt-svc",
@@ -145,7 +148,10 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
-    """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`."""
+    """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`.
+
+    What does not travel stands in one list, `_NOT_UPSTREAM`, with what names an account, which `account_of` gives.
+    """
     named = _named_by_connection(headers)
     kept = [line for line in headers if _goes_up(line[0]) and line[0] not in named]
     kept += [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", request_id)]
@@ -158,6 +164,11 @@ def of_any_kind(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]
     return kept + [line for line in headers if line[0] == b"content-type"]
 
 
+def account_of(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The client's lines that name an account at the provider."""
+    return [line for line in headers if line[0] in _ACCOUNT]
+
+
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
     named = _named_by_connection(headers)
@@ -166,7 +177,7 @@ def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 @lru_cache(maxsize=1024)
 def _goes_up(name: bytes) -> bool:
-    return name not in _NOT_UPSTREAM and not name.startswith(_NOT_UPSTREAM_PREFIX)
+    return name not in _NOT_UPSTREAM and name not in _ACCOUNT and not name.startswith(_NOT_UPSTREAM_PREFIX)
 
 
 @lru_cache(maxsize=1024)

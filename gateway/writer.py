@@ -38,10 +38,10 @@ log = structlog.get_logger()
 STATEMENT_RECORDS = 64
 """SQLite gives the interpreter back for every statement that it executes, and to take it again costs a wait."""
 PAUSE_S = 50e-6
-PAUSE_EVERY = 16
-"""After so many records the interpreter is given to the event loop, which else waits for it up to 5 ms, several times
-over. To take it back costs more than a record's work, so not too often. With a full group waiting the thread only offers to
-give way."""
+PAUSE_EVERY = 64
+"""After so many records, in one to two milliseconds, the interpreter is given to the event loop, which else waits for it up to
+5 ms. To take it back costs both threads more than records do: their working sets push each other out of the core's cache.
+With a full group waiting the thread only offers to give way."""
 BUSY_S = 0.5
 RETRY_AFTER_S = (0.05, 0.2, 0.5)
 

@@ -1,8 +1,8 @@
 """Everything else under /v1 (files, batches, audio, images, moderations, …): relayed to `default_upstream` unchanged.
 
-Any body, any of `METHODS`; counted under the route `passthrough`, not captured, never shadowed, never sent twice. Whoever has a
-key acts there with the gateway's own key of the provider: what one tenant stores, another can read. Where that must not be, keys
-are made without the right (`Key.may_pass_through`).
+Any body, any of `METHODS`; counted under the route `passthrough`, not captured, never shadowed, never sent twice but as
+`Call.repeatable` says. Whoever has a key acts there with the gateway's own key of the provider: what one tenant stores, another
+can read. Where that must not be, keys are made without the right (`Key.may_pass_through`).
 """
 
 from urllib.parse import unquote

@@ -34,7 +34,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
     Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
-    replica that has just failed this request."""
+    replica that has just failed this request. `repeatable` False: what was written is not written again, whatever came of it."""
 
     method: str
     path: str
@@ -43,6 +43,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     affinity: str | None = None
     avoid: str | None = None
+    repeatable: bool = True
 
 
 class Reply(Protocol):

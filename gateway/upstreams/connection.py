@@ -30,10 +30,16 @@ RACE_S = 1.0
 request, and may have worked on it."""
 
 _WITHOUT_DEADLINES = Deadlines()
+_ENDED = HttpResponseParser(object())
+"""In place of a closed connection's own, which holds the connection: both would wait for the collector, which comes seldom."""
 
 
 class Unanswered(ReplyBroken):
     """The connection ended at once, before any byte of an answer: on a reused one the call may be sent again."""
+
+
+class Unsent(Unanswered):
+    """It had ended before the request was written."""
 
 
 class Owner(Protocol):
@@ -162,8 +168,9 @@ class HttpReply:
             self._pieces.clear()
             self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
             self.wake()
-        if self.on_close is not None:
-            self.on_close(fault)
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close(fault)
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -263,7 +270,7 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         if self.closed or transport is None or transport.is_closing():
             self.close()
-            reply.fail(Unanswered(reply.upstream, "the connection ended before the request was written"))
+            reply.fail(Unsent(reply.upstream, "the connection ended before the request was written"))
             return reply
         self._reply = reply
         self._deadlines = deadlines
@@ -305,6 +312,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline_at = inf
         if self._transport is not None:
             self._transport.abort()
+        self._parser = _ENDED
         self._owner.forget(self)
 
     # --- for the reply

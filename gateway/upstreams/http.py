@@ -14,7 +14,7 @@ from collections import OrderedDict
 from math import inf
 
 from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
-from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered
+from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered, Unsent
 from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
 from tutelage.contracts.errors import ConfigurationError
 
@@ -84,7 +84,8 @@ class HttpPool:
 
     async def open(self, call: Call) -> HttpReply:
         """See `Upstream.open`. A reused connection that ends at once, before any byte of an answer, is replaced once by a new
-        one: its server closed it while the request was on its way, and has read nothing of it."""
+        one: its server closed it while the request was on its way, and has as a rule read nothing of it. What must not be done
+        twice (`Call.repeatable`) is sent again only where nothing of it was written."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
         request = self._request(call)
         deadlines, began = call.deadlines, loop.time()
@@ -93,8 +94,8 @@ class HttpPool:
             connection = self._reusable() or await self._connection(deadlines, began, loop)
             try:
                 reply = await connection.send(request, deadlines, began).head()
-            except Unanswered:
-                if not connection.reused:
+            except Unanswered as fault:
+                if not connection.reused or not (call.repeatable or isinstance(fault, Unsent)):
                     raise
                 connection = await self._fresh(deadlines, began, loop)
                 reply = await connection.send(request, deadlines, began).head()

@@ -8,6 +8,7 @@ Map    `controller`  `decide`: the order in which gates are asked, and what foll
        `labels`      what people said of drawn pairs
        `caps`        how much one user may weigh. `tally`: how much of what was sampled came to a score
        `streams`     the detectors and their one false-alarm budget
+       `served`      how a request that may be in no pair enters the state
        `latency` `fastlane`   what the detectors read beside scores: slowness, outcomes between users
        `view`        what a gate reads; thresholds per rung
        `required` `fresh` `anchored` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`

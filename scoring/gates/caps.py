@@ -54,15 +54,19 @@ class Block:
 
 
 Blocks = Mapping[str, Block]
-"""By direction."""
+"""By direction, and by what is counted where that is not evidence."""
 
 
-def capped(blocks: Blocks, units: Sequence[Unit], most: int | None) -> tuple[Blocks, list[Unit]]:
-    """The units that may count as evidence: no more of one key than the epoch allows, in each direction."""
-    following, kept = dict(blocks), []
+def capped(blocks: Blocks, units: Sequence[Unit], most: int | None, of: str = "") -> tuple[Blocks, list[Unit]]:
+    """The units that may count, in their order: no more of one key than the epoch allows, in each direction. `of` names what
+    is counted beside evidence.
+    """
+    if most is None:
+        return blocks, list(units)
+    following, kept = dict(blocks), set[int]()
     for direction in Direction:
-        own = [unit for unit in units if unit.direction is direction]
-        if own and most is not None:
-            following[direction.value], own = following.get(direction.value, Block()).counted(own, most)
-        kept += own
-    return following, kept
+        name, own = f"{of}{direction}", [unit for unit in units if unit.direction is direction]
+        if own:
+            following[name], counting = following.get(name, Block()).counted(own, most)
+            kept |= {id(unit) for unit in counting}
+    return following, [unit for unit in units if id(unit) in kept]

@@ -30,6 +30,7 @@ from scoring.gates.futility import futility
 from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
+from scoring.gates.served import fold_servings
 from scoring.gates.state import State, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
@@ -38,7 +39,7 @@ from tutelage.contracts.decisions import CellNumbers, Epoch
 
 __all__ = [
     "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",
-    "initial", "proven",
+    "fold_servings", "initial", "proven",
 ]  # fmt: skip
 
 ACTOR = "controller"

@@ -3,8 +3,9 @@
 Owns   `Comparison`: the students' outcomes that wait for teachers, and the difference that they come to.
 Knows not  what an outcome is, what follows.
 
-In reverse pairs the teacher is asked on a history that the student led, so d near 0 can hide harm. Assignment is random,
-so the outcome of students less the mean of the next teachers of the same slice has mean 0 where nothing is wrong, and at
+In reverse pairs the teacher is asked on a history that the student led, so d near 0 can hide harm; and most of what a
+student serves is in no pair. So outcomes are compared over all traffic, drawn for a shadow or not. Assignment is random, so the
+outcome of students less the mean of the next teachers of the same slice has mean 0 where nothing is wrong, and at
 least -δ_r where it is within the margin; it is an observation in [-1, 1] of the stream `outcome`. Students that come
 while teachers are waited for are averaged: each teacher stands in one difference only, as the detector's guarantee asks.
 """

@@ -22,11 +22,11 @@ import msgspec
 
 from router.rollout import Rollout, Since
 from router.types import Direction
-from scoring.evidence import OUTCOME, POOLED, QUALITY, Cell, Evidence, counts_for
+from scoring.evidence import POOLED, QUALITY, Cell, Evidence, counts_for
 from scoring.gates import streams
 from scoring.gates.accounts import Account, opened, reopened
 from scoring.gates.caps import Blocks, capped
-from scoring.gates.fastlane import Comparisons, compared
+from scoring.gates.fastlane import Comparisons
 from scoring.gates.labels import Label, Labels
 from scoring.gates.latency import Baselines
 from scoring.gates.metrics import pooled_metrics, target
@@ -209,31 +209,27 @@ def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     """The state after detectors have read the units."""
     if not units:
         return state
-    baselines, comparisons, watched = _observed(state, units, epoch)
+    baselines, watched = _observed(state, units, epoch)
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
         streams=streams.watched(state.streams, watched, parts, state.since, epoch),
         baselines=baselines,
-        comparisons=comparisons,
     )
 
 
 def _observed(
     state: State, units: Sequence[Unit], epoch: Epoch
-) -> tuple[Baselines, Comparisons, list[tuple[Unit, tuple[str, ...]]]]:
-    """What detectors read of the units, in their order: each with its labels, and the comparisons that it completes."""
-    baselines, comparisons, guarded = state.baselines, state.comparisons, epoch.gates.guardrails
+) -> tuple[Baselines, list[tuple[Unit, tuple[str, ...]]]]:
+    """What detectors read of the units, in their order: each with its labels."""
+    baselines, guarded = state.baselines, epoch.gates.guardrails
     watched: list[tuple[Unit, tuple[str, ...]]] = []
     for unit in units:
         labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()
         watched.append((baselines.read(unit) if guarded else unit, labels))
         if guarded:
             baselines = baselines.after(unit)
-        if OUTCOME in guarded:
-            comparisons, observed = compared(comparisons, unit, " ".join(labels))
-            watched += [] if observed is None else [(observed, ())]
-    return baselines, comparisons, watched
+    return baselines, watched
 
 
 def _is_evidence(unit: Unit, since: Since) -> bool:

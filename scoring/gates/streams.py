@@ -39,11 +39,11 @@ Stream = tuple[str, str, str]
 Streams = Mapping[Stream, FloatArray]
 """M of the three detectors per stream, shape (3, 10), rows as in `DETECTORS`."""
 
-QUALITY_SHARE = 0.9
+QUALITY_SHARE = 0.95
 """Overall quality's part of the budget where anything else is watched; all of it where nothing is. A stream with
 the part ρ is later by log(1/ρ) over what its statistic grows by with each pair of a real harm."""
 
-EITHER_SHARE = 0.9
+EITHER_SHARE = 0.95
 """The part of overall quality's budget that watches both directions together."""
 
 

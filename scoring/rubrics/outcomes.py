@@ -32,6 +32,12 @@ def outcomes(pair: Pair, schemas: Sequence[Check]) -> dict[str, Outcome]:
     return {name: both for name, both in found.items() if both.teacher is not None or both.student is not None}
 
 
+def fault(answer: Answer, request: Json, schemas: Sequence[Check]) -> float:
+    """1 where one answer is a refusal or is not in the form that was asked for, else 0."""
+    refused = 1.0 - (_REFUSAL.score(answer, None) or 0.0)
+    return max(refused, float(_unfit(answer, (*schemas, *_asked_form(request)))))
+
+
 def _unfit(answer: Answer, forms: Sequence[Check]) -> bool:
     """An answer that is a tool call and no text has no form to keep."""
     return not (answer.tool_calls and not answer.text) and any(form.score(answer, None) == 0.0 for form in forms)

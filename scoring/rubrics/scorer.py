@@ -29,11 +29,11 @@ from scoring.checks import CHECKS, Check
 from scoring.rubrics.answers import answer_of, failed, refused, same_answer
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric
-from scoring.rubrics.outcomes import outcomes
+from scoring.rubrics.outcomes import fault, outcomes
 from scoring.rubrics.schema import Criterion, Rubric
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.pairs import CriterionScore, Judgement, Outcome, Pair
-from tutelage.contracts.records import Answer
+from tutelage.contracts.records import Answer, Attempt, Json
 
 CHECK, JUDGE = "check", "judge"
 """Methods. A rubric has one: `judge` where any criterion needs a judge, so that a pair has one key per rubric version."""
@@ -153,6 +153,18 @@ class Scorer:
             retries=verdict.retries,
         )
 
+    def alone(self, attempt: Attempt, request: Json, input_hash: str | None) -> float:
+        """What one arm's attempt is worth by what needs no judge, in [0, 1]: its score where checks alone give one, else 1
+        without a fault. An answer that was lost has none that is known.
+        """
+        answer = answer_of(attempt)
+        if answer is None:
+            return 0.0 if failed(attempt) else 1.0
+        label = self.labels.get(input_hash) if input_hash is not None else None
+        own = [self.checks[c.name].score(answer, label) for c in self._alone()] if not self.rubric.needs_judge else []
+        score = self._own(own) if own else None
+        return 1.0 - fault(answer, request, self._schemas()) if score is None else score
+
     def given_up(self, pair: Pair, scored_at: float, retries: int) -> Judgement:
         """The judgement of a pair that several deliveries did not get scored: unscorable, and counted as that."""
         return Judgement(
@@ -192,6 +204,10 @@ class Scorer:
     def _judged_failures(self) -> tuple[str | None, ...]:
         """Whose pairs a judge can say something about: a comparison needs both answers, a score only the student's."""
         return (None,) if self.rubric.judging == "pairwise" else (None, TEACHER_FAILED)
+
+    def _alone(self) -> list[Criterion]:
+        """The criteria of an arm's own score."""
+        return [criterion for criterion in self.rubric.criteria if criterion.reference != "teacher"]
 
     def _schemas(self) -> list[Check]:
         return [
@@ -246,7 +262,7 @@ class Scorer:
 
     def _own(self, values: Iterable[float | None]) -> float | None:
         """One arm's own score; None where a criterion has none."""
-        weights = [criterion.weight for criterion in self.rubric.criteria if criterion.reference != "teacher"]
+        weights = [criterion.weight for criterion in self._alone()]
         parts = [None if value is None else weight * value for weight, value in zip(weights, values, strict=True)]
         known = [part for part in parts if part is not None]
         return min(1.0, math.fsum(known)) if len(known) == len(parts) else None

@@ -78,6 +78,21 @@ def best_arm(teacher: FloatArray, student: FloatArray, *, margin: float, alpha: 
     return _first(np.stack((teacher, student), axis=1), passes, FROM_PULL)
 
 
+def best_arm_of_pairs(d: FloatArray, *, margin: float, alpha: float, unpaired: float = 1.0) -> IntArray:
+    """The same rule read on the differences of pairs: variance σ̂_d²/n · `unpaired`, where 2 is what arms that correlate by
+    one half would have apart. While all pairs tie, it is 0, and the rule is satisfied at once.
+    """
+    n = np.arange(1, d.shape[1] + 1, dtype=np.float64)
+    levels = np.log((1.0 + np.log(2.0 * n)) / alpha)
+
+    def passes(part: FloatArray) -> BoolArray:
+        mean, sd = _running(part)
+        gap = np.maximum(mean + margin, 0.0)
+        return gap**2 * n / (2.0 * np.maximum(unpaired * sd**2, 1e-12)) > levels
+
+    return _first(d, passes, FROM_PULL)
+
+
 def installed(package: str) -> bool:
     """Whether a peer's package can be asked."""
     return find_spec(package) is not None

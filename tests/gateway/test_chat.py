@@ -177,12 +177,15 @@ async def test_the_strictest_capture_policy_wins(teacher: ModelServer, student: 
         await at.http().post(PATH, json={**ASK, "user": "3"}, headers={"x-tutelage-log": "off"})
         await at.http(PRIVATE).post(PATH, json={**ASK, "user": "4"}, headers={"x-tutelage-log": "full"})
         odd = await at.http().post(PATH, json=ASK, headers={"x-tutelage-log": "some"})
+        twice = [("x-tutelage-log", "full"), ("x-tutelage-log", "off")]
+        await at.http().post(PATH, json={**ASK, "user": "5"}, headers=twice)
+        await at.http().post(PATH, json={**ASK, "user": "6"}, headers={"x-tutelage-log": "full, off"})
         await until(lambda: len(at.exchanges()) == 2)
         kept = [(exchange.policy.log, exchange.policy.train) for exchange in at.exchanges()]
         counts = (await at.http(None).get(f"http://127.0.0.1:{at.gateway.own_port}/metrics")).text
     assert kept == [("metadata", True), ("full", False)]
     assert odd.status_code == 400
-    assert 'tutelage_gateway_capture_dropped_total{reason="opted_out"} 2.0' in counts
+    assert 'tutelage_gateway_capture_dropped_total{reason="opted_out"} 4.0' in counts
 
 
 async def test_slices_come_by_header(teacher: ModelServer, student: ModelServer, tmp_path: Path):

@@ -1,6 +1,7 @@
 """HTTP/1.1 as clients meet it, on raw sockets: order, bounds, refusals before the body, hang-ups, back-pressure, the end."""
 
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -328,6 +329,13 @@ async def test_http_1_0_gets_an_answer_that_ends_with_the_connection():
         assert body == b"one two"
 
 
+async def test_http_1_0_knows_no_100_continue():
+    async with served() as connect:
+        wire = await connect()
+        wire.send(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi")
+        assert (await wire.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_head_has_no_body_and_204_no_length():
     async def handler(request: Request) -> None:
         request.respond(204 if request.method == "DELETE" else 200, [], b"body")
@@ -553,3 +561,18 @@ async def test_a_server_that_stops_lets_answers_end_and_idle_connections_go():
     for wire in (idle, busy):
         wire.writer.close()
     assert server.connections == 0
+
+
+async def test_lost_connections_wait_for_no_collector():
+    """It comes seldom: what it alone could free would pile up with every connection."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with served() as connect:
+            for _ in range(5):
+                wire = await connect()
+                wire.send(post(b"body", b"connection: close"))
+                await wire.rest()
+            await until(lambda: not any(isinstance(each, Connection) for each in gc.get_objects()))
+    finally:
+        gc.enable()

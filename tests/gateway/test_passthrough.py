@@ -8,8 +8,9 @@ import openai
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import OWN_ONLY, running, until
+from tests.gateway.harness import OWN_ONLY, PINNER, running, until
 from tests.gateway.model_server import Asked, ModelServer, breaking, delta, plain
+from tests.gateway.upstreams.server import Exchange, scripted
 
 
 def default(content: dict[str, Any]) -> None:
@@ -149,6 +150,50 @@ async def test_its_errors_pass_unchanged_and_nothing_is_sent_twice(
     assert (moved.status_code, moved.json()["error"]["code"]) == (502, "upstream_status_307")
     assert "location" not in moved.headers
     assert len(teacher.asked) == 2
+
+
+async def test_what_has_not_changed_is_no_fault(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    teacher.script = lambda asked: _json(b"", 304, etag='"v1"')
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().get("/v1/files/f/content", headers={"if-none-match": '"v1"'})
+        odd = await at.http().post("/v1/chat/completions", json={"model": "solo", "messages": []})
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", '"v1"')
+    assert teacher.asked[0].headers["if-none-match"] == '"v1"'
+    assert odd.status_code == 502
+
+
+async def test_what_is_passed_through_has_one_arm(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path, change=default) as at:
+        client = at.http(PINNER)
+        refused = await client.get("/v1/files", headers={"x-tutelage-arm": "student"})
+        taken = await client.post("/v1/files", json={"x": 1}, headers={"x-tutelage-arm": "teacher"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "no_student")
+    assert "passed through" in refused.json()["error"]["message"]
+    assert taken.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "times"),
+    [("POST", {}, 1), ("POST", {"idempotency-key": "k"}, 2), ("GET", {}, 2), ("DELETE", {}, 2)],
+)
+async def test_what_must_not_be_done_twice_is_not_sent_twice(
+    student: ModelServer, tmp_path: Path, method: str, headers: dict[str, str], times: int
+):
+    """The upstream ends a kept connection in place of an answer: it may have read the request, or not."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.on_connection:
+            exchange.close()
+        else:
+            await exchange.answer(b"{}")
+
+    async with scripted(script) as server:
+        kept = ModelServer(name="raw", script=_echo, url=server.url)
+        async with running(kept, student, tmp_path, change=default) as at:
+            assert (await at.http().get("/v1/batches")).status_code == 200
+            answer = await at.http().request(method, "/v1/batches", headers=headers)
+        assert len(server.requests) == 1 + times
+        assert answer.status_code == (200 if times > 1 else 502)
 
 
 async def test_a_stream_passes_and_one_that_breaks_off_says_so(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 
@@ -202,6 +203,18 @@ def test_what_a_limited_key_weighs_is_small():
     used.enter(limited_key)
     meter, limits = used._metered[limited_key.id]
     assert sys.getsizeof(meter) + sys.getsizeof(limits) < 256
+
+
+def test_keys_that_are_gone_are_forgotten_and_the_limits_of_others_read_anew():
+    used = quotas()
+    gone, kept = (key(name, limits=KeyLimits(rpm=1)) for name in "gk")
+    for each in (gone, kept):
+        used.enter(each)
+    changed = msgspec.structs.replace(kept, limits=KeyLimits(rpm=5))
+    used.forget_others([changed, key("never came", limits=KeyLimits(rpm=1))])
+    assert set(used._metered) == {kept.id}
+    with pytest.raises(LimitReached, match="5 requests per minute"):
+        used.enter(changed)
 
 
 async def test_what_was_counted_survives_a_new_snapshot(teacher: ModelServer, student: ModelServer, tmp_path: Path):

@@ -99,12 +99,14 @@ async def test_request_ids_are_fresh_towards_student_and_shadow(
 
 
 UP = {
-    "openai-beta": "assistants=v2", "openai-organization": "o", "idempotency-key": "i", "anthropic-version": "2023-06-01",
+    "openai-beta": "assistants=v2", "idempotency-key": "i", "anthropic-version": "2023-06-01",
     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "user-agent": "app/1", "x-stainless-lang": "python",
 }  # fmt: skip
 NOT_UP = (
     "authorization", "cookie", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-api-key", "api-key",
     "x-tutelage-session", "x-tutelage-slice", "x-tutelage-log", "x-tutelage-train", "te", "proxy-authorization", "x-hop",
+    "openai-organization", "openai-project", "x-auth-token", "x-goog-api-key", "x-goog-user-project", "x-amz-security-token",
+    "ocp-apim-subscription-key", "via", "x-real-ip", "cf-connecting-ip",
 )  # fmt: skip
 
 
@@ -124,6 +126,20 @@ async def test_headers_up(teacher: ModelServer, student: ModelServer, tmp_path: 
     assert not set(NOT_UP) & set(arrived)
     assert arrived["host"] == teacher.url.removeprefix("http://").removesuffix("/v1")
     assert arrived["accept-encoding"] == "identity"
+
+
+async def test_whose_account_pays_is_the_clients_to_say_only_where_the_upstream_says_so(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def clients(content: dict[str, Any]) -> None:
+        content["upstreams"]["big"]["account"] = "client"
+
+    account = {"openai-organization": "org-1", "openai-project": "proj-1"}
+    async with running(teacher, student, tmp_path, change=clients, sampling=EVERYTHING) as at:
+        assert (await at.http().post(PATH, json=ASK, headers=account)).status_code == 200
+        await until(lambda: bool(student.asked))
+    assert account.items() <= teacher.asked[0].headers.items()
+    assert not account.keys() & student.asked[0].headers.keys()
 
 
 async def test_file_ids_stay_with_the_teacher(teacher: ModelServer, student: ModelServer, tmp_path: Path):

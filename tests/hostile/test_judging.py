@@ -1,6 +1,7 @@
 """Feedback that nobody could have meant: refused by its field, or kept as the text it is; an arm never judges.
 
-What an answer may try on a judge, and a judge's reply on the reader, is in tests/scoring/judges; a judge that serves an arm in
+What an answer may try on a judge, and a judge's reply on the reader, is in tests/scoring/judges and, through a whole
+installation, in test_judging_site.py; a judge that serves an arm in
 tests/tutelage/contracts/test_judge_settings.py.
 """
 

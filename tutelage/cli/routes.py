@@ -102,6 +102,7 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
         **({"route": name} if rollout is None else rollout_document(rollout)),
         "kill_file": killed_here,
         "drift": drift,
+        "alarms": (alarms := {} if (seen := store.signals(name)) is None else seen.alarms),
         "training_use": training_use,
         "queue": shown.queue_document(depth),
         "economics": (money := economics_document(route, store.spending(name))),
@@ -112,6 +113,7 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
     words += f"; {depth.waiting} pairs wait, {depth.scored} scored"
     words += f"; {shown.saving_words(money)}" if money["days"] else ""
     words += f"; training on {route.teacher}'s answers: {training_use}" if route.capture.content == "full" else ""
+    words += "".join(f"; ALARM, {watch}: {reason}" for watch, reason in alarms.items())
     words += "; KILLED on this host by its kill file" if killed_here else ""
     return document, words + (f"; drift: {drift}" if drift else "")
 

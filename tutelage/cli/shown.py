@@ -76,7 +76,10 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         f"  detector {name}: {_number(value)} against {_number(gate['detector_thresholds'].get(name))}"
         for name, value in gate["detectors"].items()
     ]
-    lines.append(f"  {_alarm(gate['order_effect'])}")
+    lines += [
+        f"  held ({row['hold']}) since {utc(row['at'])} by {row['actor']}: {row['reason']}" for row in gate["holds"]
+    ]
+    lines += _signal_words(gate["signals"])
     if gate["labels"] is not None:
         lines.append(f"  {_labels(gate['labels'])}")
     if gate["successor"] is not None:
@@ -135,8 +138,13 @@ def _bound(cell: Mapping[str, Json]) -> str:
     return f", mean at least {cell['lower_bound']:+.3f}" if cell["lower_bound"] is not None else ""
 
 
-def _alarm(finding: Mapping[str, Json]) -> str:
-    return f"{'ALARM: ' if finding['verdict'] == 'fail' else ''}{finding['words']}"
+def _signal_words(signals: Mapping[str, Json]) -> list[str]:
+    """What control saw of the machinery."""
+    lines = [
+        f"  {'ALARM, ' if watch['alarm'] else ''}{name}: {watch['words']}" for name, watch in signals["watches"].items()
+    ]
+    overdue = sum(signals["overdue"].values())
+    return [*lines, f"  overdue: {overdue} exchanges wait for their other half"] if overdue else lines
 
 
 def _left(gate: Mapping[str, Json]) -> str:

@@ -42,7 +42,8 @@ class GateRules(Record, frozen=True, kw_only=True):
     `guardrails` are metrics that detectors watch, each with the harm that it tolerates. Of one sticky key at most
     `max_units_per_key` of 200 units count; None: all. Values of the slice `adaptive` that have passed are sampled less.
     `label_bp` of the pairs are drawn for people to score, and the last two rungs need what they say; None: no labels. What
-    is drawn and has no label `label_within_s` after its admission counts as the worst.
+    is drawn and has no label `label_within_s` after its admission counts as the worst. Of `outcome_bp` of the users outcomes
+    are compared between arms.
     """
 
     severe: float | None = None
@@ -56,6 +57,7 @@ class GateRules(Record, frozen=True, kw_only=True):
     adaptive: str | None = None
     label_bp: int | None = None
     label_within_s: float = 1_209_600.0
+    outcome_bp: int = 10_000
 
 
 class Epoch(Record, frozen=True, kw_only=True):

@@ -39,6 +39,25 @@ class Pair(Record, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
 
 
+class Serving(Record, frozen=True, kw_only=True):
+    """How one request was served, by what needs no judge, whether it was drawn for a shadow or not. Key: the exchange's id.
+
+    `direction` is the assigned arm's, forward the teacher's; `unit` what it is counted in; `value` is in [0, 1].
+    """
+
+    id: str
+    route: str
+    epoch: str
+    revision: int
+    direction: Direction
+    unit: str
+    key: str
+    at: float
+    value: float
+    slices: dict[str, str] = {}
+    schema: int = SCHEMA_VERSION
+
+
 class CriterionScore(Record, frozen=True, kw_only=True):
     """One criterion. `teacher` and `student` are scores in [0, 1], None where there was nothing to score or a pairwise judge
     gave no scores; `d` is their difference, or the pairwise verdict: the mean over the orders asked of {-1, 0, 1}.

@@ -93,6 +93,7 @@ class GateSettings(Section):
     watch: BasisPoints = Field(1000, ge=1)
     labels: BasisPoints | None = Field(None, ge=1)
     labels_within: Seconds = Field(1_209_600.0, ge=60)
+    outcomes: BasisPoints = FULL_BP
     carve_outs: Literal["off"] = "off"
 
 

@@ -54,6 +54,7 @@ class UpstreamSettings(Section):
     model: str
     version: str = "unversioned"
     api_key: Secret | None = None
+    account: Literal["own", "client"] = "own"
     training_use: Literal["allowed", "denied", "unknown"] = "unknown"
     trained_until: Instant | None = None
     successor: bool = False

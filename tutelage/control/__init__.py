@@ -11,7 +11,9 @@
     gates.py       what a gate sees, and what it is shown as; health.py: what may hold a rollout although nothing is known
     succession.py  what the moves of a successor mean for the rollout [pure]
     judging.py adaptive.py   which pairs are judged, which values of a slice are sampled more
+    serving.py                          how requests of all traffic were served, drawn for a shadow or not
     labels.py drift.py feedback.py   people's scores, labelled pairs that watch the judge, what users said
+    signals.py     what the loop sees of the machinery, published
     chores.py      now and then: rates, budgets, retention
     shown.py       a rollout as the admin plane and the command line show it
     metrics.py     rollouts, evidence and queues for Prometheus

@@ -25,6 +25,7 @@ from scoring.judges.prompt import prompt_hash
 from scoring.rubrics.labels import load_labels
 from scoring.rubrics.load import load_rubric, rubrics_folder
 from scoring.rubrics.schema import Rubric
+from scoring.rubrics.scorer import compile_rubric
 from tutelage import logs
 from tutelage.contracts.errors import ConfigurationError, TutelageError
 from tutelage.contracts.ids import uuid7
@@ -42,6 +43,7 @@ from tutelage.control.health import Health
 from tutelage.control.judging import JudgeRates
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
+from tutelage.control.signals import Signalling
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.store.base import Store
@@ -125,7 +127,7 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
 
     tail = Tail(store, data_dir, seen)
     drift = JudgeDrift(store)
-    health = Health(data_dir, tail.overdue, drift.alarm)
+    health = Health(data_dir, tail.overdue, drift.watch)
     parts = Parts(
         store=store,
         settings=settings,
@@ -135,10 +137,14 @@ def _loop(settings: Settings, rubrics: Path, metrics: Metrics) -> tuple[Loop, St
         health=health,
         metrics=metrics,
         judge_rates=JudgeRates(store, settings, metrics).now,
+        scorers={
+            route.rubric: compile_rubric(rubrics, route.rubric) for route in settings.routes.values() if route.rubric
+        },
         chores=(
             TeacherRate(store, settings),
             AdaptiveSampling(store, settings),
             drift,
+            Signalling(store, health, metrics),
             budget,
             Retention(store, settings, metrics, data_dir),
         ),

@@ -7,7 +7,7 @@ always by name. The direction of a pair is the *assigned* arm's. An exchange wit
 Owns the reasons. Must not know halves, spools or stores: `tutelage.control.join` says when an exchange is whole.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -18,7 +18,7 @@ from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
 from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.pairs import Pair
-from tutelage.contracts.records import Attempt, Exchange, ShadowAttempt
+from tutelage.contracts.records import Attempt, Exchange, Json, ShadowAttempt
 from tutelage.store.base import Exclusion
 
 NOT_IN_POPULATION = "not_in_population"
@@ -55,7 +55,8 @@ EMBEDDINGS = "embeddings"
 class JoinRoute:
     """What the join must know of a route. `patience_s` is how long after serving a shadow attempt may still come.
     `successor` is the same of a student that is measured beside the serving one. `training_use` says by upstream what its
-    provider's terms allow; of one that is configured no longer nobody knows."""
+    provider's terms allow; of one that is configured no longer nobody knows. `reader` is what checks make of one attempt, given
+    the request and the hash of its input, in [0, 1]; None: they are not asked."""
 
     rollout: Rollout
     epoch: Epoch
@@ -64,6 +65,7 @@ class JoinRoute:
     patience_s: float = 660.0
     successor: "JoinRoute | None" = None
     training_use: Mapping[str, str] = field(default_factory=dict)
+    reader: Callable[[Attempt, Json, str | None], float] | None = None
 
 
 Conclusions = tuple[Pair | Exclusion, ...]

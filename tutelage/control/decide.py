@@ -16,22 +16,26 @@ import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
 from router.types import UnitOf
+from scoring.evidence import OUTCOME
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
 from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
+from scoring.gates.verdict import Verdict
 from scoring.gates.view import look as view_of
 from tutelage import __version__
 from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.settings import Settings
+from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
-from tutelage.control.units import Cut, Cutter
+from tutelage.control.units import UNIT_S, Cut, Cutter
 from tutelage.store import apply as writes
 from tutelage.store.base import Fold, Lease, Store
 
@@ -58,15 +62,16 @@ class _Memory:
     facts_at: float = float("-inf")
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
+    served_at: float = float("-inf")
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
     folds: int = 0
 
-    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float]) -> writes.Basis:
+    def basis(self, seen: tuple[CellNumbers, ...], detectors: Mapping[str, float], facts: Facts) -> writes.Basis:
         """What is decided now is decided on."""
-        facts = msgspec.to_builtins(self.facts)
-        return writes.Basis(cells=seen, detectors=detectors, facts=facts, folds=self.folds)
+        known = msgspec.to_builtins(facts)
+        return writes.Basis(cells=seen, detectors=detectors, facts=known, folds=self.folds)
 
 
 class Gatekeeper:
@@ -101,6 +106,7 @@ class Gatekeeper:
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
+            self._fold_servings(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
@@ -132,7 +138,7 @@ class Gatekeeper:
     def _fold(
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
-        """States and marks in one transaction; the states in memory follow only where the store took them."""
+        """States and marks in one transaction."""
         if not cut.orders and not cut.watched:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
@@ -149,11 +155,8 @@ class Gatekeeper:
             successor_state=None if heir is None else controller.encode(heir),
             revision=rollout.revision,
         )
-        if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these pairs")
-        memory.state, memory.beside = state, heir
-        memory.folds += 1
-        memory.looked_at = float("-inf")
+        self._keep(memory, fold, state)
+        memory.beside = heir
         self._metrics.folded.labels(rollout.route).inc(len(cut.units))
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
@@ -175,8 +178,32 @@ class Gatekeeper:
             revision=rollout.revision,
             label=state.labels.position,
         )
+        self._keep(memory, fold, state)
+
+    def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
+        """How requests of all traffic were served, now and then: up to what people may still say something of."""
+        if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
+            return
+        memory.served_at, unit = now, UnitOf(epoch.unit)
+        since = now - quiet_s(unit)
+        found = self._store.servings(rollout.route, since, since - UNIT_S, SERVINGS_AT_ONCE)
+        if not found:
+            return
+        state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
+        fold = Fold(
+            route=rollout.route,
+            folded=(),
+            gate_state=controller.encode(state),
+            lease=lease,
+            revision=rollout.revision,
+            served=tuple(one.order for one in found),
+        )
+        self._keep(memory, fold, state)
+
+    def _keep(self, memory: _Memory, fold: Fold, state: controller.State) -> None:
+        """The state in memory follows only where the store took it. Raises LeaseLost where it did not."""
         if not self._store.fold(fold):
-            raise LeaseLost(f"route {rollout.route!r}: another control process has folded these labels")
+            raise LeaseLost(f"route {fold.route!r}: another control process has folded these")
         memory.state = state
         memory.folds += 1
         memory.looked_at = float("-inf")
@@ -192,7 +219,7 @@ class Gatekeeper:
         event = succession(ruling.event, now)
         if event is None:
             return False
-        moved = self._apply(memory, rollout, replace(ruling, event=event), lease)
+        moved = self._apply(memory, rollout, replace(ruling, event=event), lease, facts)
         if moved is not None and moved.epoch == rollout.epoch:
             memory.beside = None  # it was sent away
         return moved is not None
@@ -213,12 +240,14 @@ class Gatekeeper:
             if ruling.event is None:
                 self._refuse(memory, rollout, epoch, ruling, now=now)
                 return
-            moved = self._apply(memory, rollout, ruling, lease)
+            moved = self._apply(memory, rollout, ruling, lease, memory.facts)
             if moved is None:
                 return
             rollout = moved
 
-    def _apply(self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease) -> Rollout | None:
+    def _apply(
+        self, memory: _Memory, rollout: Rollout, ruling: controller.Ruling, lease: Lease, facts: Facts
+    ) -> Rollout | None:
         """The rollout after the event; None where somebody else moved it first, or where it does not apply."""
         event = ruling.event
         if event is None:
@@ -231,7 +260,7 @@ class Gatekeeper:
                 expected_revision=rollout.revision,
                 new_id=self._new_id,
                 lease=lease,
-                basis=memory.basis(ruling.cells, ruling.detectors),
+                basis=memory.basis(ruling.cells, ruling.detectors, facts),
             )
         except StaleRevision:
             return None
@@ -258,7 +287,9 @@ class Gatekeeper:
             return
         memory.refused.add(kind)
         seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
-        decision = refusal(rollout, ruling.reason, memory.basis(seen, ruling.detectors), id=self._new_id(now), at=now)
+        decision = refusal(
+            rollout, ruling.reason, memory.basis(seen, ruling.detectors, memory.facts), id=self._new_id(now), at=now
+        )
         self._store.refuse(decision)
         self._metrics.saw_decision(decision)
 
@@ -279,7 +310,10 @@ class Gatekeeper:
             memory.cells_at = now
             seen = cells(view_of(memory.state, rollout, epoch, memory.facts, now))
             self._metrics.saw_gate(rollout.route, seen, ruling.detectors)
-            self._metrics.order.labels(rollout.route).set(order_effect(memory.state.order).value)
+            order = order_effect(memory.state.order)
+            self._metrics.order.labels(rollout.route).set(order.value)
+            if order.n:
+                self._health.judged(rollout.route, Watch(words=order.words, alarm=order.verdict is Verdict.FAIL))
 
 
 def refusal(

@@ -152,6 +152,7 @@ def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
         max_units_per_key=asked.max_units_per_key,
         label_bp=asked.labels,
         label_within_s=asked.labels_within,
+        outcome_bp=asked.outcomes,
         adaptive=routing[0] if len(routing) == 1 and asked.adaptive == "auto" else None,
     )
 

@@ -11,6 +11,7 @@ from scoring.stats.bets import FloatArray
 from scoring.stats.shiryaev_roberts import drift_statistic, drift_step, fresh_drift
 from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.base import Lease, Store
 
@@ -38,11 +39,13 @@ class _Watch:
             self.readings += 1
 
     @property
-    def alarm(self) -> str | None:
+    def watch(self) -> Watch:
         value = drift_statistic(self.state, tolerance=TOLERANCE)
-        if value < A_DRIFT:
-            return None
-        return f"the judge has drifted: {value:,.0f} of {A_DRIFT:,.0f} over {self.readings} readings of labelled pairs"
+        told = f"{value:,.0f} of {A_DRIFT:,.0f} over {self.readings} readings of labelled pairs"
+        return Watch(
+            words=f"the judge {'has drifted' if value >= A_DRIFT else 'reads as at first'}: {told}",
+            alarm=value >= A_DRIFT,
+        )
 
 
 class JudgeDrift:
@@ -59,10 +62,10 @@ class JudgeDrift:
         self._due_at = now + EVERY_S
         self._read(snapshot.epochs)
 
-    def alarm(self, route: str) -> str | None:
-        """What there is to say of the judge of `route`; None where all is well."""
+    def watch(self, route: str) -> Watch | None:
+        """What there is to say of the judge of `route`; None before its labelled pairs were read twice."""
         watch = self._watches.get(route)
-        return None if watch is None else watch.alarm
+        return None if watch is None or not watch.readings else watch.watch
 
     def _read(self, epochs: Mapping[str, Epoch]) -> None:
         for route, epoch in epochs.items():

@@ -6,7 +6,7 @@ Computed from what the store holds, by the functions that decide: a standby show
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -24,11 +24,11 @@ from scoring.gates.order import order_effect
 from scoring.gates.verdict import Finding
 from scoring.gates.view import View
 from scoring.gates.view import look as view_of
-from tutelage.contracts.decisions import Epoch
+from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Json
+from tutelage.contracts.signals import Signals
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.health import QUIET, Signals
 from tutelage.control.remaining import pair_usd_of, remaining
 from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store.base import QueueDepth, Store
@@ -47,6 +47,7 @@ LOSSES = (
 """Reasons of the join that could hide bad answers. The others say nothing of the student."""
 Lost = Mapping[Direction, Mapping[str, int]]
 """What no pair could be made of, by direction and reason."""
+HISTORY_READ = 1_000
 OVERDUE = "overdue"
 """Counted as missing until it comes: the other half of an exchange that has been waited for too long."""
 
@@ -54,7 +55,7 @@ OVERDUE = "overdue"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """One look at a gate: what it reads, and what follows; `beside` is the same of a successor. `pair_usd` is what a
-    forward pair costs; None: unknown.
+    forward pair costs; None: unknown. `signals` are what control saw of the machinery, `held` the decision of each standing hold.
     """
 
     view: View
@@ -62,18 +63,20 @@ class Look:
     proven: bool
     pair_usd: float | None = None
     beside: "Look | None" = None
+    signals: Signals | None = None
+    held: Mapping[str, Decision] = field(default_factory=dict)
 
 
-def facts_of(depth: QueueDepth, lost: Lost, now: float, signals: Signals = QUIET) -> Facts:
+def facts_of(depth: QueueDepth, lost: Lost, now: float, signals: Signals) -> Facts:
     """What the queue and the machinery say. `lost` is what no pair could be made of since this evidence began."""
     oldest = depth.oldest_admitted_at
     late_s = 0.0 if oldest is None else max(0.0, now - oldest - JUDGE_DEADLINE_S)
     return Facts(
-        teacher_open=signals.teacher_open,
+        teacher_open=signals.alarm("teacher") is not None,
         judge_late_s=late_s,
-        judge_drift=signals.judge_drift,
-        capture_lossy=signals.capture_lossy,
-        sample_ratio=signals.sample_ratio,
+        judge_drift=signals.alarm("judge"),
+        capture_lossy=signals.alarm("capture"),
+        sample_ratio=signals.alarm("split"),
         missing={
             direction: _missing(lost.get(direction, {}), signals.overdue.get(direction, 0)) for direction in Direction
         },
@@ -96,14 +99,16 @@ def look(store: Store, snapshot: Snapshot, name: str, now: float) -> Look:
     if rollout is None or epoch is None:
         raise UnknownName(f"route {name!r} has no student: there is no gate")
     depth = store.depth(name)
-    facts = facts_of(depth, lost_of(store, rollout), now)
+    signals = store.signals(name) or Signals(at=now)
+    facts = facts_of(depth, lost_of(store, rollout), now, signals)
     pair_usd = pair_usd_of(store.spending(name), depth.scored)
     heir, its = candidate(rollout), snapshot.successors.get(name)
     beside = None
     if heir is not None and its is not None:
-        its_facts = facts_of(depth, lost_of(store, heir), now)
+        its_facts = facts_of(depth, lost_of(store, heir), now, signals)
         beside = replace(_look(store, heir, its, its_facts, now), pair_usd=pair_usd)
-    return replace(_look(store, rollout, epoch, facts, now), beside=beside, pair_usd=pair_usd)
+    seen = _look(store, rollout, epoch, facts, now)
+    return replace(seen, beside=beside, pair_usd=pair_usd, signals=signals, held=held_since(store, rollout))
 
 
 def _look(store: Store, rollout: Rollout, epoch: Epoch, facts: Facts, now: float) -> Look:
@@ -147,6 +152,10 @@ def document(seen: Look) -> Json:
         "detector_thresholds": {finding.gate: finding.need for finding in alarms},
         "labels": _labels(view),
         "order_effect": _order_effect(view),
+        "signals": None if seen.signals is None else _signals(seen.signals),
+        "holds": [
+            {"hold": name, "at": row.at, "actor": row.actor, "reason": row.reason} for name, row in seen.held.items()
+        ],
         "futility": _shown(futility(view)),
         "lower_bound": quality.lower_bound if quality.n else None,
         "missing": {
@@ -193,6 +202,23 @@ def _fresh(view: View) -> Json:
         "reached": key.reaches(found.need, promotion_prior(view.epoch)),
         "verdict": found.verdict,
     }
+
+
+def held_since(store: Store, rollout: Rollout) -> dict[str, Decision]:
+    """The decision with which each standing hold began, as far as the last thousand decisions tell."""
+    begun: dict[str, Decision] = {}
+    going = set(rollout.holds)
+    for decision in store.history(rollout.route, HISTORY_READ):
+        going &= set(decision.holds)
+        begun |= dict.fromkeys(sorted(going), decision)
+        if not going:
+            break
+    return begun
+
+
+def _signals(signals: Signals) -> Json:
+    watches = {name: msgspec.to_builtins(watch) for name, watch in signals.watches.items()}
+    return {"at": signals.at, "watches": watches, "overdue": {str(name): n for name, n in signals.overdue.items()}}
 
 
 def _order_effect(view: View) -> Json:

@@ -23,6 +23,7 @@ from scoring.stats.ladder import log_threshold
 from scoring.stats.rates import log_e_split, lower_rate
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.records import Attempt, Exchange, Feedback, Spooled
+from tutelage.contracts.signals import Signals, Watch
 from tutelage.store.spool import Account, read_account, spools
 
 log = structlog.get_logger()
@@ -42,21 +43,6 @@ USERS_KEPT = 100_000
 """Users of a route whose arm is remembered; beyond it the account begins anew: nobody counts twice."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
-    """What is known of one route; alarms are words, None where all is well."""
-
-    teacher_open: bool = False
-    judge_drift: str | None = None
-    capture_lossy: str | None = None
-    sample_ratio: str | None = None
-    overdue: Mapping[Direction, int] = field(default_factory=dict)
-
-
-QUIET = Signals()
-"""All is well."""
-
-
 @dataclass(slots=True)
 class _Breaker:
     refused_at: float = float("-inf")
@@ -68,8 +54,10 @@ class _Breaker:
         elif attempt.error is None:
             self.answered_at = max(self.answered_at, at)
 
-    def is_open(self, now: float) -> bool:
-        return self.refused_at > self.answered_at and now < self.refused_at + BREAKER_S
+    def watch(self, now: float) -> Watch:
+        if self.refused_at > self.answered_at and now < self.refused_at + BREAKER_S:
+            return Watch(words=f"its breaker is open: it refused a call {now - self.refused_at:,.0f} s ago", alarm=True)
+        return Watch(words="its breaker is closed")
 
 
 @dataclass(slots=True)
@@ -95,13 +83,16 @@ class _Split:
         units, students = self.counts.get(share_bp, (0, 0))
         self.counts[share_bp] = units + 1, students + (exchange.plan.assigned is Arm.STUDENT)
 
-    def alarm(self) -> str | None:
-        if not self.counts or log_e_split(self.counts) < log_threshold(RATIO_ALPHA):
+    def watch(self) -> Watch | None:
+        if not self.counts:
             return None
         units = sum(units for units, _ in self.counts.values())
         got = sum(students for _, students in self.counts.values())
         planned = sum(share * units for share, (units, _) in self.counts.items()) / FULL_BP
-        return f"the student has {got:,} of {units:,} users where the split planned {planned:,.0f}"
+        return Watch(
+            words=f"the student has {got:,} of {units:,} users where the split planned {planned:,.0f}",
+            alarm=log_e_split(self.counts) >= log_threshold(RATIO_ALPHA),
+        )
 
 
 class _Capture:
@@ -125,13 +116,14 @@ class _Capture:
         while self._window and self._window[0][0] < now - WINDOW_S:
             self._window.popleft()
 
-    def alarm(self) -> str | None:
+    def watch(self) -> Watch:
         eligible = sum(taken for _, taken, _ in self._window)
         lost = sum(gone for _, _, gone in self._window)
         few = lost <= LOSS_RATE * eligible
-        if few or lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) <= LOSS_RATE:
-            return None
-        return f"gateways lost {lost:,} of the last {eligible:,} records: queue or disk was full"
+        return Watch(
+            words=f"gateways lost {lost:,} of the last {eligible:,} records{'' if few else ': queue or disk was full'}",
+            alarm=not few and lower_rate(lost, max(eligible, lost), alpha=LOSS_ALPHA) > LOSS_RATE,
+        )
 
 
 def _lost(account: Account) -> int:
@@ -146,7 +138,7 @@ class Health:
         self,
         data_dir: Path,
         overdue: Callable[[float], Mapping[tuple[str, Direction], int]],
-        drift: Callable[[str], str | None] = lambda route: None,
+        drift: Callable[[str], Watch | None] = lambda route: None,
     ) -> None:
         self._drift = drift
         self._data_dir = data_dir
@@ -154,7 +146,8 @@ class Health:
         self._breakers: dict[str, _Breaker] = {}
         self._splits: dict[str, _Split] = {}
         self._capture = _Capture()
-        self._lossy: str | None = None
+        self._lossy = self._capture.watch()
+        self._orders: dict[str, Watch] = {}
         self._waiting: Mapping[tuple[str, Direction], int] = {}
 
     def saw(self, record: Spooled) -> None:
@@ -183,16 +176,22 @@ class Health:
             if account is not None:
                 accounts[gateway] = account
         self._capture.look(accounts, now)
-        self._lossy = self._capture.alarm()
+        self._lossy = self._capture.watch()
         self._waiting = self._overdue(now - OVERDUE_S)
+
+    def judged(self, route: str, order: Watch) -> None:
+        """What the route's gate has counted of the order of answers."""
+        self._orders[route] = order
 
     def of(self, route: str, now: float) -> Signals:
         """What is known of `route`."""
         split, breaker = self._splits.get(route), self._breakers.get(route)
         return Signals(
-            judge_drift=self._drift(route),
-            teacher_open=breaker is not None and breaker.is_open(now),
-            capture_lossy=self._lossy,
-            sample_ratio=None if split is None else split.alarm(),
+            at=now,
+            teacher=None if breaker is None else breaker.watch(now),
+            judge=self._drift(route),
+            order=self._orders.get(route),
+            capture=self._lossy,
+            split=None if split is None else split.watch(),
             overdue={direction: n for (name, direction), n in self._waiting.items() if name == route},
         )

@@ -12,7 +12,7 @@ again.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -20,6 +20,7 @@ import structlog
 from router.rollout import candidate
 from router.types import FULL_BP, UnitOf
 from scoring.economics import statement_of
+from scoring.rubrics.scorer import Scorer
 from tutelage.contracts.errors import LeaseLost
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.settings import Settings
@@ -63,7 +64,8 @@ class Chore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a loop is built of. `judge_rates(now)`: the part of each route's pairs that is judged, in basis points."""
+    """What a loop is built of. `judge_rates(now)`: the part of each route's pairs that is judged, in basis points; `scorers`
+    are rubrics by name."""
 
     store: Store
     settings: Settings
@@ -73,6 +75,7 @@ class Parts:
     health: Health
     metrics: Metrics
     judge_rates: Callable[[float], Mapping[str, int]] = lambda now: {}
+    scorers: Mapping[str, Scorer] = field(default_factory=dict)
     chores: tuple[Chore, ...] = ()
 
 
@@ -163,7 +166,7 @@ class Loop:
         return self._snapshot
 
     def _join(self, snapshot: Snapshot, now: float) -> bool:
-        routes = join_routes(self._parts.settings, snapshot, self._parts.judge_rates(now))
+        routes = join_routes(self._parts.settings, snapshot, self._parts.judge_rates(now), self._parts.scorers)
         for _ in range(_BATCHES_AT_MOST):
             joined = self._parts.tail.read(routes, now)
             self._parts.metrics.saw_joined(joined)
@@ -185,12 +188,15 @@ class Loop:
             chore.do(snapshot, lease, now)
 
 
-def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int]) -> Mapping[str, JoinRoute]:
+def join_routes(
+    settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str, int], scorers: Mapping[str, Scorer]
+) -> Mapping[str, JoinRoute]:
     """What the join must know of each route with a rollout. `judge_rates` in basis points, by route; else all pairs."""
     training_use = {name: upstream.training_use for name, upstream in settings.upstreams.items()}
     routes = {}
     for name, route in settings.routes.items():
         rollout, epoch = snapshot.rollouts.get(name), snapshot.epochs.get(name)
+        scorer = None if route.rubric is None else scorers.get(route.rubric)
         if rollout is not None and epoch is not None:
             serving = JoinRoute(
                 rollout=rollout,
@@ -198,6 +204,7 @@ def join_routes(settings: Settings, snapshot: Snapshot, judge_rates: Mapping[str
                 unit=UnitOf(route.unit),
                 judge_bp=judge_rates.get(name, FULL_BP),
                 patience_s=patience_s(settings, route),
+                reader=None if scorer is None else scorer.alone,
                 training_use=training_use,
             )
             heir, its = candidate(rollout), snapshot.successors.get(name)

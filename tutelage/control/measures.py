@@ -6,11 +6,10 @@ To add a measure: a line in `MEASURES`, its row under *Metrics of a unit* in doc
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from router.types import Arm, Direction
-from scoring.evidence import DISAGREEMENT, FLOOR, ORDER, SERVED, SEVERE, WORST_MILLI
+from router.types import Arm
+from scoring.evidence import DISAGREEMENT, FLOOR, ORDER, SEVERE, WORST_MILLI
 from scoring.stats.lattice import LATTICE
 from tutelage.contracts.pairs import Judgement
-from tutelage.contracts.records import Feedback, Json
 from tutelage.store.base import Scored
 
 Measure = Callable[[Scored], float | None]
@@ -19,7 +18,7 @@ LENGTHS = ("completion_tokens", "characters")
 """What a length is read from: the first that both arms have."""
 LENGTH_FACTOR = 2.0
 FAULTS = ("error", "refusal", "invalid")
-OF_THE_WHOLE = frozenset({SEVERE, FLOOR, DISAGREEMENT, SERVED, ORDER})
+OF_THE_WHOLE = frozenset({SEVERE, FLOOR, DISAGREEMENT, ORDER})
 """What a conversation says when it is over, of all its turns. The others need no judge: detectors read them turn by turn."""
 
 
@@ -87,37 +86,6 @@ def _length(turn: Scored) -> float | None:
     return -float(student > LENGTH_FACTOR * teacher or teacher > LENGTH_FACTOR * student)
 
 
-def _served(turn: Scored) -> float | None:
-    """What the arm that served brought about: the mean of what checks find and of what people said of it."""
-    found = [value for value in (_by_checks(turn), _by_people(turn.feedback)) if value is not None]
-    return sum(found) / len(found) if found else None
-
-
-def _by_people(feedback: Sequence[Feedback]) -> float | None:
-    """Thumbs and scores in [0, 1]; a correction says that the answer was wrong."""
-    said = [value for one in feedback if (value := FEEDBACK.get(one.type, lambda _: None)(one.value)) is not None]
-    return sum(said) / len(said) if said else None
-
-
-FEEDBACK: Mapping[str, Callable[[Json], float | None]] = {
-    "thumb": lambda value: float(value == "up"),
-    "score": float,
-    "correction": lambda _: 0.0,
-}
-"""What people say, as an outcome. A comment says nothing that can be counted."""
-
-
-def _by_checks(turn: Scored) -> float | None:
-    """By what needs no judge: the rubric's score where it has none, else the absence of faults."""
-    judgement = turn.judgement
-    student_served = turn.pair.direction is Direction.REVERSE
-    if judgement.method == "check":
-        return judgement.student_score if student_served else judgement.teacher_score
-    arm = Arm.STUDENT if student_served else Arm.TEACHER
-    faults = [fault for name in FAULTS if (fault := _of(judgement, name, arm)) is not None]
-    return 1.0 - max(faults) if faults else None
-
-
 MEASURES: Mapping[str, Measure] = {
     SEVERE: lambda turn: turn.judgement.severe,
     FLOOR: lambda turn: turn.judgement.student_score,
@@ -125,6 +93,5 @@ MEASURES: Mapping[str, Measure] = {
     **{name: _excess(name) for name in FAULTS},
     "cost": _cost,
     "length": _length,
-    SERVED: _served,
     ORDER: lambda turn: turn.judgement.first_minus_second,
 }

@@ -48,6 +48,7 @@ class Metrics:
         self.lower_bound = self._gauge("tutelage_gate_lower_bound", "E[d] is above it, always valid", "route", "cell")
         self.missing = self._gauge("tutelage_gate_missing", "Units without a score, by class", "route", "cell", "cause")
         self.detector = self._gauge("tutelage_gate_detector", "Statistic of a rollback detector", "route", "detector")
+        self.alarm = self._gauge("tutelage_alarm", "1 while what is watched is an alarm", "route", "watch")
         self.order = self._gauge("tutelage_gate_order", "Two-sided statistic of the order effect", "route")
         self.pairs = Counter("tutelage_pairs", "Pairs joined", ["route", "direction"], registry=registry)
         self.excluded = Counter(

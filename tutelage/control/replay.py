@@ -27,6 +27,7 @@ from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.records import Json
 from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
+from tutelage.control.serving import units_of
 from tutelage.control.succession import succession
 from tutelage.control.units import Cut, of_conversations, of_requests, of_turns
 from tutelage.store.base import Refold, Scored, Store, Turns
@@ -138,7 +139,9 @@ class _Machine:
             return
         cut = _cut(fold, UnitOf(epoch.unit), self.analyses)
         state = self._known(rollout, epoch)
-        if fold.label is None:
+        if fold.served:
+            state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
+        elif fold.label is None:
             state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
             self._fold_beside(cut, rollout)
         else:

@@ -5,7 +5,7 @@ positions and halves are committed together, so nothing is lost or counted twice
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,12 @@ import structlog
 from router.types import Direction
 from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
+from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
 from tutelage.control.conclude import JoinRoute, direction_of
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
+from tutelage.control.serving import serving_of
 from tutelage.store.base import Joined, Store
 from tutelage.store.spool import SpooledRow, read_after, read_one, spools
 
@@ -54,7 +56,9 @@ class Tail:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
             joined = _with_feedback(joiner.join(records, routes, now), self._attacher.take(records))
-            joined = replace(joined, positions=positions, spent=spendings_of(records))
+            joined = replace(
+                joined, positions=positions, spent=spendings_of(records), served=_servings(records, routes)
+            )
             self._commit(joined)
             self._positions.update(positions)
             for record in records:
@@ -142,6 +146,13 @@ class Tail:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None
+
+
+def _servings(records: Sequence[Spooled], routes: Mapping[str, JoinRoute]) -> list[Serving]:
+    """How requests were served, of those that count."""
+    exchanges = [record for record in records if isinstance(record, Exchange) and record.route in routes]
+    served = (serving_of(exchange, routes[exchange.route]) for exchange in exchanges)
+    return [serving for serving in served if serving is not None]
 
 
 def _with_feedback(joined: Joined, said: Said) -> Joined:

@@ -17,8 +17,9 @@ from router.rollout import Rollout
 from router.types import Direction, Sampling
 from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.keys import Key
-from tutelage.contracts.pairs import AnchorReading, Judgement, Pair
+from tutelage.contracts.pairs import AnchorReading, Judgement, Pair, Serving
 from tutelage.contracts.records import Feedback, Record, Spending
+from tutelage.contracts.signals import Signals
 from tutelage.contracts.snapshot import PublishedConfig, Snapshot
 
 
@@ -75,12 +76,19 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A judged pair that no gate has read yet. `order` is the store's own rising number, `feedback` what people have said of
-    the answer that was served."""
+    """A judged pair that no gate has read yet. `order` is the store's own rising number."""
 
     order: int
     pair: Pair
     judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """How a request was served, not counted yet. `order` is the store's own rising number, `feedback` what people said."""
+
+    order: int
+    serving: Serving
     feedback: tuple[Feedback, ...] = ()
 
 
@@ -119,7 +127,8 @@ class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
     `watched` are orders of pairs that detectors alone have read, ahead of the conversation that they are turns of. `revision`
-    is the rollout's under which it was made; `label` the last label that was read, where these were folded.
+    is the rollout's under which it was made; `label` the last label that was read, where these were folded; `served` are orders
+    of requests, where these were.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -130,19 +139,21 @@ class Fold:
     successor_state: bytes | None = None
     revision: int
     label: int | None = None
+    served: tuple[int, ...] = ()
     watched: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refold:
-    """A fold as the store can still give it: `scored` and `watched`, by (admitted_at, id), are those of its pairs that are not
-    purged, with what people had said by then; `purged` counts the others."""
+    """A fold as the store can still give it: `scored`, `watched` and `served`, by time and id, are those of its pairs and
+    requests that are not purged, with what people had said by then; `purged` counts the others."""
 
     revision: int
     label: int | None
     purged: int
     scored: tuple[Scored, ...]
     watched: tuple[Scored, ...]
+    served: tuple[Served, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +186,7 @@ class Joined:
 
     `unattached` are reasons why feedback was dropped, for counting. `waiting` are encoded records by (record id, exchange id)
     that lack their other half, `done` the record ids of halves that were used, `positions` how far each spool is read, `spent`
-    what the records cost.
+    what the records cost, `served` how requests were served.
     """
 
     pairs: Sequence[Pair] = ()
@@ -186,6 +197,7 @@ class Joined:
     done: Sequence[str] = ()
     positions: Mapping[str, int] = field(default_factory=dict)
     spent: Sequence[Spending] = ()
+    served: Sequence[Serving] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +378,11 @@ class GateStore(Protocol):
 
     def successor_state(self, route: str) -> bytes | None: ...
 
+    def put_signals(self, signals: Mapping[str, Signals]) -> None:
+        """Keep what control sees of the machinery, by route."""
+
+    def signals(self, route: str) -> Signals | None: ...
+
     def folded(self, route: str, after: int, limit: int) -> Sequence[Folded]:
         """Forward pairs that were folded, in the order in which they were: those numbered above `after`."""
 
@@ -379,6 +396,10 @@ class GateStore(Protocol):
     def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
         """Up to `limit` conversations that are over, all of their turns judged, by the time of the last one. What a key has
         beyond one of them is another."""
+
+    def servings(self, route: str, quiet_since: float, begun_before: float, limit: int) -> Sequence[Served]:
+        """Requests before `quiet_since` that are not counted yet, by unit, then in order: of up to `limit` units that have none
+        since, or whose first is of before `begun_before`."""
 
     def fold(self, fold: Fold) -> bool:
         """Mark pairs folded and store the state after them, both or neither. False, and nothing done, where the lease is

@@ -93,7 +93,15 @@ SCHEMA = (
         calls INTEGER NOT NULL, unpriced INTEGER NOT NULL, nusd INTEGER NOT NULL,
         PRIMARY KEY (route, day, account)
     ) WITHOUT ROWID""",
+    """CREATE TABLE servings (
+        rank INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, route TEXT NOT NULL, unit TEXT NOT NULL,
+        at REAL NOT NULL, body BLOB NOT NULL, fold INTEGER  -- the number of the fold that counted it
+    )""",
+    "CREATE INDEX servings_open ON servings (route, unit, at) WHERE fold IS NULL",
+    "CREATE INDEX servings_folded ON servings (route, fold) WHERE fold IS NOT NULL",
+    "CREATE INDEX servings_at ON servings (route, at)",
     "CREATE TABLE gates (route TEXT PRIMARY KEY, state BLOB NOT NULL, successor BLOB, folded INTEGER NOT NULL)",
+    "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
         route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,

@@ -8,20 +8,23 @@ Where a pair has several judgements, gates get the one that was stored first; th
 
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 
 import msgspec
 
-from tutelage.contracts.pairs import Judgement, Pair
-from tutelage.contracts.records import Feedback
-from tutelage.store.base import Closing, Fold, Folded, Refold, Scored, Turns
+from tutelage.contracts.pairs import Judgement, Pair, Serving
+from tutelage.contracts.records import Feedback, encode
+from tutelage.contracts.signals import Signals
+from tutelage.store.base import Closing, Fold, Folded, Refold, Scored, Served, Turns
 from tutelage.store.database import Database
 from tutelage.store.sqlite_rollouts import holds
 
 _pair = msgspec.json.Decoder(Pair)
+_signals = msgspec.json.Decoder(Signals)
 _feedback = msgspec.json.Decoder(Feedback)
 _judgement = msgspec.json.Decoder(Judgement)
+_serving = msgspec.json.Decoder(Serving)
 
 
 class SqliteGates:
@@ -55,12 +58,12 @@ class SqliteGates:
     def unfolded(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             until = _watermark(connection, route, waiting_since)
-            return _scored(connection, connection.execute(_UNFOLDED, (route, until, limit)))
+            return _scored(connection.execute(_UNFOLDED, (route, until, limit)))
 
     def unwatched(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
         with self._database.read() as connection:
             until = _watermark(connection, route, waiting_since)
-            return _scored(connection, connection.execute(_UNWATCHED, (route, until, limit)))
+            return _scored(connection.execute(_UNWATCHED, (route, until, limit)))
 
     def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
@@ -70,11 +73,19 @@ class SqliteGates:
             made = (_conversation(connection, route, key, first, until=until, closing=closing) for key, first in keys)
             return list(islice((turns for turns in made if turns is not None), limit))
 
+    def servings(self, route: str, quiet_since: float, begun_before: float, limit: int) -> Sequence[Served]:
+        with self._database.read() as connection:
+            units = connection.execute(_QUIET, (route, quiet_since, begun_before, limit)).fetchall()
+            rows = [row for (unit,) in units for row in connection.execute(_SERVED_OF_UNIT, (route, unit, quiet_since))]
+            return _served(connection, rows)
+
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
         orders, watched = list(dict.fromkeys(fold.folded)), list(dict.fromkeys(fold.watched))
         with self._database.write() as connection:
             if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in (*orders, *watched)):
+                return False
+            if any(_is_counted(connection, order) for order in fold.served):
                 return False
             number = 1 + _folds(connection, fold.route)
             connection.execute(_KEEP, (fold.route, fold.gate_state, fold.successor_state, len(orders)))
@@ -86,9 +97,22 @@ class SqliteGates:
             connection.executemany(
                 "UPDATE pairs SET watched = ? WHERE rank = ?", [(number, order) for order in watched]
             )
-            pairs = len(orders) + len(watched)
-            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, pairs))
+            connection.executemany(
+                "UPDATE servings SET fold = ? WHERE rank = ?", [(number, order) for order in fold.served]
+            )
+            counted = len(orders) + len(watched) + len(fold.served)
+            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, counted))
             return True
+
+    def put_signals(self, signals: Mapping[str, Signals]) -> None:
+        rows = [(route, encode(seen)) for route, seen in signals.items()]
+        with self._database.write() as connection:
+            connection.executemany("INSERT OR REPLACE INTO signals (route, body) VALUES (?, ?)", rows)
+
+    def signals(self, route: str) -> Signals | None:
+        with self._database.read() as connection:
+            found = connection.execute("SELECT body FROM signals WHERE route = ?", (route,)).fetchone()
+        return None if found is None else _signals.decode(found[0])
 
     def folds(self, route: str) -> int:
         with self._database.read() as connection:
@@ -102,11 +126,11 @@ class SqliteGates:
                 return None
             revision, label, pairs, said = found
             scored, watched = (
-                _scored(connection, connection.execute(statement, (route, number)), said)
-                for statement in (_REFOLDED, _REWATCHED)
+                _scored(connection.execute(statement, (route, number))) for statement in (_REFOLDED, _REWATCHED)
             )
-        purged = pairs - len(scored) - len(watched)
-        return Refold(revision=revision, label=label, purged=purged, scored=scored, watched=watched)
+            served = _served(connection, connection.execute(_COUNTED_BY, (route, number)), said)
+        purged = pairs - len(scored) - len(watched) - len(served)
+        return Refold(revision=revision, label=label, purged=purged, scored=scored, watched=watched, served=served)
 
 
 _FIRST_JUDGEMENT = """
@@ -133,6 +157,17 @@ _REFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_folded JOIN pair_bodies USING (rank)
     WHERE route = ? AND fold = ? ORDER BY admitted_at, id
 """  # noqa: S608 - made of constants
+_COUNTED_BY = """
+    SELECT rank, body FROM servings INDEXED BY servings_folded WHERE route = ? AND fold = ? ORDER BY at, id
+"""
+_QUIET = """
+    SELECT unit FROM servings INDEXED BY servings_open WHERE route = ? AND fold IS NULL
+    GROUP BY unit HAVING max(at) < ? OR min(at) < ? ORDER BY max(at), unit LIMIT ?
+"""
+_SERVED_OF_UNIT = """
+    SELECT rank, body FROM servings INDEXED BY servings_open
+    WHERE route = ? AND unit = ? AND fold IS NULL AND at < ? ORDER BY at, id
+"""
 _REWATCHED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_watched JOIN pair_bodies USING (rank)
     WHERE route = ? AND watched = ? ORDER BY admitted_at, id
@@ -166,18 +201,24 @@ _SCORED_OF_PAIR = f"""
 """  # noqa: S608 - made of constants
 
 
-def _scored(
-    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes, bytes]], said: int = _ALL_OF_IT
-) -> tuple[Scored, ...]:
+def _scored(rows: Iterable[tuple[int, bytes, bytes]]) -> tuple[Scored, ...]:
+    return tuple(
+        Scored(order=rank, pair=_pair.decode(body), judgement=_judgement.decode(judgement))
+        for rank, body, judgement in rows
+    )
+
+
+def _served(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int, bytes]], said: int = _ALL_OF_IT
+) -> tuple[Served, ...]:
     """Rows with the feedback on them, up to its row number `said`."""
     return tuple(
-        Scored(
+        Served(
             order=rank,
-            pair=(pair := _pair.decode(body)),
-            judgement=_judgement.decode(judgement),
-            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (pair.id, said))),
+            serving=(serving := _serving.decode(body)),
+            feedback=tuple(_feedback.decode(body) for (body,) in connection.execute(_FEEDBACK, (serving.id, said))),
         )
-        for rank, body, judgement in list(rows)
+        for rank, body in list(rows)
     )
 
 
@@ -194,13 +235,18 @@ def _conversation(
     turns = connection.execute(_FIRST_TURNS, (route, key, first + closing.span_s, closing.turns)).fetchall()
     if any(state != "judged" or admitted_at > until for _, admitted_at, state in turns):
         return None
-    scored = (_scored(connection, connection.execute(_SCORED_OF_PAIR, (rank,))) for rank, _, _ in turns)
+    scored = (_scored(connection.execute(_SCORED_OF_PAIR, (rank,))) for rank, _, _ in turns)
     in_order = sorted(chain.from_iterable(scored), key=lambda turn: (turn.pair.admitted_at, turn.pair.id))
     return Turns(key=key, scored=tuple(in_order))
 
 
 def _folds(connection: sqlite3.Connection, route: str) -> int:
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM folds WHERE route = ?", (route,)).fetchone()[0])
+
+
+def _is_counted(connection: sqlite3.Connection, order: int) -> bool:
+    found = connection.execute("SELECT fold FROM servings WHERE rank = ?", (order,)).fetchone()
+    return found is None or found[0] is not None
 
 
 def _is_folded(connection: sqlite3.Connection, order: int) -> bool:

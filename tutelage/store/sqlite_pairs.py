@@ -44,6 +44,10 @@ class SqlitePairs:
                     for row in joined.excluded
                 ],
             )
+            connection.executemany(
+                "INSERT OR IGNORE INTO servings (id, route, unit, at, body) VALUES (?, ?, ?, ?, ?)",
+                [(row.id, row.route, row.unit, row.at, encode(row)) for row in joined.served],
+            )
             for attached in joined.feedback:
                 _attach(connection, attached)
             connection.executemany("INSERT OR REPLACE INTO waiting (id, exchange_id, body) VALUES (?, ?, ?)", waiting)
@@ -166,7 +170,8 @@ class SqlitePairs:
                 connection.execute(f"DELETE FROM {table} WHERE rank IN ({_PAST})", (route, admitted_before))  # noqa: S608
             for table in ("feedback", "corrections"):
                 connection.execute(f"DELETE FROM {table} WHERE route = ? AND at < ?", (route, admitted_before))  # noqa: S608
-            connection.execute("DELETE FROM exclusions WHERE route = ? AND at < ?", (route, admitted_before))
+            for table in ("exclusions", "servings"):
+                connection.execute(f"DELETE FROM {table} WHERE route = ? AND at < ?", (route, admitted_before))  # noqa: S608
             connection.execute(_PURGE_WAITING, (route, admitted_before))
             statement = "DELETE FROM pairs WHERE route = ? AND admitted_at < ?"
             return connection.execute(statement, (route, admitted_before)).rowcount

@@ -64,6 +64,11 @@ def at_the_margin(law: Law, scale: Scale) -> tuple[Figure, ...]:
         _rate("this gate", _ours(d_milli, law)),
         _rate("a t-test looked at after every pair", rules.peeked_t_test(d, margin=MARGIN, alpha=ALPHA)),
         _rate("an asymptotic sequence tuned to 200 pairs", tuned),
+        _rate("a best-arm rule on pairs", rules.best_arm_of_pairs(d, margin=MARGIN, alpha=ALPHA)),
+        _rate(
+            "a best-arm rule on pairs, twice their variance",
+            rules.best_arm_of_pairs(d, margin=MARGIN, alpha=ALPHA, unpaired=2.0),
+        ),
         _rate(f"a t-test looked at once, after {fixed} pairs", _looked_at_once(d, fixed)),
     )
 

@@ -3,11 +3,12 @@
 import random
 
 import pytest
+from msgspec import structs
 
 from router.events import Hold
 from router.types import Direction
 from scoring.gates.codec import decode, encode
-from scoring.gates.controller import decide, fold_all, initial
+from scoring.gates.controller import decide, fold_all, fold_servings, initial
 from scoring.gates.facts import ALL_WELL
 from scoring.gates.harm import A_BACK, A_HOLD, DETECTOR
 from scoring.gates.latency import FROZEN_AT, Baselines
@@ -74,21 +75,34 @@ def test_slow_is_measured_from_the_teacher_s_frozen_p95():
 
 
 def between(student: float, count: int, seed: int = 1) -> list[Unit]:
-    """Users of both arms at random; teachers' outcomes have mean .8, students' `student`; every pair is a tie."""
+    """Users of both arms at random; teachers' outcomes have mean .8, students' `student`."""
     draw = random.Random(seed)
     made = []
     for n in range(count):
         reverse = draw.random() < 0.5
         mean = student if reverse else 0.8
-        served = {"severe": 0.0, "error": 0.0, "served": float(draw.random() < mean)}
+        served = {"served": float(draw.random() < mean)}
         direction = Direction.REVERSE if reverse else Direction.FORWARD
-        made.append(unit(n, 0.0, direction=direction, metrics=served))
+        made.append(unit(n, None, direction=direction, metrics=served))
     return made
 
 
 def test_harm_that_no_pair_shows_is_seen_between_users():
-    assert alarms(after(between(0.3, 1_500), GUARDED), GUARDED)["back"] > A_BACK
-    assert alarms(after(between(0.8, 1_500), GUARDED), GUARDED)["hold"] < A_HOLD
+    begun = initial(rollout(), GUARDED)
+    assert alarms(fold_servings(begun, between(0.3, 1_500), rollout(), GUARDED), GUARDED)["back"] > A_BACK
+    assert alarms(fold_servings(begun, between(0.8, 1_500), rollout(), GUARDED), GUARDED)["hold"] < A_HOLD
+
+
+def test_how_requests_were_served_is_no_evidence_and_one_user_weighs_no_more_than_others():
+    rules = epoch(severe=0.05, guardrails={"outcome": 0.1}, max_units_per_key=3)
+    begun = initial(rollout(), rules)
+    served = [structs.replace(one, key=f"user-{n // 10}") for n, one in enumerate(between(0.3, 1_500))]
+    state = fold_servings(begun, served, rollout(), rules)
+    assert (state.evidence, state.tallies, state.traffic) == (begun.evidence, {}, {})
+    assert state.fresh.evidence.units == 0
+    assert max(max(block.keys.values()) for block in state.blocks.values()) <= 3
+    alone = fold_servings(begun, [structs.replace(one, key="script") for one in served], rollout(), rules)
+    assert not alone.streams
 
 
 def test_each_teacher_stands_in_one_difference_only():
@@ -96,13 +110,13 @@ def test_each_teacher_stands_in_one_difference_only():
     student = unit(0, 0.0, direction=Direction.REVERSE, metrics={"served": 0.0})
     teachers = [unit(n, 0.0, metrics={"served": 1.0}) for n in range(1, 8)]
     stream = (Direction.REVERSE, "all", "outcome")
-    state = fold_all(state, teachers, rollout(), GUARDED)
+    state = fold_servings(state, teachers, rollout(), GUARDED)
     assert not state.comparisons  # nobody waited for them
-    state = fold_all(state, [student, *teachers[:4]], rollout(), GUARDED)
+    state = fold_servings(state, [student, *teachers[:4]], rollout(), GUARDED)
     assert stream not in state.streams
     again = decode(encode(state))
     assert encode(again) == encode(state)
-    state = fold(again, teachers[4], rollout(), GUARDED)
+    state = fold_servings(again, teachers[4:5], rollout(), GUARDED)
     assert (state.streams[stream] > 1.0).any()
     assert not state.comparisons
 

@@ -344,3 +344,34 @@ def test_a_correction_that_the_check_cannot_read_leaves_the_label(tmp_path: Path
     scorer = compile_rubric(folder, "r@1")
     draft = scorer.draft(pair(0, teacher="6", student="7"), correction)
     assert scorer.finish(draft, 1.0).d == d
+
+
+JUDGED = {"name": "j", "weight": 1, "judge": {"question": "Is it good?", "scale": 4}}
+ASKED = {"messages": [], "response_format": {"type": "json_object"}}
+
+
+@pytest.mark.parametrize(
+    ("rubric", "answer", "request_body", "worth"),
+    [
+        (criterion("length", {"maximum": 3}), "abc", {}, 1.0),
+        (criterion("length", {"maximum": 3}), "abcd", {}, 0.0),
+        (criterion("exact", reference="label"), "right", {}, 1.0),
+        (criterion("exact", reference="label"), "wrong", {}, 0.0),
+        (JUDGED, "anything", {}, 1.0),
+        (JUDGED, "I'm sorry, but I can't help with that.", {}, 0.0),
+        (JUDGED, "{}", ASKED, 1.0),
+        (JUDGED, "no json", ASKED, 0.0),
+    ],
+)
+def test_one_answer_alone_is_worth_what_needs_no_judge(
+    tmp_path: Path, rubric: dict[str, Any], answer: str, request_body: dict[str, Any], worth: float
+):
+    folder = written(tmp_path, rubric, labels=[{"input_sha256": KEY, "value": "right"}])
+    made = attempt(Arm.STUDENT, answer=Answer(text=answer))
+    assert compile_rubric(folder, "r@1").alone(made, request_body, KEY) == worth
+
+
+def test_an_arm_that_failed_is_worth_nothing_and_one_whose_answer_was_lost_has_no_known_fault(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, JUDGED), "r@1")
+    assert scorer.alone(failed(Arm.STUDENT), {}, None) == 0.0
+    assert scorer.alone(attempt(Arm.STUDENT, answer=None), {}, None) == 1.0

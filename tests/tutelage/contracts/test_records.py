@@ -5,13 +5,13 @@ import msgspec
 import pytest
 
 from gateway.spool_queue import REASONS
-from tutelage.contracts import decisions, keys, pairs, records
+from tutelage.contracts import decisions, keys, pairs, records, signals
 from tutelage.contracts.records import SCHEMA_VERSION, Feedback, Json, Record, decode_spooled, encode
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "RECORDS.md").read_text(encoding="utf-8")
 STRUCTS = [
     kind
-    for module in (records, pairs, decisions, keys)
+    for module in (records, pairs, decisions, keys, signals)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record and kind.__module__ == module.__name__
 ]

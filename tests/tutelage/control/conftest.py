@@ -1,13 +1,15 @@
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
 
+from scoring.rubrics.scorer import Scorer
 from tests.tutelage.control.made import settings
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.keys import Key
@@ -18,6 +20,7 @@ from tutelage.control.desk import Desk
 from tutelage.control.health import Health
 from tutelage.control.loop import Loop, Parts
 from tutelage.control.metrics import Metrics
+from tutelage.control.signals import Signalling
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.control.tail import Tail
 from tutelage.serve import new_secret
@@ -69,7 +72,16 @@ class Site:
         return plain
 
 
-def built(data_dir: Path, store: Store, metrics: Metrics, clock, holder: str = "test", **route: object) -> Loop:
+def built(
+    data_dir: Path,
+    store: Store,
+    metrics: Metrics,
+    clock,
+    holder: str = "test",
+    *,
+    scorers: Mapping[str, Scorer] = MappingProxyType({}),
+    **route: object,
+) -> Loop:
     made = settings(data_dir=str(data_dir), **route)  # type: ignore[arg-type] # any setting of a route
 
     def seen(record: Spooled) -> None:
@@ -85,6 +97,8 @@ def built(data_dir: Path, store: Store, metrics: Metrics, clock, holder: str = "
         keeper=Gatekeeper(store, made, metrics, SOURCES.new_id, health),
         health=health,
         metrics=metrics,
+        scorers=scorers,
+        chores=(Signalling(store, health, metrics),),
     )
     return Loop(parts, holder, clock)
 

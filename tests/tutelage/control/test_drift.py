@@ -8,6 +8,7 @@ from msgspec import structs
 from tests.tutelage.control.made import NOW, ROUTE, epoch, settings
 from tests.tutelage.control.test_chores import LEASE
 from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.drift import EVERY_S, JudgeDrift
 from tutelage.control.gates import facts_of
@@ -53,32 +54,37 @@ def readings(store: Store, count: int, drift: float, *, name: str, version: str 
     )
 
 
+def alarm(watched: JudgeDrift) -> str | None:
+    seen = watched.watch(ROUTE)
+    return seen.words if seen is not None and seen.alarm else None
+
+
 def test_a_judge_that_reads_labelled_pairs_otherwise_than_at_first_is_an_alarm(store: Store):
     watched, now = JudgeDrift(store), snapshot(**{ROUTE: JUDGED})
     readings(store, 200, 0.0, name="even")
     watched.do(now, LEASE, NOW)
-    assert watched.alarm(ROUTE) is None
+    assert alarm(watched) is None
     readings(store, 80, 0.2, name="kinder")
     watched.do(now, LEASE, NOW + 1)
-    assert watched.alarm(ROUTE) is None  # not looked at yet
+    assert alarm(watched) is None  # not looked at yet
     watched.do(now, LEASE, NOW + EVERY_S)
-    assert "over 280 readings" in str(watched.alarm(ROUTE))
+    assert "over 280 readings" in str(alarm(watched))
     again = JudgeDrift(store)
     again.do(now, LEASE, NOW)
-    assert again.alarm(ROUTE) == watched.alarm(ROUTE)
+    assert alarm(again) == alarm(watched)
 
 
 def test_another_judge_is_another_watch(store: Store):
     watched = JudgeDrift(store)
     readings(store, 80, -0.2, name="stricter")
     watched.do(snapshot(**{ROUTE: JUDGED}), LEASE, NOW)
-    assert watched.alarm(ROUTE) is not None
+    assert alarm(watched) is not None
     other = structs.replace(JUDGED, id="e2", judge="claude@j2")
     watched.do(snapshot(**{ROUTE: other}), LEASE, NOW + EVERY_S)
-    assert watched.alarm(ROUTE) is None
+    assert alarm(watched) is None
 
 
 def test_drift_is_a_fact_that_holds(store: Store, tmp_path: Path):
-    health = Health(tmp_path, lambda before: {}, lambda route: f"{route} drifts")
+    health = Health(tmp_path, lambda before: {}, lambda route: Watch(words=f"{route} drifts", alarm=True))
     facts = facts_of(QueueDepth(), {}, NOW, health.of(ROUTE, NOW))
     assert facts.judge_drift == f"{ROUTE} drifts"

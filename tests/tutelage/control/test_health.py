@@ -39,13 +39,13 @@ def account(data_dir: Path, eligible: int, lost: int, gateway: str = "g1") -> No
 def test_a_breaker_is_open_from_the_call_that_it_refused_to_the_next_that_came_through(tmp_path: Path):
     watched = health(tmp_path)
     watched.saw(exchange("x1", admitted_at=NOW, attempts=(attempt(Arm.TEACHER, **REFUSED),)))
-    assert watched.of(ROUTE, NOW + 1).teacher_open
-    assert not watched.of("other", NOW + 1).teacher_open
-    assert not watched.of(ROUTE, NOW + BREAKER_S + 1).teacher_open
+    assert watched.of(ROUTE, NOW + 1).alarm("teacher")
+    assert watched.of("other", NOW + 1).alarm("teacher") is None
+    assert watched.of(ROUTE, NOW + BREAKER_S + 1).alarm("teacher") is None
     watched.saw(shadow("x2", Arm.TEACHER, ended_at=NOW + 2))
-    assert not watched.of(ROUTE, NOW + 3).teacher_open
+    assert watched.of(ROUTE, NOW + 3).alarm("teacher") is None
     watched.saw(exchange("x3", admitted_at=NOW + 3, attempts=(attempt(Arm.STUDENT, **REFUSED),)))
-    assert not watched.of(ROUTE, NOW + 4).teacher_open
+    assert watched.of(ROUTE, NOW + 4).alarm("teacher") is None
 
 
 def test_what_gateways_lost_lately_is_an_alarm_until_it_is_long_ago(tmp_path: Path):
@@ -54,17 +54,18 @@ def test_what_gateways_lost_lately_is_an_alarm_until_it_is_long_ago(tmp_path: Pa
     watched.look(NOW)
     account(tmp_path, 1_001_000, 500_002)
     watched.look(NOW + 1)
-    assert watched.of(ROUTE, NOW + 1).capture_lossy is None
+    assert watched.of(ROUTE, NOW + 1).alarm("capture") is None
     account(tmp_path, 1_002_000, 500_052)
     watched.look(NOW + 2)
     assert (
-        watched.of(ROUTE, NOW + 2).capture_lossy == "gateways lost 52 of the last 2,000 records: queue or disk was full"
+        watched.of(ROUTE, NOW + 2).alarm("capture")
+        == "gateways lost 52 of the last 2,000 records: queue or disk was full"
     )
     account(tmp_path, 300, 100)  # the process began anew
     watched.look(NOW + 3)
-    assert "lost 152 of the last 2,300" in str(watched.of(ROUTE, NOW + 3).capture_lossy)
+    assert "lost 152 of the last 2,300" in str(watched.of(ROUTE, NOW + 3).alarm("capture"))
     watched.look(NOW + 4 + WINDOW_S)
-    assert watched.of(ROUTE, NOW + 4 + WINDOW_S).capture_lossy is None
+    assert watched.of(ROUTE, NOW + 4 + WINDOW_S).alarm("capture") is None
 
 
 def test_an_account_is_read_back_and_a_spool_without_one_has_none(tmp_path: Path):
@@ -84,14 +85,14 @@ def test_a_split_that_loses_users_of_one_arm_is_an_alarm(tmp_path: Path, kept: f
         arm = Arm.STUDENT if draw.random() < 0.1 else Arm.TEACHER
         if arm is Arm.TEACHER or draw.random() < kept:
             watched.saw(exchange(f"x{n}", arm, plan=plan(arm, share_bp=1_000)))
-    assert (watched.of(ROUTE, NOW).sample_ratio is not None) is alarm
+    assert (watched.of(ROUTE, NOW).alarm("split") is not None) is alarm
 
 
 def test_a_user_counts_once_however_often_he_comes(tmp_path: Path):
     watched = health(tmp_path)
     for n in range(2_000):
         watched.saw(exchange(f"x{n}", Arm.STUDENT, conversation="the same", plan=plan(Arm.STUDENT, share_bp=1_000)))
-    assert watched.of(ROUTE, NOW).sample_ratio is None
+    assert watched.of(ROUTE, NOW).alarm("split") is None
 
 
 def test_a_failing_student_is_held_not_rolled_back_onto_a_teacher_that_is_gone(site: Site):
@@ -158,4 +159,4 @@ def test_users_beyond_those_that_are_remembered_begin_the_account_anew(tmp_path:
     for number in range(8 * 60):
         arm = Arm.STUDENT if number % 60 < 38 else Arm.TEACHER
         watched.saw(exchange(f"x{number}", arm, conversation=f"user {number % 60}", plan=plan(arm, share_bp=5000)))
-    assert watched.of(ROUTE, NOW).sample_ratio is None
+    assert watched.of(ROUTE, NOW).alarm("split") is None

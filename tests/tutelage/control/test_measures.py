@@ -1,13 +1,9 @@
-from dataclasses import replace
-from typing import Any
-
 import msgspec
 import pytest
 
 from router.types import Direction
 from tests.tutelage.control.test_units import scored
 from tutelage.contracts.pairs import Outcome
-from tutelage.contracts.records import Feedback
 from tutelage.control.analysis import slices_of
 from tutelage.control.measures import metrics_of, times_ms_of
 from tutelage.control.units import of_conversations, of_requests
@@ -41,13 +37,6 @@ def test_dearer_is_harm_and_an_unknown_price_is_not_zero():
     assert metrics_of([turn(1, outcomes={"cost_nusd": outcome(5, 6)})])["cost"] == -1.0
     assert metrics_of([turn(1, outcomes={"cost_nusd": outcome(5, 5)})])["cost"] == 0.0
     assert "cost" not in metrics_of([turn(1, outcomes={"cost_nusd": outcome(None, 6)})])
-
-
-def test_what_the_serving_arm_brought_about_needs_no_judge():
-    faults = {"error": outcome(0, 0), "refusal": outcome(0, 1)}
-    assert metrics_of([turn(1, method="judge", outcomes=faults)])["served"] == 1.0
-    assert metrics_of([turn(1, direction=Direction.REVERSE, method="judge", outcomes=faults)])["served"] == 0.0
-    assert metrics_of([turn(1, method="check", teacher_score=0.75, student_score=0.5)])["served"] == 0.75
 
 
 def test_a_severe_turn_is_not_hidden_by_the_mean_of_its_conversation():
@@ -96,22 +85,3 @@ def test_length_and_language_of_an_input_are_slices_where_they_are_asked_for(req
     turn = Scored(order=1, pair=pair, judgement=scored(1).judgement)
     assert of_requests([turn], ("length", "language")).units[0].slices == found
     assert of_requests([turn]).units[0].slices == {"slice": "gold"}
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ([], 1.0),
-        ([("thumb", "down")], 0.5),
-        ([("thumb", "up"), ("score", 0.5)], 0.875),
-        ([("correction", "rather this")], 0.5),
-        ([("comment", "hm")], 1.0),
-    ],
-)
-def test_what_people_said_of_the_answer_is_part_of_its_outcome(said: list[tuple[str, Any]], expected: float):
-    faultless = turn(1, method="judge", outcomes={"error": outcome(0, 0)})
-    feedback = tuple(
-        Feedback(id=f"f{n}", exchange_id="x1", tenant="t", type=kind, value=value, at=1.0)
-        for n, (kind, value) in enumerate(said)
-    )
-    assert metrics_of([replace(faultless, feedback=feedback)])["served"] == expected

@@ -17,7 +17,7 @@ from tests.tutelage.control.test_succession import live as live  # noqa: PLC0414
 from tests.tutelage.control.test_succession import measured
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.pairs import Judgement
-from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, Replay, replay
 from tutelage.control.units import IDLE_S, JUDGE_DEADLINE_S
@@ -122,18 +122,6 @@ def test_a_successor_s_decisions_are_made_again_on_its_own_evidence(live: Site):
     measured(live, 6, serving=0.0, successor=0.1)
     assert "Succeed" in events(live)
     all_same(live)
-
-
-def test_what_people_said_later_changes_nothing_that_was_decided(site: Site):
-    history_of_many_turns(site)
-    said = [
-        Feedback(id=f"f{n}", exchange_id=f"f1-{n}", tenant="t", type="thumb", value="down", at=site.now)
-        for n in range(50)
-    ]
-    spool(site.data_dir, "g1", said)
-    site.tick()
-    assert site.store.feedback("f1-3")
-    all_same(site)
 
 
 def test_a_score_that_was_changed_is_found(site: Site):

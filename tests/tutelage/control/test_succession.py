@@ -194,7 +194,7 @@ def test_the_serving_student_goes_on_serving_while_its_successor_is_measured(liv
     snapshot = live.store.snapshot()
     assert snapshot is not None
     assert snapshot.successors[ROUTE].student == NEXT
-    joined = join_routes(configured(live.data_dir, successor=True), snapshot, {})[ROUTE]
+    joined = join_routes(configured(live.data_dir, successor=True), snapshot, {}, {})[ROUTE]
     assert joined.successor is not None
     assert joined.successor.epoch.student == NEXT
     shown = gates.document(gates.look(live.store, snapshot, ROUTE, live.now))

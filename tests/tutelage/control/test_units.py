@@ -81,7 +81,7 @@ def test_a_turn_says_at_once_what_needs_no_judge_and_its_conversation_says_the_r
     assert early.times_ms == {"teacher_total": 5.0, "student_total": 7.0}
     (whole,) = of_conversations([Turns(key="c", scored=(turn,))]).units
     assert (whole.d, whole.times_ms) == (-0.5, {})
-    assert whole.metrics.keys() == {"severe", "floor", "served"}
+    assert whole.metrics.keys() == {"severe", "floor"}
 
 
 def test_directions_of_one_conversation_are_never_averaged():

@@ -6,8 +6,9 @@ from dataclasses import replace
 from msgspec import structs
 
 from router.types import Direction
-from tests.tutelage.store.made import judgement, pair
+from tests.tutelage.store.made import judgement, pair, serving
 from tutelage.contracts.records import Feedback
+from tutelage.contracts.signals import Signals, Watch
 from tutelage.store.base import Attached, Closing, Exclusion, Fold, Joined, Store, Turns
 
 
@@ -23,12 +24,41 @@ class GateContract:
         assert [row.pair.id for row in store.unfolded("triage", 2, 0.0)] == ["c", "a"]
         assert [row.pair.id for row in store.unfolded("triage", 10, 0.0)] == ["c", "a", "b"]
 
-    def test_a_pair_comes_with_what_people_said_of_it(self, store: Store):
-        said = Feedback(id="f1", exchange_id="p1", tenant="t", type="thumb", value="up", at=5.0)
-        store.join(Joined(pairs=[pair("p1", 1.0)], feedback=[Attached(feedback=said, route="triage", input_hash=None)]))
-        self.judge_all(store, "p1")
-        [scored] = store.unfolded("triage", 10, 0.0)
-        assert scored.feedback == (said,)
+    def test_a_request_waits_until_its_unit_is_quiet_and_is_counted_once(self, store: Store):
+        said = Feedback(id="f1", exchange_id="c1", tenant="t", type="thumb", value="up", at=5.0)
+        store.join(
+            Joined(
+                served=[
+                    serving("c1", 1.0, "c"),
+                    serving("d1", 2.0, "d"),
+                    serving("c2", 9.0, "c"),
+                    serving("d1", 2.0, "d"),
+                ],
+                feedback=[Attached(feedback=said, route="triage", input_hash=None)],
+            )
+        )
+        assert [one.serving.id for one in store.servings("triage", 9.0, 0.0, 10)] == ["d1"]
+        assert [one.serving.id for one in store.servings("triage", 9.0, 1.5, 10)] == [
+            "d1",
+            "c1",
+        ]  # it never falls silent
+        quiet = list(store.servings("triage", 10.0, 0.0, 10))
+        assert [(one.serving.id, len(one.feedback)) for one in quiet] == [("d1", 0), ("c1", 1), ("c2", 0)]
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 1)] == ["d1"]
+        assert not store.servings("other", 10.0, 0.0, 10)
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        fold = Fold(route="triage", folded=(), gate_state=b"s", lease=lease, revision=1, served=(quiet[1].order,))
+        assert store.fold(fold)
+        assert not store.fold(fold)
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 10)] == ["d1", "c2"]
+        later = Feedback(id="f2", exchange_id="c1", tenant="t", type="thumb", value="down", at=6.0)
+        store.join(Joined(feedback=[Attached(feedback=later, route="triage", input_hash=None)]))
+        again = store.refold("triage", 1)
+        assert again is not None
+        assert (again.purged, again.scored, again.served) == (0, (), (quiet[1],))  # with what had been said by then
+        store.purge("triage", 5.0)
+        assert [one.serving.id for one in store.servings("triage", 10.0, 0.0, 10)] == ["c2"]
 
     def test_what_is_judged_waits_for_what_was_admitted_before_it_but_not_for_ever(self, store: Store):
         store.join(Joined(pairs=[pair("slow", 2.0), pair("a", 1.0), pair("b", 3.0), pair("z", 0.1, route="other")]))
@@ -122,12 +152,8 @@ class GateContract:
         assert [row.order for row in store.unfolded("triage", 10, 0.0)] == [second]
         assert store.depth("triage").scored == 2
 
-    def test_a_fold_can_be_made_again_with_what_people_had_said_by_then(self, store: Store, other: Store):
-        first, later = (
-            Feedback(id=f"f{n}", exchange_id="p1", tenant="t", type="thumb", value="up", at=n) for n in (5.0, 6.0)
-        )
-        said = [Attached(feedback=one, route="triage", input_hash=None) for one in (first, later)]
-        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)], feedback=said[:1]))
+    def test_a_fold_can_be_made_again(self, store: Store, other: Store):
+        store.join(Joined(pairs=[pair("p2", 2.0), pair("p1", 1.0), pair("p3", 3.0)]))
         self.judge_all(store, "p1", "p2", "p3")
         lease = store.acquire("control", "a", 10.0, 0.0)
         assert lease is not None
@@ -137,13 +163,11 @@ class GateContract:
             Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9),
         ]
         assert [store.fold(fold) for fold in made] == [True, True]
-        store.join(Joined(feedback=said[1:]))
-
         assert (other.folds("triage"), other.folds("other")) == (2, 0)
         again, labels = other.refold("triage", 1), other.refold("triage", 2)
         assert again is not None
         assert (again.revision, again.label, again.purged, again.watched) == (4, None, 0, ())
-        assert [(row.pair.id, row.feedback) for row in again.scored] == [("p1", (first,)), ("p2", ())]
+        assert [row.pair.id for row in again.scored] == ["p1", "p2"]
         assert labels is not None
         assert (labels.revision, labels.label, labels.purged, labels.scored) == (5, 9, 0, ())
         assert other.refold("triage", 3) is None
@@ -151,6 +175,15 @@ class GateContract:
         purged = other.refold("triage", 1)
         assert purged is not None
         assert (purged.purged, [row.pair.id for row in purged.scored]) == (1, ["p2"])
+
+    def test_what_control_saw_last_is_kept_by_route(self, store: Store, other: Store):
+        assert store.signals("triage") is None
+        seen = Signals(at=5.0, teacher=Watch(words="open", alarm=True), overdue={Direction.FORWARD: 3})
+        before = store.sequence()
+        store.put_signals({"triage": Signals(at=4.0), "other": Signals(at=4.0)})
+        store.put_signals({"triage": seen})
+        assert (other.signals("triage"), other.signals("other")) == (seen, Signals(at=4.0))
+        assert store.sequence() == before
 
     def test_the_state_of_a_successor_is_kept_with_the_fold_and_stays_where_nothing_is_said_of_it(self, store: Store):
         lease = store.acquire("control", "a", 10.0, 0.0)

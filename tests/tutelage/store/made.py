@@ -7,7 +7,7 @@ from router.stages import Ladder
 from router.types import Arm, Direction, Mode
 from tutelage.contracts.decisions import Decision, Epoch
 from tutelage.contracts.keys import Key
-from tutelage.contracts.pairs import Judgement, Pair
+from tutelage.contracts.pairs import Judgement, Pair, Serving
 from tutelage.contracts.records import Answer, Attempt, CapturePolicy
 from tutelage.contracts.snapshot import PublishedConfig
 from tutelage.store.base import Audit, Lease, RolloutChange
@@ -117,3 +117,17 @@ def pair(identifier: str, admitted_at: float, **fields: Any) -> Pair:
 def judgement(pair_id: str, d: float = 0.0, **fields: Any) -> Judgement:
     plain: dict[str, Any] = {"rubric": "triage@1", "method": "check", "scores": (), "scored_at": 5.0}
     return Judgement(pair_id=pair_id, d=d, **(plain | fields))
+
+
+def serving(name: str, at: float, unit: str) -> Serving:
+    return Serving(
+        id=name,
+        route="triage",
+        epoch="e1",
+        revision=1,
+        direction=Direction.REVERSE,
+        unit=unit,
+        key=unit,
+        at=at,
+        value=1.0,
+    )

@@ -135,6 +135,7 @@ def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
             "oldest_s": None if oldest is None else round(max(0.0, now - oldest), 3),
         },
         "exclusions": dict(depth.by_exclusion),
+        "alarms": {} if (seen := store.signals(name)) is None else seen.alarms,
         "economics": economics_document(RouteSettings.model_validate(settings), store.spending(name)),
         "sampling": msgspec.to_builtins(snapshot.samplings.get(name)),
         "snapshot": {
