@@ -60,7 +60,7 @@ def test_without_its_store_a_first_serve_ends_and_a_later_one_serves_by_the_snap
     site.store.close()
     (site.data_dir / "tutelage.db").write_bytes(b"no store " * 500)
     settings = load(site.config)
-    with pytest.raises(StoreUnavailable, match="it is no store: name another file in store.url"):
+    with pytest.raises(StoreUnavailable, match=r"it is no store: name another file in store\.url"):
         _prepared(settings)
     (site.data_dir / SNAPSHOT).write_text("{}")
     environment, _ = _prepared(settings)
