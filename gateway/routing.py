@@ -17,7 +17,7 @@ from gateway.auth import by_digest
 from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.rollout import Rollout
-from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
+from router.types import STUDENT, Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.keys import Key
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.settings import Settings
@@ -75,7 +75,7 @@ class Route:
 
     def target(self, arm: Arm) -> Target:
         """The arm's target; a route without a student has one arm."""
-        return self.student if arm is Arm.STUDENT and self.student is not None else self.teacher
+        return self.student if arm is STUDENT and self.student is not None else self.teacher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
