@@ -18,13 +18,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, langchain_js, node_client, openai_python, own_api, pydantic_ai
+from tests.conformance import langchain, langchain_js, node_clients, openai_python, own_api, pydantic_ai
 from tests.conformance.installation import gateway_before, served_by_arm
 from tests.conformance.suite import ARMS, DIRECT, THROUGH, Run, Suite
 
 SUITES: tuple[Suite, ...] = (
     openai_python.SUITE,
-    node_client.SUITE,
+    node_clients.OPENAI,
+    node_clients.VERCEL,
     langchain.SUITE,
     langchain_js.SUITE,
     pydantic_ai.SUITE,
