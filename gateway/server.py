@@ -143,9 +143,9 @@ def listen(bind: str) -> socket.socket:
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system queues megabytes for a client that does not read
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, int(port)))
-    except BaseException:
+    except OSError as fault:
         sock.close()
-        raise
+        raise OSError(fault.errno, f"cannot listen on {bind}: {fault.strerror}") from fault
     return sock
 
 
