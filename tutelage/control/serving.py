@@ -17,7 +17,7 @@ from scoring.evidence import OUTCOME, SERVED
 from tutelage.contracts.decisions import Unit
 from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Json
-from tutelage.control.conclude import JoinRoute, direction_of
+from tutelage.control.conclude import EMBEDDINGS, JoinRoute, direction_of
 from tutelage.control.units import IDLE_S
 from tutelage.store.base import Served
 
@@ -39,7 +39,7 @@ def serving_of(exchange: Exchange, route: JoinRoute) -> Serving | None:
         or exchange.policy.log != "full"
     ):
         return None
-    if not plan.in_population or not 0 < plan.share_bp < FULL_BP:
+    if not plan.in_population or not 0 < plan.share_bp < FULL_BP or exchange.endpoint == EMBEDDINGS:
         return None
     if not sampled(f"{exchange.salt}/outcome", exchange.conversation, "", gates.outcome_bp):
         return None

@@ -71,11 +71,12 @@ def test_a_request_is_worth_what_its_own_arm_brought_about(scorer: Scorer, chang
     [
         ({"epoch": "another"}, RULES),
         ({"policy": CapturePolicy(log="metadata", train=True)}, RULES),
+        ({"endpoint": "embeddings"}, RULES),
         ({"plan": {"in_population": False, "reasons": ("pinned",)}}, RULES),
         ({}, epoch()),
         ({}, epoch(gates=GateRules(guardrails={"outcome": 0.1}, outcome_bp=0))),
     ],
-    ids=["another epoch", "content off", "pinned", "not guarded", "not drawn"],
+    ids=["another epoch", "content off", "vectors", "pinned", "not guarded", "not drawn"],
 )
 def test_what_is_outside_says_nothing(scorer: Scorer, changes: dict[str, Any], rules: Any):
     assert serving_of(served(**changes), replace(HERE, epoch=rules, reader=scorer.alone)) is None
