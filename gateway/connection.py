@@ -37,6 +37,9 @@ LINGER_BYTES = 16 * 1024 * 1024
 
 Line = tuple[bytes, bytes]
 
+_ENDED = HttpRequestParser(object())
+"""In place of a lost connection's own, which holds the connection: both would wait for the collector, which comes seldom."""
+
 
 class BadHead(ValueError):
     """Raised inside the parser: becomes a 400 and the end of the connection."""
@@ -158,6 +161,7 @@ class Connection(asyncio.Protocol):
         self._spent = True
         self.deadline_at = inf
         self._ahead.clear()
+        self._parser = _ENDED
         for request in self._requests:
             request.left()
         self.resume_writing()

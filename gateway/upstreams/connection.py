@@ -30,6 +30,8 @@ RACE_S = 1.0
 request, and may have worked on it."""
 
 _WITHOUT_DEADLINES = Deadlines()
+_ENDED = HttpResponseParser(object())
+"""In place of a closed connection's own, which holds the connection: both would wait for the collector, which comes seldom."""
 
 
 class Unanswered(ReplyBroken):
@@ -166,8 +168,9 @@ class HttpReply:
             self._pieces.clear()
             self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
             self.wake()
-        if self.on_close is not None:
-            self.on_close(fault)
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close(fault)
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -309,6 +312,7 @@ class Connection(asyncio.BufferedProtocol):
         self.deadline_at = inf
         if self._transport is not None:
             self._transport.abort()
+        self._parser = _ENDED
         self._owner.forget(self)
 
     # --- for the reply

@@ -1,6 +1,7 @@
 """HTTP/1.1 as clients meet it, on raw sockets: order, bounds, refusals before the body, hang-ups, back-pressure, the end."""
 
 import asyncio
+import gc
 import json
 import resource
 import sys
@@ -560,3 +561,18 @@ async def test_a_server_that_stops_lets_answers_end_and_idle_connections_go():
     for wire in (idle, busy):
         wire.writer.close()
     assert server.connections == 0
+
+
+async def test_lost_connections_wait_for_no_collector():
+    """It comes seldom: what it alone could free would pile up with every connection."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with served() as connect:
+            for _ in range(5):
+                wire = await connect()
+                wire.send(post(b"body", b"connection: close"))
+                await wire.rest()
+            await until(lambda: not any(isinstance(each, Connection) for each in gc.get_objects()))
+    finally:
+        gc.enable()

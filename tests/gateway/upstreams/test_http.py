@@ -1,6 +1,7 @@
 """What of the client no contract shows: addresses, TLS, connections that hang, connections that nobody uses."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import Iterator
@@ -258,3 +259,23 @@ async def test_only_an_end_at_once_counts_as_a_race(worked_s: float, asked: int,
                 await pool.open(call())
         assert len(server.requests) == asked
         await pool.aclose()
+
+
+async def test_closed_connections_wait_for_no_collector():
+    """It comes seldom: what it alone could free would pile up with every connection."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(b"ok", headers=b"connection: close\r\n")
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with scripted(script) as server:
+            pool = HttpPool(upstream="gpt", base_url=server.url)
+            for _ in range(5):
+                await pool_ask(pool)
+            await eventually(lambda: server.closed == 5)
+            await pool.aclose()
+        await eventually(lambda: not any(isinstance(each, connection.Connection) for each in gc.get_objects()))
+    finally:
+        gc.enable()
