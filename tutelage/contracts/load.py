@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.parts import with_parts
 from tutelage.contracts.settings import Settings
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -55,7 +56,7 @@ def load(path: Path) -> Settings:
     document = plain_yaml(_quoted_secrets(text), str(path))
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} holds {type(document).__name__}, not a mapping; see docs/CONFIGURATION.md")
-    return validated(document, str(path))
+    return with_parts(validated(document, str(path)))
 
 
 def plain_yaml(text: str, source: str) -> Any:
