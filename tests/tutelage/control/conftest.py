@@ -13,6 +13,7 @@ from scoring.rubrics.scorer import Scorer
 from tests.tutelage.control.made import settings
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.keys import Key
+from tutelage.contracts.parts import with_parts
 from tutelage.contracts.records import Spooled
 from tutelage.control.app import application
 from tutelage.control.decide import Gatekeeper
@@ -82,7 +83,7 @@ def built(
     scorers: Mapping[str, Scorer] = MappingProxyType({}),
     **route: object,
 ) -> Loop:
-    made = settings(data_dir=str(data_dir), **route)  # type: ignore[arg-type] # any setting of a route
+    made = with_parts(settings(data_dir=str(data_dir), **route))  # type: ignore[arg-type] # any setting of a route
 
     def seen(record: Spooled) -> None:
         health.saw(record)
