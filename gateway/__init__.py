@@ -19,7 +19,7 @@
     raw.py        what the relay keeps of a request, for the spool
     capture.py    from what was kept to records [pure]
     asked.py      what was asked: hashes, turns, people [pure]
-    answers.py    what an upstream answered [pure]: bodies.py in one body, deltas.py in a stream
+    answers.py    what an upstream answered [pure]: bodies.py in one body, deltas.py and events.py in a stream
     loose.py      JSON that others wrote [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path

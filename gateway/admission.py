@@ -25,6 +25,9 @@ class Priority(Enum):
     LOW = auto()
 
 
+NORMAL, LOW = Priority.NORMAL, Priority.LOW
+
+
 class Open(Protocol):
     """A request under way."""
 
@@ -58,11 +61,11 @@ class Admission:
         """Whether what is optional must wait: no new shadow calls, no judges."""
         return len(self._open) > self._roomy or self._pressure.shedding or self.memory.tight
 
-    def enter(self, request: Open, priority: Priority = Priority.NORMAL) -> None:
+    def enter(self, request: Open, priority: Priority = NORMAL) -> None:
         """Raises Overloaded or Draining; afterwards `leave` must be called once."""
         if self._refusing:
             raise Draining
-        if len(self._open) >= self._streams or self.memory.full or (priority is Priority.LOW and self.shedding):
+        if len(self._open) >= self._streams or self.memory.full or (priority is LOW and self.shedding):
             raise Overloaded
         if not self._pressure.admit():
             raise Overloaded

@@ -234,10 +234,12 @@ class Gateway:
             utc=wiring.utc,
             monotonic=wiring.monotonic,
         )
+        prices = PriceList(view.settings.upstreams)
+        spool.price_by(prices)
         quotas = Quotas(
             defaults=KeyLimits(**limits.key.model_dump()),
             processes=self._settings.gateway.count(os.cpu_count() or 1),
-            prices=PriceList(view.settings.upstreams),
+            prices=prices,
             monotonic=wiring.monotonic,
             utc=wiring.utc,
         )
@@ -279,7 +281,8 @@ class Gateway:
             log.exception("snapshot not used; the last one stays", sequence=view.snapshot.sequence)
             return
         if routing.upstreams != held.upstreams:
-            self.front.quotas.prices = PriceList(routing.upstreams)
+            self.front.quotas.prices = prices = PriceList(routing.upstreams)
+            self._spool.price_by(prices)
         self.front.quotas.forget_others(routing.keys.values())
         self.front.routing = routing
         self.front.metrics.snapshot(view.snapshot.sequence)

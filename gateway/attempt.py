@@ -8,7 +8,9 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
@@ -32,13 +34,14 @@ from gateway.wire import (
     to_upstream,
     with_model,
 )
-from router.types import Arm, Outcome
+from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
 
 SERVE = "serve"
 RETRY = "retry"
 FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
+_DONE = Ending.DONE
 _IDEMPOTENT = ("GET", "PUT", "DELETE")
 GRACE_S = 5.0
 """How much longer than its upstream may a slow reader take."""
@@ -70,8 +73,8 @@ class Means:
 class Attempt:
     """One arm's call within a request: opened, held, relayed, settled once and recorded, in whatever way it ends."""
 
-    def __init__(
-        self, means: Means, incoming: Incoming, serving: Serving, *, arm: Arm, purpose: str, settle: Settle
+    def __init__(  # noqa: PLR0917 positional, because named ones would cost a dictionary
+        self, means: Means, incoming: Incoming, serving: Serving, arm: Arm, purpose: str, settle: Settle
     ) -> None:
         self._means = means
         self._incoming = incoming
@@ -80,7 +83,7 @@ class Attempt:
         self._settle = settle
         self._purpose = purpose
         self._held: Held | None = None
-        self._outcome = Outcome.IGNORED
+        self._outcome = IGNORED
         self._began = means.monotonic()
         self.raw = RawAttempt(
             arm=arm,
@@ -91,13 +94,7 @@ class Attempt:
         )
         counted = incoming.quota is not None and incoming.quota.counts_usage
         keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
-        self._keeper = Keeper(
-            self.raw,
-            limit=means.answer_bytes if keeps else 0,
-            memory=means.memory,
-            began=self._began,
-            clock=means.monotonic,
-        )
+        self._keeper = Keeper(self.raw, means.answer_bytes if keeps else 0, means.memory, self._began, means.monotonic)
         serving.attempts.append(self.raw)
         serving.asked = arm
 
@@ -135,7 +132,7 @@ class Attempt:
         except UpstreamError as error:
             raw.error = error.kind
             raw.broke = raw.first_token_ms is not None
-            self._outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
+            self._outcome = IGNORED if isinstance(error, CallRefused) else FAILURE
             self._serving.failed_replica = error.replica
             raise
         finally:
@@ -155,7 +152,7 @@ class Attempt:
         head = head_of(held, _ours(incoming, serving, raw.arm))
         means.metrics.head(incoming.route.name, raw.arm, now - incoming.began, serving.overhead_ms / 1000)
         fault = held.fault
-        judged, self._outcome = self._outcome, Outcome.IGNORED
+        judged, self._outcome = self._outcome, IGNORED
         try:
             await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
@@ -163,12 +160,12 @@ class Attempt:
                 break_off(held, client, SHUTDOWN)
                 serving.truncated = True
             raise
-        self._outcome = Outcome.FAILURE if raw.broke else judged
+        self._outcome = FAILURE if raw.broke else judged
         serving.truncated = raw.broke
         serving.cause = raw.error or fault
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True):
     """A call ready to be sent. `injected`: usage is asked for that the client did not ask for. `asked` is the body before the
     upstream's field policy, None where that changed nothing."""
 
@@ -185,7 +182,7 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
     if purpose in (SHADOW, RESCORE) and given(fields, "store"):
         fields.pop("store")
         fields.pop("metadata", None)
-    counted = incoming.route.usage_injected and endpoint.form.ending is Ending.DONE
+    counted = incoming.route.usage_injected and endpoint.form.ending is _DONE
     injected = counted and body.stream and inject_usage(fields)
     left_out: tuple[str, ...] = ()
     asked = None
@@ -228,7 +225,7 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
         (b"x-tutelage-overhead-ms", f"{serving.overhead_ms:.2f}".encode()),
     ]
     if not incoming.route.blind:
-        lines.append((b"x-tutelage-arm", arm.value.encode()))
+        lines.append((b"x-tutelage-arm", arm.encode()))
     if serving.out_of_retries and serving.status >= 400:
         lines += NO_RETRY
     return lines
@@ -236,7 +233,7 @@ def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
 
 def _outcome_of(held: Held) -> Outcome:
     if held.status >= 500:
-        return Outcome.FAILURE
+        return FAILURE
     if held.status >= 400:
-        return Outcome.IGNORED
-    return Outcome.SUCCESS if held.fault is None else Outcome.FAILURE
+        return IGNORED
+    return SUCCESS if held.fault is None else FAILURE

@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_barren_bytes", "_headers", "_in_head", "_incoming", "_loop", "_owner", "_parser", "_paused", "_requests",
-        "_resumed", "_spent", "_task", "_transport", "_wasted_bytes", "deadline_at", "full", "speaks_1_1",
+        "_resumed", "_spent", "_task", "_transport", "_wasted_bytes", "deadline_at", "full", "send", "speaks_1_1",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,6 +89,8 @@ class Connection(asyncio.Protocol):
         """The last answer is given: nothing that still comes is read."""
         self._resumed: asyncio.Future[None] | None = None
         self.full = False
+        self.send: Callable[[bytes], None] = _drop
+        """The transport's own, as long as there is one."""
         self.speaks_1_1 = True
         self.deadline_at = inf
 
@@ -140,10 +142,6 @@ class Connection(asyncio.Protocol):
         self._resume()
         return self._loop.create_future()
 
-    def send(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
     async def room(self) -> None:
         if self.full:
             self._resumed = self._loop.create_future()
@@ -153,11 +151,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.send = self._transport.write
         self.deadline_at = self._loop.time() + HEAD_S
         self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.send = _drop
         self._spent = True
         self.deadline_at = inf
         self._ahead.clear()
@@ -356,6 +356,10 @@ class Connection(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
+
+
+def _drop(_: bytes) -> None:
+    """Nobody is there any more."""
 
 
 def _size(target: bytes, headers: list[Line]) -> int:

@@ -6,14 +6,14 @@ per event: those are decoded in one go into just what is wanted of them (`_Spoke
 Must not know of attempts or policies. To add an endpoint: one reader, its line in `gateway/answers.py`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
 from gateway.bodies import ERROR_EVENT, MALFORMED, Reading, answer_of, read_response, read_usage
-from gateway.loose import Malformed, as_index, as_object, as_objects, as_optional, as_text, decode, read_json
+from gateway.events import Together, events_of, in_one
+from gateway.loose import as_index, as_object, as_objects, as_optional, as_text
 from tutelage.contracts.records import Json, Usage
 
 TRUNCATED = "truncated"
@@ -117,12 +117,12 @@ class _Chat:
 
 def read_chat_stream(body: bytes) -> Reading:
     """`chat.completions` and `completions`."""
-    data = _in_one(body)
+    data = in_one(body)
     spoken = None if data is None else _spoken(data)
     if data is not None and spoken is not None:
         return _read_spoken(spoken, done=data.done)
     chat = _Chat()
-    events = _events(body)
+    events = events_of(body)
     for event in events.values:
         chat.note(event.get("error"), event.get("usage"), event.get("system_fingerprint"))
         for choice in as_objects(event.get("choices")):
@@ -162,7 +162,7 @@ class _Spoken(msgspec.Struct):
 _spoken_events: msgspec.json.Decoder[list[_Spoken]] = msgspec.json.Decoder(list[_Spoken])
 
 
-def _spoken(data: "_Together") -> list[_Spoken] | None:
+def _spoken(data: Together) -> list[_Spoken] | None:
     """The events of a stream that says nothing but text; None where there is more in it."""
     try:
         events = _spoken_events.decode(data.array)
@@ -200,7 +200,7 @@ def read_response_stream(body: bytes) -> Reading:
     """The last event holds the whole response; without it, what the deltas said."""
     text: list[str] = []
     error = None
-    for event in _events(body).values:
+    for event in events_of(body).values:
         kind = event.get("type")
         if kind in ("response.completed", "response.incomplete", "response.failed"):
             return read_response(as_object(event.get("response")))
@@ -215,88 +215,6 @@ def read_response_stream(body: bytes) -> Reading:
 def read_opaque_stream(body: bytes) -> Reading:
     """Nothing is known of it."""
     return Reading()
-
-
-# --- events -----------------------------------------------------------------------------------------------------------
-
-
-class _Events(NamedTuple):
-    values: list[dict[str, Any]]
-    done: bool
-
-
-class _Together(NamedTuple):
-    """The data of all `events` of a stream as one JSON array, if each of them is JSON. `done`: `[DONE]` came after them."""
-
-    array: bytes
-    events: int
-    done: bool
-
-
-_NEXT_EVENT = b"\n\ndata: "
-
-
-def _in_one(body: bytes) -> _Together | None:
-    """A stream of one line of data per event and nothing else, as nearly all are; None where that is not what it is.
-
-    To decode all at once is several times faster than one by one.
-    """
-    if not body.startswith(_NEXT_EVENT[2:]) or not body.endswith(b"\n\n"):
-        return None
-    pieces = body[6:-2].split(_NEXT_EVENT)
-    done = pieces[-1] == b"[DONE]"
-    if done:
-        pieces.pop()
-    joined = b",".join(pieces)
-    return None if b"\n" in joined else _Together(b"[" + joined + b"]", len(pieces), done)
-
-
-def _events(body: bytes) -> _Events:
-    """The JSON objects of a stream's `data` fields. An event that the end of the bytes cut short is left out."""
-    together = _in_one(body)
-    if together is not None and (values := _decoded(together.array, together.events)) is not None:
-        return _Events(as_objects(values), together.done)
-    found = [(data, complete) for data, complete in _data(body) if data]
-    events = [event for event in found if event[0] != b"[DONE]"]
-    values = _decoded(b"[" + b",".join([data for data, _ in events]) + b"]", len(events))
-    if values is None:
-        values = _one_by_one(events)
-    return _Events(as_objects(values), len(events) < len(found))
-
-
-def _decoded(array: bytes, count: int) -> list[Json] | None:
-    try:
-        values = decode(array)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return values if len(values) == count else None
-
-
-def _one_by_one(events: list[tuple[bytes, bool]]) -> list[Json]:
-    values: list[Json] = []
-    for data, complete in events:
-        try:
-            values.append(read_json(data))
-        except Malformed:
-            if complete:
-                raise
-    return values
-
-
-def _data(body: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Each event's data, and whether the empty line that ends it came. Lines end with LF, CR or CRLF, nothing else."""
-    if b"\r" in body:
-        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    lines: list[bytes] = []
-    for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        if not line:
-            if lines:
-                yield b"\n".join(lines).strip(), True
-            lines = []
-        elif line.startswith(b"data:"):
-            lines.append(line[5:])
-    if lines:
-        yield b"\n".join(lines).strip(), False
 
 
 def _merged(into: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:

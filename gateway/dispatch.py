@@ -31,7 +31,7 @@ from gateway.routing import Target
 from gateway.shadow import ShadowCall, ShadowJob, Slot
 from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
-from router.types import Arm, Ask, RoutePlan
+from router.types import STUDENT, TEACHER, Arm, Ask, RoutePlan
 
 log = structlog.get_logger()
 
@@ -115,13 +115,13 @@ class Dispatcher:
         lane.planned()
         settle, purpose, fault = lane.admit(), SERVE, "breaker_open"
         while settle is not None:
-            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
                 try:
                     held = await attempt.held()
                 except UpstreamError as error:
                     fault = error.kind
                 else:
-                    if held.fault is None or (arm is Arm.TEACHER and _clients_fault(held.status)):
+                    if held.fault is None or (arm is TEACHER and _clients_fault(held.status)):
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
@@ -139,7 +139,7 @@ class Dispatcher:
         lane.planned()
         while True:
             settle = lane.call()
-            async with Attempt(self._means, incoming, serving, arm=arm, purpose=purpose, settle=settle) as attempt:
+            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
                 try:
                     held = await attempt.held()
                 except CallRefused as refused:
@@ -236,7 +236,7 @@ class Dispatcher:
             else:
                 calls += self._shadow_call(incoming, arm, incoming.route.target(arm), SHADOW)
         if incoming.route.successor is not None and self._beside(incoming, serving) is not None:
-            calls += self._shadow_call(incoming, Arm.STUDENT, incoming.route.successor, SHADOW)
+            calls += self._shadow_call(incoming, STUDENT, incoming.route.successor, SHADOW)
         if serving.client_gone:
             asked = serving.served or serving.asked or serving.plan.serve
             calls += self._shadow_call(incoming, asked, incoming.route.target(asked), RESCORE)
@@ -255,7 +255,7 @@ class Dispatcher:
     def _beside(incoming: Incoming, serving: Serving) -> str | None:
         """The successor that is asked as well: wherever the student is sampled beside the teacher."""
         plan, heir = serving.plan, incoming.route.successor
-        if heir is None or plan.shadow is not Arm.STUDENT or plan.assigned is not Arm.TEACHER:
+        if heir is None or plan.shadow is not STUDENT or plan.assigned is not TEACHER:
             return None
         return f"{heir.upstream}@{heir.version}"
 

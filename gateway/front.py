@@ -8,7 +8,7 @@ its form.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.admission import Admission, Priority, require_json
+from gateway.admission import LOW, NORMAL, Admission, require_json
 from gateway.auth import authenticate
 from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
@@ -69,7 +69,7 @@ class Front:
         if not endpoint.opaque:
             require_json(request.named)
         client = Client(request)
-        self.admission.enter(client, Priority.LOW if key.role == INTERNAL else Priority.NORMAL)
+        self.admission.enter(client, LOW if key.role == INTERNAL else NORMAL)
         quota: Quota | None = None
         try:
             quota = self.quotas.enter(key)

@@ -53,15 +53,12 @@ def needs_of(body: Body, endpoint: str) -> Needs:
     return Needs(endpoint=endpoint) if reader is None else reader(body.fields, endpoint)
 
 
-class Names:
+class Names(msgspec.Struct, eq=False):
     """What may name the user of a request: see `router.stickiness.Candidates`."""
 
-    __slots__ = ("_body", "_named", "tenant")
-
-    def __init__(self, tenant: str, named: Mapping[bytes, bytes], body: Body) -> None:
-        self.tenant = tenant
-        self._named = named
-        self._body = body
+    tenant: str
+    _named: Mapping[bytes, bytes]
+    _body: Body
 
     def header(self, name: str) -> str | None:
         value = self._named.get(name.encode("latin-1", "replace"))
@@ -105,7 +102,7 @@ def _chat(fields: Fields, endpoint: str) -> Needs:
     prompt_tokens = _text_bytes(messages, raw) // 4
     output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
     if not media and _CHAT_ASKS.isdisjoint(fields):
-        return Needs(endpoint=endpoint, prompt_tokens_at_least=prompt_tokens, output_tokens=output_tokens)
+        return Needs(endpoint, prompt_tokens, output_tokens)
     return Needs(
         endpoint=endpoint,
         prompt_tokens_at_least=prompt_tokens,
@@ -208,7 +205,7 @@ def _text_bytes(messages: msgspec.Raw | None, raw: bytes) -> int:
 
 
 def _escapes(raw: bytes) -> bool:
-    return b"\\" in raw and b"\\u" in raw
+    return raw.find(b"\\") >= 0 and b"\\u" in raw  # `in` costs an exception: it tries the bytes as a number first
 
 
 def _holds_data(messages: bytes) -> bool:

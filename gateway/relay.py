@@ -52,6 +52,8 @@ class Client:
     Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
     """
 
+    __slots__ = ("_cut", "_request", "_task", "_why", "held_bytes")
+
     def __init__(self, request: Request) -> None:
         self._request = request
         self._task: asyncio.Task[Any] | None = None
@@ -182,7 +184,7 @@ class Keeper:
 
     __slots__ = ("_attempt", "_began", "_clock", "_limit", "_on", "held_bytes", "memory")
 
-    def __init__(self, attempt: RawAttempt, *, limit: int, memory: Memory, began: float, clock: Clock) -> None:
+    def __init__(self, attempt: RawAttempt, limit: int, memory: Memory, began: float, clock: Clock) -> None:
         self._attempt = attempt
         self._limit = limit
         self._on = limit > 0

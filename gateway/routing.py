@@ -17,7 +17,7 @@ from gateway.auth import by_digest
 from gateway.fields import FieldPolicy, policy_of
 from gateway.upstreams.base import Deadlines
 from router.rollout import Rollout
-from router.types import Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
+from router.types import STUDENT, Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.keys import Key
 from tutelage.contracts.parts import carve_outs_of, is_part, parts_of, whole_of
 from tutelage.contracts.routes import RouteSettings
@@ -79,7 +79,7 @@ class Route:
 
     def target(self, arm: Arm) -> Target:
         """The arm's target; a route without a student has one arm."""
-        return self.student if arm is Arm.STUDENT and self.student is not None else self.teacher
+        return self.student if arm is STUDENT and self.student is not None else self.teacher
 
     def part(self, slices: Mapping[str, str]) -> "Route":
         """The part that a request with these slices is in."""

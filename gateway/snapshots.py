@@ -22,14 +22,13 @@ from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
 from tutelage.contracts.settings import Settings
-from tutelage.contracts.snapshot import PublishedConfig, Snapshot, decode_snapshot
+from tutelage.contracts.snapshot import SNAPSHOT, PublishedConfig, Snapshot, decode_snapshot
 
 log = structlog.get_logger()
 
 POLL_S = 0.2
 COLD_START_S = 2.0
 """How long a start waits for the store before it takes what is on disk."""
-_FILE = "snapshot.json"
 
 
 class Source(Protocol):
@@ -192,8 +191,8 @@ class Snapshots:
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Write the snapshot to disk: whole or not at all. A disk that is full costs only this."""
-        path = self._data_dir / _FILE
-        draft = path.with_name(f".{_FILE}.{os.getpid()}")
+        path = self._data_dir / SNAPSHOT
+        draft = path.with_name(f".{SNAPSHOT}.{os.getpid()}")
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
@@ -206,7 +205,7 @@ class Snapshots:
             log.warning("snapshot not written to disk", path=str(path), error=str(fault))
 
     def _kept(self) -> tuple[Snapshot, Settings] | None:
-        path = self._data_dir / _FILE
+        path = self._data_dir / SNAPSHOT
         try:
             snapshot = decode_snapshot(path.read_bytes())
             return snapshot, validated(snapshot.config.settings, str(path))

@@ -42,6 +42,9 @@ class Ending(StrEnum):
     ANY = "any"
 
 
+_TYPED = Ending.TYPED
+
+
 class Scanner:
     """One stream that ends with `[DONE]`, chunk by chunk."""
 
@@ -67,7 +70,7 @@ class Scanner:
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk; what may be sent now."""
-        if self.events and not self._pending and chunk.endswith(b"\n\n"):
+        if self.events and not self._pending and chunk[-2:] == b"\n\n":
             plain = self._plain(chunk)
             if plain is not None:
                 self.inside = False
@@ -90,9 +93,9 @@ class Scanner:
         if self._model is not None:
             return None
         for mark in self._MARKS:
-            if mark in events:
+            if events.find(mark) >= 0:  # `in` tries the mark as a number first, which costs an exception
                 return None
-        if not self._strip or b'"usage"' not in events:
+        if not self._strip or events.find(b'"usage"') < 0:
             return events
         plain, found = _LAST_NULL_USAGE.subn(b"", events)
         return plain if found == events.count(b'"usage"') else None
@@ -180,7 +183,7 @@ _FAILED = (b'"response.failed"', b'"error"')
 
 def scanner_of(ending: Ending, *, strip_usage: bool, model: str | None = None) -> Scanner:
     """A scanner for streams that end so."""
-    kind = TypedScanner if ending is Ending.TYPED else Scanner
+    kind = TypedScanner if ending is _TYPED else Scanner
     return kind(strip_usage=strip_usage, model=model)
 
 

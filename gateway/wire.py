@@ -45,7 +45,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 def read_body(raw: bytes) -> Body:
     """The top level of `raw`. Raises BadRequest where it is not a JSON object, or its `model` is not one usable name."""
     fields = _top_level(raw)
-    if (raw.count(b'"model"') > 1 or (b"\\" in raw and b"\\u006" in raw)) and _times(raw, "model") > 1:
+    if (raw.count(b'"model"') > 1 or (raw.find(b"\\") >= 0 and b"\\u006" in raw)) and _times(raw, "model") > 1:
         raise BadRequest("'model' stands twice in the request; send it once.", param="model", code="duplicate_field")
     model = ""
     if "model" in fields:
@@ -144,7 +144,7 @@ _NOT_DOWNSTREAM = _HOP_BY_HOP | {
 _NOT_DOWNSTREAM_PREFIX = (b"cf-", b"access-control-", b"x-tutelage-")
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _NOTHING: frozenset[bytes] = frozenset()
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROLS = bytes({*range(32), 127} - {ord("\t")})
 
 
 def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
@@ -172,7 +172,14 @@ def account_of(headers: Headers) -> list[tuple[bytes, bytes]]:
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
     named = _named_by_connection(headers)
-    return [line for line in headers if _goes_down(line[0]) and line[0] not in named and not _BAD_VALUE.search(line[1])]
+    kept = [line for line in headers if _goes_down(line[0]) and line[0] not in named]
+    if _is_clean(b"".join([value for _, value in kept])):
+        return kept
+    return [line for line in kept if _is_clean(line[1])]
+
+
+def _is_clean(value: bytes) -> bool:
+    return value.translate(None, _CONTROLS) == value
 
 
 @lru_cache(maxsize=1024)

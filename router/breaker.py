@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from router.types import FULL_BP, Outcome
+from router.types import FAILURE, FULL_BP, SUCCESS, Outcome
 
 _SLOTS = 10
 
@@ -27,6 +27,9 @@ class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+
+_CLOSED = BreakerState.CLOSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +94,13 @@ class Breaker:
 
     def available(self, now: float) -> bool:
         """Whether `acquire` would give a permit. Changes nothing."""
-        if self._state is BreakerState.CLOSED:
+        if self._state is _CLOSED:
             return True
         return not self._probe_is_out and now >= self._retry_at
 
     def acquire(self, now: float) -> Permit | None:
         """The right to one call, or None. Out of OPEN and HALF_OPEN the permit is the probe's."""
-        if self._state is BreakerState.CLOSED:
+        if self._state is _CLOSED:
             return Permit(self._generation)
         if not self.available(now):
             return None
@@ -112,10 +115,10 @@ class Breaker:
             return
         if self._probe_is_out:
             self._settle_probe(outcome, now)
-        elif outcome is Outcome.SUCCESS:
+        elif outcome is SUCCESS:
             self._consecutive = 0
             self._recent.count(now, 0)
-        elif outcome is Outcome.FAILURE:
+        elif outcome is FAILURE:
             self._consecutive += 1
             self._recent.count(now, 1)
             if self._fails():
@@ -128,9 +131,9 @@ class Breaker:
         return recent.calls >= policy.min_calls and recent.failures * FULL_BP >= policy.failure_rate_bp * recent.calls
 
     def _settle_probe(self, outcome: Outcome, now: float) -> None:
-        if outcome is Outcome.SUCCESS:
+        if outcome is SUCCESS:
             self._change(BreakerState.CLOSED)
-        elif outcome is Outcome.FAILURE:
+        elif outcome is FAILURE:
             self._open(now, min(2 * self._backoff_s, self._policy.backoff_max_s))
         else:
             self._change(BreakerState.HALF_OPEN)

@@ -12,7 +12,20 @@ A new need of requests: a field in `Needs` and `Capabilities`, one line in `_lac
 """
 
 from router.split import bucket, is_student, sampled
-from router.types import FULL_BP, Arm, Ask, Capabilities, FallbackRule, Needs, RoutePlan, RouteState, Sampling, UnitOf
+from router.types import (
+    FULL_BP,
+    STUDENT,
+    TEACHER,
+    Arm,
+    Ask,
+    Capabilities,
+    FallbackRule,
+    Needs,
+    RoutePlan,
+    RouteState,
+    Sampling,
+    UnitOf,
+)
 
 NO_STUDENT = "no_student"
 PINNED = "pinned"
@@ -22,6 +35,7 @@ SCREENED = (
 STUDENT_UNAVAILABLE = "student_unavailable"
 TEACHER_UNAVAILABLE = "teacher_unavailable"
 REASONS = (NO_STUDENT, PINNED, *SCREENED, STUDENT_UNAVAILABLE, TEACHER_UNAVAILABLE)
+_BOTH, _REQUEST = FallbackRule.BOTH, UnitOf.REQUEST
 
 
 def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_available: bool) -> RoutePlan:
@@ -33,7 +47,7 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
     """
     share_bp = 0 if route.student is None else route.share_bp
     place = bucket(route.salt, ask.sticky_key)
-    assigned = Arm.STUDENT if is_student(place, share_bp) else Arm.TEACHER
+    assigned = STUDENT if is_student(place, share_bp) else TEACHER
     outside = _outside(route, ask)
     if outside:
         serve, reasons, fallback, shadow_bp, floor_bp = _serving_outside(outside, ask), outside, None, 0, 0
@@ -42,21 +56,21 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
         fallback = _fallback(route.fallback, serve, student_available)
         shadow_bp, floor_bp = _shadow_bp(route.sampling, ask, assigned)
     sampling = route.sampling
-    unit = ask.request_id if route.unit is UnitOf.REQUEST else ask.sticky_key
-    return RoutePlan(
-        serve=serve,
-        assigned=assigned,
-        fallback=fallback,
-        shadow=serve.other if sampled(sampling.salt, unit, ask.utc_day, shadow_bp) else None,
-        holdout=sampling.holdout_bp > 0 and sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
-        in_population=not outside,
-        reasons=reasons,
-        bucket=place,
-        share_bp=share_bp,
-        arm_bp=share_bp if assigned is Arm.STUDENT else FULL_BP - share_bp,
-        shadow_bp=shadow_bp,
-        floor_bp=floor_bp,
-        policy_version=sampling.version,
+    unit = ask.request_id if route.unit is _REQUEST else ask.sticky_key
+    return RoutePlan(  # in the order of its fields: named ones cost three times as much
+        serve,
+        assigned,
+        fallback,
+        serve.other if sampled(sampling.salt, unit, ask.utc_day, shadow_bp) else None,
+        sampling.holdout_bp > 0 and sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
+        not outside,
+        reasons,
+        place,
+        share_bp,
+        share_bp if assigned is STUDENT else FULL_BP - share_bp,
+        shadow_bp,
+        floor_bp,
+        sampling.version,
     )
 
 
@@ -87,7 +101,7 @@ def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
 
 
 def _serving_outside(reasons: tuple[str, ...], ask: Ask) -> Arm:
-    return ask.pinned if ask.pinned is not None and NO_STUDENT not in reasons else Arm.TEACHER
+    return ask.pinned if ask.pinned is not None and NO_STUDENT not in reasons else TEACHER
 
 
 def _serving(
@@ -97,11 +111,11 @@ def _serving(
     student_available: bool,  # noqa: FBT001 - a fact, not a switch
 ) -> tuple[Arm, tuple[str, ...]]:
     """The assigned arm, or the other one where its breaker is open and the other may take its place."""
-    if assigned is Arm.STUDENT:
-        return (Arm.STUDENT, ()) if student_available else (Arm.TEACHER, (STUDENT_UNAVAILABLE,))
-    if not teacher_available and student_available and rule is FallbackRule.BOTH:
-        return Arm.STUDENT, (TEACHER_UNAVAILABLE,)
-    return Arm.TEACHER, ()
+    if assigned is STUDENT:
+        return (STUDENT, ()) if student_available else (TEACHER, (STUDENT_UNAVAILABLE,))
+    if not teacher_available and student_available and rule is _BOTH:
+        return STUDENT, (TEACHER_UNAVAILABLE,)
+    return TEACHER, ()
 
 
 def _fallback(
@@ -110,16 +124,16 @@ def _fallback(
     student_available: bool,  # noqa: FBT001 a fact, not a switch
 ) -> Arm | None:
     """Who takes over before the first byte. The teacher even where its breaker is open now: it is the last resort."""
-    if serve is Arm.STUDENT:
-        return None if rule is FallbackRule.NONE else Arm.TEACHER
-    return Arm.STUDENT if rule is FallbackRule.BOTH and student_available else None
+    if serve is STUDENT:
+        return None if rule is FallbackRule.NONE else TEACHER
+    return STUDENT if rule is _BOTH and student_available else None
 
 
 def _shadow_bp(sampling: Sampling, ask: Ask, assigned: Arm) -> tuple[int, int]:
     """The rate at which this request is drawn, and the lowest rate at which one of its direction is."""
     if not ask.may_shadow:
         return 0, 0
-    if assigned is Arm.STUDENT:
+    if assigned is STUDENT:
         return sampling.reverse_bp, sampling.reverse_bp
     if not sampling.watched:
         return sampling.forward_bp, sampling.forward_bp

@@ -28,6 +28,8 @@ STEADY_S = 60.0
 """A child that lived this long starts again without delay."""
 STOP_S = 10.0
 _PR_SET_PDEATHSIG = 1
+_IN_ORDER = (0, -signal.SIGTERM)
+"""How a child ends that was told to: after its drain, or before it had anything to drain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class Supervisor:
             child.kill()
             await child.wait()
             return False
-        return child.returncode == 0
+        return child.returncode in _IN_ORDER
 
 
 def _end_with_parent() -> None:

@@ -68,12 +68,12 @@ class HttpReply:
     __slots__ = (
         "_connection",
         "_fault",
-        "_full",
         "_loop",
         "_pieces",
         "_take_piece",
         "_waiter",
         "complete",
+        "full",
         "has_body",
         "headers",
         "on_close",
@@ -90,7 +90,8 @@ class HttpReply:
         self._fault: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._take_piece: Take | None = None
-        self._full = False
+        self.full = False
+        """Who takes the pieces has no room."""
         self.upstream = owner.upstream
         self.replica = owner.replica
         self.status = 0
@@ -138,13 +139,13 @@ class HttpReply:
         self._take_piece = take
         try:
             while True:
-                if self._full:
+                if self.full:
                     await room()
-                    self._full = False
+                    self.full = False
                     if self._connection is not None:
                         self._connection.taken()
                 if self._pieces:
-                    self._full = not take(self._take())
+                    self.full = not take(self._take())
                 elif self._fault is not None:
                     raise self._fault
                 elif self.complete:
@@ -177,7 +178,7 @@ class HttpReply:
         taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.unread_bytes = 0
-        if self._connection is not None and not self._full:
+        if self._connection is not None and not self.full:
             self._connection.taken()
         return taken
 
@@ -198,20 +199,15 @@ class HttpReply:
             self._fault = fault
         self.wake()
 
-    @property
-    def full(self) -> bool:
-        """Nothing more should be read until what there is has been taken."""
-        return self._full or self.unread_bytes > MAX_UNREAD_BYTES
-
     def wake(self) -> None:
         """There is news: a head, a piece, the end or a fault."""
         pieces = self._pieces
-        if self._take_piece is not None and pieces and not self._full:
+        if self._take_piece is not None and pieces and not self.full:
             piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
             self.unread_bytes = 0
-            self._full = not self._take_piece(piece)
-            if not (self._full or self.complete or self._fault is not None):
+            self.full = not self._take_piece(piece)
+            if not (self.full or self.complete or self._fault is not None):
                 return
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -395,13 +391,14 @@ class Connection(asyncio.BufferedProtocol):
         """After news: the next deadline, and whether to go on reading."""
         if reply.complete:
             self.deadline_at = inf
-        elif reply.full:
+        elif reply.full or reply.unread_bytes > MAX_UNREAD_BYTES:
             self.deadline_at = self._total_at
             if not self._paused and self._transport is not None and not self.closed:
                 self._paused = True
                 self._transport.pause_reading()
         elif not self._barren_bytes:  # a piece has come
-            self.deadline_at = min(self._loop.time() + self._deadlines.idle_s, self._total_at)
+            idle_at, total_at = self._loop.time() + self._deadlines.idle_s, self._total_at
+            self.deadline_at = min(total_at, idle_at)
 
     def _end_early(self, reply: HttpReply, exc: Exception | None) -> None:
         if self._until_end and exc is None:

@@ -12,6 +12,7 @@ Map    `controller`  `decide`: the order in which gates are asked, and what foll
        `latency` `fastlane`   what the detectors read beside scores: slowness, outcomes between users
        `view`        what a gate reads; thresholds per rung
        `required` `fresh` `anchored` `harm` `futility` `holds`   one rule each, answering with a `verdict.Finding`
+       `order`       the alarm about a judge who minds the order of the answers; it holds nothing
        `facts`       what only the shell knows
        `numbers`     a decision in numbers, for records and for people
 """

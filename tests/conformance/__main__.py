@@ -1,8 +1,8 @@
 """`python -m tests.conformance`: suites that nobody here wrote, direct at their upstream and through the gateway.
 
 Writes data/conformance.json and prints one table. Lost is what passed directly and did not pass through: it must be nothing, is
-listed by name where it is not, and then the exit code is 1. A suite that passes nothing directly has tested nothing: that is a
-failure too.
+listed by name where it is not, and then the exit code is 1. A suite that passes nothing directly has tested nothing, and neither
+has a way on which an arm served nothing: those are failures too.
 """
 
 import argparse
@@ -18,11 +18,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, openai_python, own_api
-from tests.conformance.installation import gateway_before
-from tests.conformance.suite import DIRECT, THROUGH, Run, Suite
+from tests.conformance import langchain, langchain_js, node_clients, openai_python, own_api, pydantic_ai
+from tests.conformance.installation import gateway_before, served_by_arm
+from tests.conformance.suite import ARMS, DIRECT, THROUGH, Run, Suite
 
-SUITES: tuple[Suite, ...] = (openai_python.SUITE, langchain.SUITE)
+SUITES: tuple[Suite, ...] = (
+    openai_python.SUITE,
+    node_clients.OPENAI,
+    node_clients.VERCEL,
+    langchain.SUITE,
+    langchain_js.SUITE,
+    pydantic_ai.SUITE,
+)
 NAMES = (*(suite.name for suite in SUITES), own_api.NAME)
 RESULTS = Path("data/conformance.json")
 SHOWN = 50
@@ -32,7 +39,8 @@ PROGRESS = Console(stderr=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One suite one way through. `lost` passed directly and not here; where there is no direct way, it failed."""
+    """One suite one way through. `lost` passed directly and not here; where there is no direct way, it failed. `served` are the
+    route's requests by arm; `unserved` are arms that should have served and did not."""
 
     suite: str
     version: str
@@ -42,6 +50,8 @@ class Row:
     passed_direct: int | None
     passed_through: int
     lost: tuple[str, ...]
+    served: Mapping[str, int]
+    unserved: tuple[str, ...]
 
 
 async def rows_of(suite: Suite, folder: Path) -> list[Row]:
@@ -53,16 +63,19 @@ async def rows_of(suite: Suite, folder: Path) -> list[Row]:
         PROGRESS.print(f"{suite.name}: {way}")
         return await asyncio.to_thread(suite.run, Run(base_url=base_url, folder=place))
 
-    through: dict[str, Mapping[str, bool]] = {}
+    rows: list[Row] = []
     async with suite.upstream(folder) as upstream:
         direct = await results(DIRECT, upstream)
         for way, route in THROUGH.items():
             async with gateway_before(upstream, folder / way / "gateway", keys=suite.keys, route=route) as site:
-                through[way] = await results(way, f"{site.url}/v1")
-    return [row_of(suite, way, direct, found) for way, found in through.items()]
+                found = await results(way, f"{site.url}/v1")
+                rows.append(row_of(suite, way, direct, found, await served_by_arm(site)))
+    return rows
 
 
-def row_of(suite: Suite, way: str, direct: Mapping[str, bool], through: Mapping[str, bool]) -> Row:
+def row_of(
+    suite: Suite, way: str, direct: Mapping[str, bool], through: Mapping[str, bool], served: Mapping[str, int]
+) -> Row:
     passed = {name for name, good in direct.items() if good}
     kept = {name for name, good in through.items() if good}
     return Row(
@@ -74,6 +87,8 @@ def row_of(suite: Suite, way: str, direct: Mapping[str, bool], through: Mapping[
         passed_direct=len(passed),
         passed_through=len(passed & kept),
         lost=tuple(sorted(passed - kept)),
+        served=served,
+        unserved=tuple(arm for arm in ARMS[way] if not served.get(arm)),
     )
 
 
@@ -87,23 +102,26 @@ def row_of_own(plane: str, found: Mapping[str, bool]) -> Row:
         passed_direct=None,
         passed_through=sum(found.values()),
         lost=tuple(sorted(name for name, good in found.items() if not good)),
+        served={},
+        unserved=(),
     )
 
 
 def failed(rows: Sequence[Row]) -> bool:
-    """Whether anything was lost, or nothing tested."""
-    return not rows or any(row.lost or not row.passed_through for row in rows)
+    """Whether anything was lost, or nothing tested, or an arm left out."""
+    return not rows or any(row.lost or row.unserved or not row.passed_through for row in rows)
 
 
 def shown(rows: Sequence[Row]) -> Table:
     table = Table(title="Passed direct, passed through the gateway")
-    for name in ("suite", "answered by", "arm"):
+    for name in ("suite", "way"):
         table.add_column(name, no_wrap=True)
-    for name in ("tests", "direct", "through", "lost"):
+    for name in ("tests", "direct", "through", "lost", "teacher", "student"):
         table.add_column(name, justify="right")
     for row in rows:
-        counts = (row.tests, "–" if row.passed_direct is None else row.passed_direct, row.passed_through, len(row.lost))
-        table.add_row(f"{row.suite} {row.version}", row.answered_by, row.way, *map(str, counts))
+        direct = "–" if row.passed_direct is None else row.passed_direct
+        served = (row.served.get("teacher", 0), row.served.get("student", 0)) if row.served else ("–", "–")
+        table.add_row(row.suite, row.way, *map(str, (row.tests, direct, row.passed_through, len(row.lost), *served)))
     return table
 
 
@@ -137,6 +155,8 @@ def main() -> int:
     for row in rows:
         for name in row.lost[:SHOWN]:
             console.print(f"lost ({row.way}): {name}", markup=False, soft_wrap=True)
+        for arm in row.unserved:
+            console.print(f"{row.suite} ({row.way}): the {arm} served nothing", markup=False, soft_wrap=True)
     return 1 if failed(rows) else 0
 
 

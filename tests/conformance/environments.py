@@ -6,13 +6,14 @@ place, one builder at a time, and is valid once `.complete` is there. Must not k
 
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 INSTALL_S = 900
@@ -29,15 +30,16 @@ def python_environment(name: str, packages: Sequence[str]) -> Path:
     return _cached(name, [*packages, sys.version], build) / "bin/python"
 
 
-def node_environment(name: str, packages: Sequence[str]) -> Path:
-    """A folder with `packages` in its node_modules."""
+def node_environment(name: str, packages: Sequence[str], overrides: Mapping[str, str] | None = None) -> Path:
+    """A folder with `packages` in its node_modules; `overrides` are versions that they are given against their own wish."""
+    frame = json.dumps({"private": True, "overrides": dict(overrides or {})})
 
     def build(target: Path) -> None:
         target.mkdir(parents=True)
-        (target / "package.json").write_text('{"private": true}')
+        (target / "package.json").write_text(frame)
         _run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages], target)
 
-    return _cached(name, packages, build)
+    return _cached(name, [*packages, frame], build)
 
 
 def source_of(project: str, version: str) -> Path:

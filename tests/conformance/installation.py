@@ -6,16 +6,19 @@ Both arms are the suite's upstream, so that an answer does not depend on which o
 import asyncio
 import hashlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.keys import Key
-from tutelage.demo.site import Site, running_site
+from tutelage.demo.site import Site, free_port, running_site
 from tutelage.store.registry import open_store
 
 ROUTE = "everything"
@@ -43,7 +46,9 @@ async def gateway_before(
     """A gateway in front of `upstream` that knows `keys`. `route` are further settings of its route."""
     os.environ.setdefault(UPSTREAM_KEY, "sk-conformance")
     arm = {"kind": "openai", "base_url": upstream, "model": "gpt-4o", "api_key": f"${{{UPSTREAM_KEY}}}"}
+    bind = f"127.0.0.1:{free_port()}"
     document = {
+        "gateway": {"bind": bind, "processes": 1, "metrics_port": free_port(), "drain_deadline": "20s"},
         "upstreams": {"teacher": arm, "student": arm | {"trained_until": 1.0, "can": ALL}},
         "default_upstream": default_upstream,
         "routes": {
@@ -60,6 +65,19 @@ async def gateway_before(
         _add_keys(site, keys)
         await _keys_in_force(site, keys)
         yield site
+
+
+async def served_by_arm(site: Site) -> dict[str, int]:
+    """Requests of the route by the arm that served them. What the route does not split (files, models, …) is not among them."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        port = yaml.safe_load(site.config.read_text())["gateway"]["metrics_port"]
+        text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+    served: Counter[str] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "tutelage_gateway_requests_total" and sample.labels["route"] == ROUTE:
+                served[sample.labels["arm"]] += int(sample.value)
+    return dict(served)
 
 
 async def _keys_in_force(site: Site, keys: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
 """What a suite is, and the ways in which each is run.
 
-A suite is a test suite that nobody here wrote. It is run against its upstream itself, and again through the gateway; what passes
-directly must pass through. To add one: a file with its `Suite`, and its line in `SUITES` of `__main__`.
+A suite is a test suite that nobody here wrote, or a real client through every kind of call where none is published. It is run
+against its upstream itself, and again through the gateway; what passes directly must pass through. To add one: a file with its
+`Suite`, and its line in `SUITES` of `__main__`.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +19,13 @@ THROUGH: Mapping[str, Mapping[str, Any]] = {
     "split": {"share": "50%", "shadow": {"student": "100%", "teacher": "100%"}},
 }
 """Settings of the route by way: one arm whose errors no fallback hides, or half and half with a shadow of everything."""
+
+ARMS: Mapping[str, tuple[str, ...]] = {
+    "teacher": ("teacher",),
+    "student": ("student",),
+    "split": ("teacher", "student"),
+}
+"""Who must have served by way, or it shows nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

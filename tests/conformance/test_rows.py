@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.conformance.__main__ import failed, row_of, row_of_own
 from tests.conformance.openai_python import SUITE
 from tests.conformance.pytests import results_of
@@ -15,19 +17,38 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="a.B" name="late"><error/></testcase>
 </testsuite></testsuites>"""
 
+BOTH = {"teacher": 1, "student": 1}
+
 
 def test_lost_is_what_passed_directly_and_not_through():
     direct = {"kept": True, "lost": True, "gone": True, "never": False, "gained": False}
-    row = row_of(SUITE, "split", direct, {"kept": True, "lost": False, "never": False, "gained": True})
+    row = row_of(SUITE, "split", direct, {"kept": True, "lost": False, "never": False, "gained": True}, BOTH)
     assert (row.tests, row.passed_direct, row.passed_through, row.lost) == (5, 3, 1, ("gone", "lost"))
     assert failed([row])
 
 
 def test_what_tests_nothing_has_failed():
-    kept = row_of(SUITE, "split", {"a": True}, {"a": True})
+    kept = row_of(SUITE, "split", {"a": True}, {"a": True}, BOTH)
     assert not failed([kept])
     assert failed([])
-    assert failed([kept, row_of(SUITE, "split", {"a": False}, {"a": True})])
+    assert failed([kept, row_of(SUITE, "split", {"a": False}, {"a": True}, BOTH)])
+
+
+@pytest.mark.parametrize(
+    ("way", "served", "unserved"),
+    [
+        ("split", {"teacher": 9}, ("student",)),
+        ("split", {"teacher": 9, "student": 0}, ("student",)),
+        ("split", {}, ("teacher", "student")),
+        ("student", {"teacher": 9}, ("student",)),
+        ("student", {"student": 9}, ()),
+        ("teacher", {"teacher": 9}, ()),
+    ],
+)
+def test_a_way_that_an_arm_did_not_go_has_failed(way: str, served: dict[str, int], unserved: tuple[str, ...]):
+    row = row_of(SUITE, way, {"a": True}, {"a": True}, served)
+    assert row.unserved == unserved
+    assert failed([row]) == bool(unserved)
 
 
 def test_a_report_is_read_test_by_test(tmp_path: Path):

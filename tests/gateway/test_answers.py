@@ -2,7 +2,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.answers import read_answer
@@ -42,6 +42,41 @@ def test_a_stream_reads_like_the_same_answer_in_one_body():
     assert streamed.answer == whole.answer
     assert streamed.usage == whole.usage == Usage(prompt=10, completion=5)
     assert (streamed.fingerprint, streamed.error, streamed.broke) == ("fp", None, False)
+
+
+WORDS = st.sampled_from(
+    ["a", " b", "", '"', "\\", '\\"}', "\n", "é", "日本", "\U0001f600", '"}', "data: ", '{"delta":{"content":"x"}}']
+)
+DELTAS = st.one_of(
+    st.lists(WORDS.map(lambda word: delta(content=word)), min_size=3, max_size=20),
+    st.just([delta(role="assistant", content="")]),
+    st.just([delta(content="", role="assistant")]),
+    st.just([delta(content="x", content_filter="y")]),
+    st.just([delta(refusal="no")]),
+    st.just([delta(reasoning_content="hm")]),
+    st.just([delta(content=None)]),
+    st.just([delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}])]),
+    st.lists(WORDS.map(lambda word: delta(1, content=word)), max_size=3),
+    st.lists(WORDS.map(lambda word: delta(content=word, logprobs={"content": [1]})), max_size=3),
+    st.just([{"choices": [{"index": 0, "delta": {"content": "p"}}, {"index": 1, "delta": {"content": "q"}}]}] * 3),
+    st.just([{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}]),
+    st.just([delta(finish="stop")]),
+    st.just([{"error": {"message": "x"}}]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    runs=st.lists(DELTAS, max_size=8),
+    separators=st.sampled_from([(",", ":"), (", ", ": ")]),
+    end=st.sampled_from(["[DONE]", ""]),
+    escaped=st.booleans(),
+)
+def test_words_that_are_read_at_once_are_those_read_one_by_one(runs, separators, end, escaped):
+    events = [json.dumps(e, separators=separators, ensure_ascii=escaped) for run in runs for e in run]
+    at_once = read(sse(events, end=end), content_type="text/event-stream")
+    one_by_one = read(sse(events, end=end, newline="\r\n"), content_type="text/event-stream")
+    assert at_once == one_by_one
 
 
 def test_tool_calls_are_assembled_by_index():

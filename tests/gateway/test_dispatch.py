@@ -10,9 +10,20 @@ import httpx
 import openai
 import pytest
 
+from gateway.snapshots import snapshot_of
 from router.rollout import Successor
 from router.types import Sampling
-from tests.gateway.harness import PINNER, Running, rollout, running, until
+from tests.gateway.harness import (
+    KEYS,
+    PINNER,
+    MemoryStore,
+    Running,
+    document,
+    replace_snapshot,
+    rollout,
+    running,
+    until,
+)
 from tests.gateway.model_server import (
     DONE,
     Asked,
@@ -29,6 +40,8 @@ from tests.gateway.model_server import (
     plain,
     streamed,
 )
+from tutelage.contracts.load import validated
+from tutelage.contracts.snapshot import PublishedConfig
 
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
@@ -385,3 +398,22 @@ async def test_a_successor_is_asked_wherever_the_student_is_shadowed(
         assert exchange.successor == ("next@s2" if asked == 2 else None)
         versions = {shadow.attempt.version for shadow in at.shadows() if shadow.attempt is not None}
         assert versions == ({"s1", "s2"} if asked == 2 else {"t1"})
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_records_are_priced_by_what_control_published(
+    later: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    free = validated(document(teacher.url, student.url, tmp_path), "test")
+    published = free.public()
+    published["upstreams"]["big"]["cost"] = {"prompt_usd_per_mtok": 1000, "completion_usd_per_mtok": 0}
+    dear = PublishedConfig(digest="dear", settings=published, published_at=0.0)
+    begun = replace_snapshot(snapshot_of(free, KEYS), generation=1, sequence=1, rollouts={"chat": rollout(0)})
+    store = MemoryStore(begun if later else replace_snapshot(begun, config=dear))
+    async with running(teacher, student, tmp_path, store=store) as at:
+        if later:
+            await at.publish(config=dear)
+        await at.openai().chat.completions.create(**ASK)
+        attempt = (await at.exchange()).attempts[0]
+    assert attempt.usage is not None
+    assert attempt.cost_nusd == (attempt.usage.prompt or 0) * 1_000_000 > 0

@@ -1,45 +1,16 @@
-"""The rules of a transparent gateway, one by one, and where each is tested; what no other file tests is tested here.
-
-Requests
-- only `model` changes; integers, floats, escapes, key order, lone surrogates: test_wire (only_the_model_changes,
-  keeps_its_spelling), test_chat (keep_their_bytes)
-- a second `model` is refused, of other duplicates the last one is read and travels: test_wire
-- unknown fields pass, per upstream pass / drop / translate / reject: test_fields
-- usage is asked for and taken out again; `if_asked` leaves bytes alone: test_wire (usage_is_asked_for), test_sse, test_chat;
-  never `stream_options` without `stream`: here (a_plain_request_gets_no_stream_options)
-- fresh request ids towards student and shadow; a client's own is bounded: here (request_ids), test_wire (is_bounded)
-- headers that go up and that do not: here (headers_up)
-- state on one arm: test_needs, test_endpoints (with_state), here (file_ids); shadows without `store` and `metadata`:
-  test_dispatch
-- what the student cannot do is the teacher's, counted: test_policy, test_chat, test_passthrough
-- nothing a client sends steers the gateway: test_fields (steering), upstreams/test_litellm (refused_by_name)
-
-Answers
-- bytes unchanged, `model` as the upstream said or echoed: test_chat, test_model_echo
-- events split on CR, LF, CRLF only; comments, `event:`, unknown fields survive: test_sse, here (everything_else_survives)
-- the head waits for the first event; an error before it is plain JSON with its status: here (an_error_before_the_first_event)
-- 200 whose first event is an error falls back: test_dispatch (before_the_first_byte)
-- `[DONE]` ends chat and completions, typed events end responses: test_endpoints, test_sse
-- after the first byte an in-band error, after a blank line inside an event; never a clean end: test_dispatch, test_endpoints
-- the usage chunk has no choices; n > 1 interleaves; tool-call pieces: test_answers, test_openai_client
-- the envelope with its four keys on every path: here (every_path), test_chat (bad_input)
-- the teacher's 4xx unchanged, without our keys and hosts: test_dispatch (passes_unchanged), here (no_key_and_no_host)
-- a student's 4xx falls back and is its failure: test_dispatch, tests/tutelage/control/test_join
-- no refusal is 408 or 409: here; `x-should-retry: false` when the budget is spent: test_retry; a retried request stays on its
-  arm: here
-- headers that come down and that do not: here (headers_down)
-- streams: no gzip, no cache, no buffering, a flush per event: here (as_it_comes)
-- a client that leaves closes its upstream: test_dispatch (hangs_up), test_passthrough
-- separate deadlines: upstreams/contract.py, test_dispatch (silence)
-- `/v1/models`, ids with slashes: test_chat; no redirect on POST: here (every_path)
-"""
+"""Rules of a transparent gateway that no other file tests. docs/CONFORMANCE.md names the test of every rule."""
 
 import asyncio
 import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import errors
 from router.types import Sampling
@@ -96,6 +67,16 @@ async def test_request_ids_are_fresh_towards_student_and_shadow(
     assert "mine" not in to_student
     assert to_teacher[:2] == ["mine", "mine"]
     assert "mine" not in to_teacher[2:]
+
+
+async def test_a_field_that_does_not_travel_is_logged_once(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    with capture_logs() as logged:
+        async with running(teacher, student, tmp_path) as at:
+            for _ in range(2):
+                assert (await at.http().post(PATH, json={**ASK, "top_k": 7})).status_code == 200
+    said = [entry for entry in logged if entry.get("field") == "top_k"]
+    assert [(entry["upstream"], entry["rule"]) for entry in said] == [("big", "drop")]
+    assert "top_k" not in teacher.asked[0].json
 
 
 UP = {
@@ -255,6 +236,27 @@ async def test_a_retried_request_lands_on_the_same_arm(teacher: ModelServer, stu
                 arms.setdefault(number, set()).add(answer.headers["x-tutelage-arm"])
     assert all(len(seen) == 1 for seen in arms.values())
     assert set.union(*arms.values()) == {"teacher", "student"}
+
+
+def connected_sockets() -> Iterator[socket.socket]:
+    """Every connected TCP socket of this process, the gateway's among them."""
+    for descriptor in range(3, 4_096):
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as found:
+            if found.family == socket.AF_INET and found.type == socket.SOCK_STREAM and found.getpeername():
+                yield found
+
+
+async def test_small_events_wait_for_nothing_on_either_side(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path) as at:
+        client = at.http()
+        await client.post(PATH, json=ASK)  # both connections are kept
+        upstream = int(teacher.url.removesuffix("/v1").rpartition(":")[2])
+        ours = [
+            bool(found.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            for found in connected_sockets()
+            if found.getsockname()[1] == at.gateway.port or found.getpeername()[1] == upstream
+        ]
+    assert ours == [True, True]
 
 
 DOWN = {

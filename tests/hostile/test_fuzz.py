@@ -101,14 +101,17 @@ async def attack(port: int, key: str, seed: int) -> list[Said]:
 
 
 async def attack_all(port: int, key: str, seeds: range) -> set[int]:
-    """Every seed; the statuses that were seen. AssertionError names the seed whose answer is none."""
+    """Every seed; the statuses that were seen. AssertionError names the seed whose answer is none.
+
+    What is still a request reaches the teacher, whose 4xx is handed on in its own words.
+    """
     waiting, seen = iter(seeds), set[int]()
 
     async def attacker() -> None:
         for seed in waiting:
             for answer in await attack(port, key, seed):
                 assert answer.status == 100 or 200 <= answer.status < 500, (seed, answer)
-                assert answer.status < 400 or answer.error, (seed, answer)
+                assert answer.status < 400 or "x-tutelage-arm" in answer.headers or answer.error, (seed, answer)
                 seen.add(answer.status)
 
     await asyncio.gather(*(attacker() for _ in range(AT_ONCE)))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,17 @@ import typer
 
 from tutelage import logs
 from tutelage.cli.output import DEFAULT_CONFIG, Config, say
-from tutelage.cli.stores import opened
+from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import load
 from tutelage.contracts.settings import Settings
+from tutelage.contracts.snapshot import SNAPSHOT
+from tutelage.preflight import free, sole
 from tutelage.serve import Supervisor, new_secret, roles
 from tutelage.store.base import Store
+from tutelage.store.registry import open_store
+
+log = structlog.get_logger()
 
 LogAsJson = Annotated[bool, typer.Option("--json", help="Standard output is the log, one JSON object a line.")]
 INTERNAL_KEY = "TUTELAGE_INTERNAL_KEY"
@@ -35,19 +41,35 @@ def register(app: typer.Typer) -> None:
 def serve(config: Config = DEFAULT_CONFIG, as_json: LogAsJson = False) -> None:
     """Run everything on this machine: gateways, control and worker, restarted when they fail."""
     logs.configure("serve", sys.stdout if as_json else sys.stderr)
-    with opened(config) as (settings, store):
-        environment = _environment(settings, store)
-        keys = store.keys()
-    data_plane, admin_plane = f"http://{settings.gateway.bind}/v1", f"http://{settings.admin.bind}/admin"
-    has_key = any(key.role == "data" and key.revoked_at is None for key in keys)
-    if as_json:
-        structlog.get_logger().info("starting", data_plane=data_plane, admin_plane=admin_plane, has_key=has_key)
-    else:
-        if not has_key:
-            say("no API key yet: make one with `tutelage keys create`")
-        say(f"data plane {data_plane}  ·  admin plane {admin_plane}")
-    supervisor = Supervisor(roles(settings, config.resolve(), *_passed_on(as_json)), environment)
-    sys.exit(asyncio.run(supervisor.run()))
+    settings = load(config)
+    with sole(Path(settings.data_dir)):
+        free(settings, os.cpu_count() or 1)
+        environment, has_key = _prepared(settings)
+        data_plane, admin_plane = f"http://{settings.gateway.bind}/v1", f"http://{settings.admin.bind}/admin"
+        if as_json:
+            log.info("starting", data_plane=data_plane, admin_plane=admin_plane, has_key=has_key)
+        else:
+            if not has_key:
+                say("no API key yet: make one with `tutelage keys create`")
+            say(f"data plane {data_plane}  ·  admin plane {admin_plane}")
+        supervisor = Supervisor(roles(settings, config.resolve(), *_passed_on(as_json)), environment)
+        code = asyncio.run(supervisor.run())
+    sys.exit(code)
+
+
+def _prepared(settings: Settings) -> tuple[dict[str, str], bool]:
+    """The children's environment, and whether anybody has a key. A store that is gone ends the first start only: where there
+    is a snapshot, gateways serve by it."""
+    try:
+        with closing(open_store(settings.store.url)) as store:
+            keys = store.keys()
+            return _environment(settings, store), any(key.role == "data" and key.revoked_at is None for key in keys)
+    except StoreUnavailable as fault:
+        if not (Path(settings.data_dir) / SNAPSHOT).exists():
+            raise
+        what = "the store is out of reach: serving by the last snapshot; judges are asked after the next start"
+        log.error(what, reason=str(fault))  # noqa: TRY400 - the reason is the message, not the stack
+        return {**os.environ, INTERNAL_KEY: new_secret()}, True
 
 
 def gateway(

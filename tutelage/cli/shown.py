@@ -140,11 +140,10 @@ def _bound(cell: Mapping[str, Json]) -> str:
 
 def _signal_words(signals: Mapping[str, Json]) -> list[str]:
     """What control saw of the machinery."""
-    lines = [
-        f"  {'ALARM, ' if watch['alarm'] else ''}{name}: {watch['words']}" for name, watch in signals["watches"].items()
-    ]
-    overdue = sum(signals["overdue"].values())
-    return [*lines, f"  overdue: {overdue} exchanges wait for their other half"] if overdue else lines
+    watches, overdue = signals["watches"].items(), sum(signals["overdue"].values())
+    lines = [f"    {'ALARM, ' if watch['alarm'] else ''}{name}: {watch['words']}" for name, watch in watches]
+    lines += [f"    overdue: {overdue} exchanges wait for their other half"] if overdue else []
+    return [f"  as control saw it at {utc(signals['at'])}:", *lines] if lines else []
 
 
 def _left(gate: Mapping[str, Json]) -> str:

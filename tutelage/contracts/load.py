@@ -7,7 +7,7 @@ that for whoever makes a call.
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from pydantic_core import ErrorDetails
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.parts import with_parts
 from tutelage.contracts.settings import Settings
+from tutelage.contracts.values import WRITTEN
 
+_BRANCH = re.compile(r"int|float|str|bool|\w+\[.*\]")
 _BOOL = "tag:yaml.org,2002:bool"
 
 
@@ -55,8 +57,9 @@ def load(path: Path) -> Settings:
         raise ConfigurationError(f"{path} is not UTF-8 text (byte {fault.start}); save it as UTF-8") from fault
     document = plain_yaml(_quoted_secrets(text), str(path))
     if not isinstance(document, dict):
-        raise ConfigurationError(f"{path} holds {type(document).__name__}, not a mapping; see docs/CONFIGURATION.md")
-    return with_parts(validated(document, str(path)))
+        held = "nothing" if document is None else type(document).__name__
+        raise ConfigurationError(f"{path} holds {held}, not a mapping; see docs/CONFIGURATION.md")
+    return with_parts(validated(document, str(path), WRITTEN))
 
 
 def plain_yaml(text: str, source: str) -> Any:
@@ -64,7 +67,8 @@ def plain_yaml(text: str, source: str) -> Any:
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, made stricter
     except (yaml.YAMLError, RecursionError) as fault:
-        raise ConfigurationError(f"{source} is not plain YAML: {fault}") from fault
+        spaces = "; indent with spaces, not tabs" if "'\\t'" in str(fault) else ""
+        raise ConfigurationError(f"{source} is not plain YAML: {fault}{spaces}") from fault
 
 
 def _quoted_secrets(text: str) -> str:
@@ -72,12 +76,13 @@ def _quoted_secrets(text: str) -> str:
     return re.sub(r"(:[ \t]+)(\$\{\w+\})", r'\1"\2"', text)
 
 
-def validated(document: Mapping[str, Any], source: str) -> Settings:
-    """`document` as Settings. Raises ConfigurationError listing every fault; `source` names where it came from."""
+def validated(document: Mapping[str, Any], source: str, context: Mapping[str, bool] | None = None) -> Settings:
+    """`document` as Settings. Raises ConfigurationError listing every fault; `source` names where it came from, `context` is
+    WRITTEN where a person wrote it."""
     try:
-        return Settings.model_validate(document)
+        return Settings.model_validate(document, context=context)
     except ValidationError as faults:
-        lines = [_explain(fault) for fault in faults.errors(include_url=False)]
+        lines = dict.fromkeys(_explain(fault) for fault in faults.errors(include_url=False))
         raise ConfigurationError(f"{source}: " + "\n".join(lines)) from None
 
 
@@ -91,7 +96,7 @@ def secret(reference: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def _explain(fault: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in fault["loc"]) or "the file"
+    where = ".".join(_written(fault)) or "the file"
     if fault["type"] == "extra_forbidden":
         return f"{where}: there is no such setting{_nearest(fault)}"
     if fault["type"] == "missing":
@@ -100,6 +105,15 @@ def _explain(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return f"{where}: {message}"
     return f"{where}: {fault['input']!r} does not fit: {message}"
+
+
+def _written(fault: ErrorDetails) -> Iterator[str]:
+    """The keys and places that lead to a value, as they stand in the file: pydantic names the branch of a union as well."""
+    section: type[BaseModel] | None = Settings
+    for part in map(str, fault["loc"]):
+        if section is not None or not _BRANCH.fullmatch(part):
+            yield part
+        section = None if section is None else _inside(section, part)
 
 
 def _nearest(fault: ErrorDetails) -> str:

@@ -7,20 +7,20 @@ here is the file as a whole, and what its parts must agree on. Parts that are de
 Add a setting: one field, one row in docs/CONFIGURATION.md.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.upstreams import UpstreamSettings
-from tutelage.contracts.values import Name, RouteName, Seconds, Secret, Section
+from tutelage.contracts.values import Address, Name, RouteName, Seconds, Secret, Section
 
 
 class GatewaySettings(Section):
     """The data plane. `processes: auto` is one per core; process i has its metrics on `metrics_port` + i."""
 
-    bind: str = "0.0.0.0:8080"
-    processes: int | Literal["auto"] = "auto"
+    bind: Address = "0.0.0.0:8080"
+    processes: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     metrics_port: int = Field(9100, ge=0, le=65535)
     drain_deadline: Seconds = 30.0
 
@@ -52,7 +52,7 @@ class ArchiveSettings(Section):
 class AdminSettings(Section):
     """The admin plane (control). Its metrics are on the same port, under /metrics."""
 
-    bind: str = "127.0.0.1:8081"
+    bind: Address = "127.0.0.1:8081"
 
 
 class InternalSettings(Section):

@@ -13,6 +13,9 @@ from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.keys import Key
 from tutelage.contracts.records import Json, Record
 
+SNAPSHOT = "snapshot.json"
+"""The file in `data_dir` that gateways keep the last one in."""
+
 
 class PublishedConfig(Record, frozen=True, kw_only=True):
     """What control published: `settings` is `Settings.public()` (JSON, secrets by name), `digest` its SHA-256."""

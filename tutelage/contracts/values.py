@@ -1,20 +1,25 @@
-"""How values are written in the configuration: durations, shares, times, names, secrets; and the base of its sections.
+"""How values are written in the configuration: durations, shares, times, addresses, names, secrets; and the base of its sections.
 
 Shares become basis points, durations seconds, dates the end of their day (UTC). Secrets stay names: `${NAME}` is resolved by
-whoever makes the call, never stored or published.
+whoever makes the call, never stored or published. Whoever reads what a person wrote says so by the context WRITTEN: a bare
+number is a share in basis points only where the program itself published it.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from router.types import FULL_BP
 
+WRITTEN: Mapping[str, bool] = {"written": True}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PORTS = 65_535
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(\d{1,5})")
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]"
 _NAME = rf"^{_WORD}{{0,127}}$"
 PART = ":"
@@ -31,15 +36,22 @@ def _seconds(value: object) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def _basis_points(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value  # as published: basis points already
+def _basis_points(value: object, info: ValidationInfo) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and (value == 0 or info.context is None):
+        return value
     text = value.strip() if isinstance(value, str) else ""
     match = re.fullmatch(r"(\d+(?:\.\d{1,2})?)\s*%", text)
     share = round(float(match[1]) * 100) if match else -1
     if not 0 <= share <= FULL_BP:
         raise ValueError(f"{value!r} is not a share: write it in percent, 0% to 100%, at most two decimals")
     return share
+
+
+def _address(value: object) -> str:
+    match = _ADDRESS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not isinstance(value, str) or match is None or int(match[1]) > _PORTS:
+        raise ValueError(f"{value!r} is not an address: write HOST:PORT, such as 0.0.0.0:8080 or [::1]:8080")
+    return value.strip()
 
 
 def _secret_name(value: str) -> str:
@@ -62,6 +74,7 @@ def _end_of_day(value: object) -> float:
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 BasisPoints = Annotated[int, BeforeValidator(_basis_points), Field(ge=0, le=FULL_BP)]
+Address = Annotated[str, BeforeValidator(_address)]
 Secret = Annotated[str, AfterValidator(_secret_name)]
 Instant = Annotated[float, BeforeValidator(_end_of_day)]
 Name = Annotated[str, Field(pattern=_NAME)]

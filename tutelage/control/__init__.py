@@ -7,7 +7,8 @@
     tail.py        the spools, followed; join.py: exchanges and shadow attempts brought together
     conclude.py    one sampled exchange into a pair, or the reason why there is none [pure]
     units.py       judged pairs into units; measures.py: what a unit says beside d; analysis.py: slices found in the text
-    decide.py      folds what is ready, looks at the gate, applies what follows
+    decide.py      folds what is ready, looks at the gate, applies what follows; refusals.py: the record of what moves nothing
+    replay.py      every decision, decided again from the records
     gates.py       what a gate sees, and what it is shown as; health.py: what may hold a rollout although nothing is known
     succession.py  what the moves of a successor mean for the rollout [pure]
     judging.py adaptive.py   which pairs are judged, which values of a slice are sampled more

@@ -98,11 +98,12 @@ async def _run(settings: Settings, rubrics: Path) -> int:
     stop = threading.Event()
     loop, store = _loop(settings, rubrics, metrics)
     thread = threading.Thread(target=loop.run, args=(stop,), name="control loop", daemon=True)
+    listener = _listener(settings.admin.bind)
     desk = Desk(open_store(settings.store.url))
     server = _server(settings, desk, metrics, thread)
     thread.start()
     try:
-        await _serve(server)
+        await _serve(server, listener)
     finally:
         stop.set()
         await asyncio.to_thread(thread.join, _STOP_S)
@@ -161,13 +162,10 @@ class _Server(uvicorn.Server):
 
 
 def _server(settings: Settings, desk: Desk, metrics: Metrics, thread: threading.Thread) -> _Server:
-    host, _, port = settings.admin.bind.rpartition(":")
     app = application(desk, metrics.scrape, thread.is_alive)
     return _Server(
         uvicorn.Config(
             app,
-            host=host.strip("[]") or "127.0.0.1",
-            port=int(port),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -177,7 +175,17 @@ def _server(settings: Settings, desk: Desk, metrics: Metrics, thread: threading.
     )
 
 
-async def _serve(server: _Server) -> None:
+def _listener(bind: str) -> socket.socket:
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as fault:
+        why = f"{fault.strerror}; end what listens there, or name another address"
+        raise ConfigurationError(f"admin.bind {bind}: {why}") from fault
+
+
+async def _serve(server: _Server, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
@@ -185,7 +193,7 @@ async def _serve(server: _Server) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, end)
-    await server.serve()
+    await server.serve(sockets=[listener])
 
 
 if __name__ == "__main__":

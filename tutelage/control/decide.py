@@ -7,7 +7,6 @@ What keeps it honest: units are folded before anything is decided, under the rol
 fold and its state are one transaction; an event names the revision that it was decided on.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,8 +22,7 @@ from scoring.gates.numbers import cells
 from scoring.gates.order import order_effect
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look as view_of
-from tutelage import __version__
-from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
+from tutelage.contracts.decisions import CellNumbers, Epoch
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.signals import Watch
@@ -33,6 +31,7 @@ from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
 from tutelage.control.labels import LABELS_AT_ONCE, labels_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.refusals import REFUSAL, kind_of, refusal
 from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
 from tutelage.control.succession import Beside, succession
 from tutelage.control.units import UNIT_S, Cut, Cutter
@@ -47,7 +46,6 @@ EVENTS_PER_LOOK = 8
 """A hold that goes, another that comes, an advance: more than this at one look would be a loop."""
 FACTS_EVERY_S = 1.0
 CELLS_EVERY_S = 1.0
-REFUSAL = "Stay"
 REFUSALS_READ = 100
 
 
@@ -314,43 +312,3 @@ class Gatekeeper:
             self._metrics.order.labels(rollout.route).set(order.value)
             if order.n:
                 self._health.judged(rollout.route, Watch(words=order.words, alarm=order.verdict is Verdict.FAIL))
-
-
-def refusal(
-    rollout: Rollout,
-    reason: str,
-    basis: writes.Basis,
-    *,
-    id: str,  # noqa: A002 - as the record calls it
-    at: float,
-) -> Decision:
-    """A decision that moves nothing."""
-    share_bp, phase = rollout.share_in_force_bp, rollout.phase.value
-    return Decision(
-        id=id,
-        at=at,
-        route=rollout.route,
-        student=rollout.student,
-        attempt=rollout.attempt,
-        epoch=rollout.epoch,
-        revision_from=rollout.revision,
-        revision_to=rollout.revision,
-        phase_from=phase,
-        phase_to=phase,
-        from_bp=share_bp,
-        to_bp=share_bp,
-        event=REFUSAL,
-        actor=controller.ACTOR,
-        reason=reason,
-        cells=basis.cells,
-        detectors=dict(basis.detectors),
-        facts=dict(basis.facts),
-        folds=basis.folds,
-        holds=tuple(sorted(rollout.holds)),
-        code_version=__version__,
-    )
-
-
-def kind_of(reason: str) -> str:
-    """A reason without its numbers: what it is about."""
-    return re.sub(r"[-+]?\d[\d.,:]*", "#", reason)

@@ -25,8 +25,8 @@ from scoring.gates.numbers import cells
 from scoring.gates.view import look
 from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
 from tutelage.contracts.records import Json
-from tutelage.control.decide import REFUSAL
 from tutelage.control.labels import labels_of
+from tutelage.control.refusals import REFUSAL
 from tutelage.control.serving import units_of
 from tutelage.control.succession import succession
 from tutelage.control.units import Cut, of_conversations, of_requests, of_turns

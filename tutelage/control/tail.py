@@ -118,7 +118,8 @@ class Tail:
             try:
                 rows = read_after(path, self._positions.get(gateway, 0), _ROWS_AT_ONCE)
             except StoreUnavailable as fault:
-                log.warning("a spool cannot be read now", gateway=gateway, fault=str(fault))
+                if gateway not in self._unread:
+                    log.warning("a spool cannot be read now", gateway=gateway, fault=str(fault))
                 self._unread.add(gateway)
                 continue
             self._unread.discard(gateway)

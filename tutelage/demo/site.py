@@ -21,6 +21,7 @@ import httpx
 import yaml
 
 from tutelage.contracts.errors import TutelageError
+from tutelage.contracts.snapshot import SNAPSHOT
 
 ROUTE = "sections"
 READY_S = 60.0
@@ -97,7 +98,7 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
     async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz") as pid:
         await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
         split = {name for name, route in complete["routes"].items() if route.get("student")}
-        await _wait_until_split(site.data_dir / "snapshot.json", split)
+        await _wait_until_split(site.data_dir / SNAPSHOT, split)
         yield replace(site, pid=pid)
 
 

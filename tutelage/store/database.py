@@ -185,7 +185,7 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as fault:
-            raise StoreUnavailable(f"store {self.path}: {fault}") from fault
+            raise StoreUnavailable(f"store {self.path}: {fault}{_remedy(fault)}") from fault
 
     def _prepare(self, clock: Callable[[], float]) -> None:
         with self._faults():
@@ -220,3 +220,21 @@ class Database:
         rows = (("sequence", 0), ("generation", generation))
         connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", rows)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+_REMEDIES = (
+    ("full", "; free space on its disk"),
+    ("No space left", "; free space on its disk"),
+    ("disk I/O", "; is its disk full, or gone?"),
+    ("Read-only", "; name a folder that this user may write, in data_dir or store.url"),
+    ("unable to open", "; name a folder that this user may write, in data_dir or store.url"),
+    ("readonly", "; name a folder that this user may write, in data_dir or store.url"),
+    ("Permission denied", "; name a folder that this user may write, in data_dir or store.url"),
+    ("File exists", "; name a folder, not a file, in data_dir or store.url"),
+    ("not a database", "; it is no store: name another file in store.url"),
+)
+"""What an operator can do, by what the system says."""
+
+
+def _remedy(fault: Exception) -> str:
+    return next((remedy for said, remedy in _REMEDIES if said in str(fault)), "")

@@ -10,10 +10,11 @@ the records say, besides their route, which retention goes by.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
@@ -102,56 +103,58 @@ def spools(data_dir: Path) -> dict[str, Path]:
 def read_after(path: Path, position: int, limit: int) -> Sequence[SpooledRow]:
     """Up to `limit` rows with a sequence above `position`, in order. Raises StoreUnavailable where the file cannot be
     read."""
-    with _reading(path) as connection:
-        rows = connection.execute(
-            "SELECT sequence, id, kind, at, body FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?",
-            (position, limit),
-        ).fetchall()
+    rows = _found(
+        path,
+        "SELECT sequence, id, kind, at, body FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?",
+        (position, limit),
+    )
     return [SpooledRow(sequence=row[0], id=row[1], kind=row[2], at=row[3], body=bytes(row[4])) for row in rows]
 
 
 def read_account(path: Path) -> Account | None:
     """The account as of the last commit; None before the first. Raises StoreUnavailable where the file cannot be read."""
-    with _reading(path) as connection:
-        found = connection.execute("SELECT eligible, dropped FROM account").fetchone()
-    return None if found is None else Account(eligible=found[0], dropped=json.loads(found[1]))
+    found = _found(path, "SELECT eligible, dropped FROM account")
+    return Account(eligible=found[0][0], dropped=json.loads(found[0][1])) if found else None
 
 
 def read_one(path: Path, record_id: str) -> bytes | None:
     """The body of one record, None where it is not in this file. Raises StoreUnavailable where that cannot be read."""
-    with _reading(path) as connection:
-        found = connection.execute("SELECT body FROM records WHERE id = ?", (record_id,)).fetchone()
-    return None if found is None else bytes(found[0])
+    found = _found(path, "SELECT body FROM records WHERE id = ?", (record_id,))
+    return bytes(found[0][0]) if found else None
 
 
 def last_sequence(path: Path) -> int:
     """The highest sequence in the file, 0 when it is empty: how far a reader could read."""
-    with _reading(path) as connection:
-        return int(connection.execute("SELECT coalesce(max(sequence), 0) FROM records").fetchone()[0])
+    found = _found(path, "SELECT coalesce(max(sequence), 0) FROM records")
+    return int(found[0][0]) if found else 0
 
 
 def purge(path: Path, route: str, before: float, position: int) -> int:
     """Delete a route's rows older than `before` that a reader has passed (`position`); returns how many."""
-    with _reading(path) as connection, connection:
-        return connection.execute(
-            "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ?",
-            (before, position, route),
-        ).rowcount
+    deleted = _found(
+        path,
+        "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ? RETURNING 1",
+        (before, position, route),
+    )
+    return len(deleted)
 
 
 def purge_feedback(path: Path, before: float, position: int) -> int:
     """The same for feedback, which names no route."""
-    with _reading(path) as connection, connection:
-        return connection.execute(
-            "DELETE FROM records WHERE kind = 'feedback' AND at < ? AND sequence <= ?", (before, position)
-        ).rowcount
+    statement = "DELETE FROM records WHERE kind = 'feedback' AND at < ? AND sequence <= ? RETURNING 1"
+    return len(_found(path, statement, (before, position)))
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A short-lived connection: a spool may be adopted, moved or deleted between two reads."""
+def _found(path: Path, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    """What a statement finds, by a short-lived connection: a spool may be adopted, moved or deleted between two reads. A file
+    whose writer never came to its tables, as on a full disk, holds nothing."""
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
-            yield connection
+        with (
+            closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S)) as connection,
+            connection,
+        ):
+            return connection.execute(statement, values).fetchall()
     except sqlite3.Error as error:
+        if str(error).startswith("no such table"):
+            return []
         raise StoreUnavailable(f"spool {path}: {error}") from error

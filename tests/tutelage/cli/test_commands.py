@@ -153,6 +153,7 @@ def test_a_role_logs_json_lines_on_standard_output(site: Site, role: str):
         while not ROLES[role] <= seen and (line := process.stdout.readline()):
             seen.add(json.loads(line)["event"])
         process.terminate()
+        process.terminate()  # told twice, it ends once
         rest, said = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -18,6 +18,7 @@ from tutelage.contracts.decisions import CellNumbers, Unit
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.records import Spending
+from tutelage.contracts.signals import Signals, Watch
 from tutelage.control.remaining import pair_usd_of
 from tutelage.control.snapshot import Publisher, Sources
 from tutelage.store import database
@@ -290,6 +291,29 @@ def test_explain_as_json_holds_decision_and_gate(begun: Site):
     assert document["decision"]["event"] == "Begin"
     assert document["gates"]["proven"] is False
     assert document["gates"]["blockers"]
+
+
+def test_what_control_sees_of_the_machinery_is_explained_and_its_alarms_are_in_the_status(begun: Site):
+    calm = begun.run("explain", "triage").out
+    assert "as control saw it" not in calm
+    split = Watch(words="the student has 200 of 200 users where the split planned 20", alarm=True)
+    seen = Signals(at=1_790_000_000.0, capture=Watch(words="gateways lost 0 of the last 9 records"), split=split)
+    begun.store.put_signals({"triage": seen})
+    told = begun.run("explain", "triage").out
+    assert "as control saw it at 2026-09-21 14:13:20Z:" in told
+    assert "ALARM, split: the student has 200 of 200 users" in told
+    assert "    capture: gateways lost 0 of the last 9 records" in told
+    status = begun.run("status", "triage")
+    assert "; ALARM, split: the student has 200" in status.out
+    assert begun.run("status", "triage", "--json").document["alarms"] == {"split": split.words}
+
+
+def test_every_standing_hold_is_explained_by_who_began_it(begun: Site):
+    begun.run("pause", "triage", "--reason", "the release is on Monday")
+    begun.run("split", "triage", "10", "--reason", "meanwhile")
+    told = begun.run("explain", "triage").out
+    assert f"by cli:{getpass.getuser()}: the release is on Monday" in told
+    assert "held (operator) since " in told
 
 
 def test_explain_works_where_no_gate_reads_the_route(begun: Site):

@@ -4,8 +4,11 @@ import sys
 import pytest
 
 from tests.tutelage.cli.conftest import Site
-from tutelage.cli.run import INTERNAL_KEY, _environment
+from tutelage.cli.run import INTERNAL_KEY, _environment, _prepared
+from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.load import load
+from tutelage.contracts.snapshot import SNAPSHOT
+from tutelage.preflight import sole
 
 
 @pytest.fixture
@@ -44,3 +47,21 @@ def test_serve_makes_a_fresh_internal_key_for_its_children(site: Site):
     assert first != second
     [key] = tuple(site.store.keys())
     assert (key.role, key.may_log, key.may_train) == ("internal", False, False)
+
+
+def test_a_second_serve_on_one_folder_is_refused_before_it_starts_anything(site: Site):
+    with sole(site.data_dir):
+        answered = site.run("serve")
+    assert answered.code == 2
+    assert f"data_dir {site.data_dir} is served already, by process {os.getpid()}" in answered.err
+
+
+def test_without_its_store_a_first_serve_ends_and_a_later_one_serves_by_the_snapshot(site: Site):
+    site.store.close()
+    (site.data_dir / "tutelage.db").write_bytes(b"no store " * 500)
+    settings = load(site.config)
+    with pytest.raises(StoreUnavailable, match=r"it is no store: name another file in store\.url"):
+        _prepared(settings)
+    (site.data_dir / SNAPSHOT).write_text("{}")
+    environment, _ = _prepared(settings)
+    assert environment[INTERNAL_KEY].startswith("tut-")

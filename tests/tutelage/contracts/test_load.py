@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.load import load, plain_yaml
+from tutelage.contracts.load import load, plain_yaml, validated
 
 UPSTREAMS = "upstreams:\n  a: {kind: openai, base_url: http://a/v1, model: m}\n"
 
@@ -36,4 +36,42 @@ def test_every_mistake_is_named_at_once_with_the_nearest_setting(tmp_path: Path)
 def test_an_archive_in_object_storage_is_refused_by_name(tmp_path: Path):
     (path := tmp_path / "t.yaml").write_text(UPSTREAMS + "archive: {url: s3://bucket}\nroutes:\n  r: {teacher: a}\n")
     with pytest.raises(ConfigurationError, match=r"archive.url 's3://bucket': object storage is not yet supported"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("gateway: {bind: 8080}", "gateway.bind: 8080 is not an address: write HOST:PORT"),
+        ("gateway: {bind: nowhere}", "gateway.bind: 'nowhere' is not an address"),
+        ("admin: {bind: '127.0.0.1:99999'}", "admin.bind: '127.0.0.1:99999' is not an address"),
+        ("gateway: {processes: 0}", "gateway.processes: 0 does not fit: Input should be 'auto'"),
+        ("gateway: {processes: many}", "gateway.processes: 'many' does not fit: Input should be 'auto'"),
+        ("data_dir: 5", "data_dir: 5 does not fit"),
+        ("gateway:\n\tprocesses: 1", "indent with spaces, not tabs"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_its_place_and_the_fix(tmp_path: Path, written: str, said: str):
+    (path := tmp_path / "t.yaml").write_text(UPSTREAMS + "routes:\n  r: {teacher: a}\n" + written + "\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load(path)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("route", ["share: 10", "rollout: {stages: [0, 10, 90]}", "shadow: {student: 50}, share: 10%"])
+def test_a_share_without_its_percent_sign_is_refused_not_taken_for_a_tenth_of_a_percent(tmp_path: Path, route: str):
+    (path := tmp_path / "t.yaml").write_text(UPSTREAMS + f"routes:\n  r: {{teacher: a, student: a, {route}}}\n")
+    with pytest.raises(ConfigurationError, match=r"(10|50) is not a share: write it in percent"):
+        load(path)
+
+
+def test_what_was_published_is_read_again_in_basis_points(tmp_path: Path):
+    (path := tmp_path / "t.yaml").write_text(UPSTREAMS + "routes:\n  r: {teacher: a, student: a, share: 2.5%}\n")
+    published = load(path).public()
+    assert validated(published, "the snapshot").routes["r"].share == published["routes"]["r"]["share"] == 250
+
+
+def test_an_empty_file_holds_nothing(tmp_path: Path):
+    (path := tmp_path / "t.yaml").write_text("")
+    with pytest.raises(ConfigurationError, match="holds nothing"):
         load(path)

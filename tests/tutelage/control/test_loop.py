@@ -13,8 +13,8 @@ from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import Judgement
 from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.snapshot import PublishedConfig
-from tutelage.control.decide import REFUSAL, kind_of
 from tutelage.control.metrics import Metrics
+from tutelage.control.refusals import REFUSAL, kind_of
 from tutelage.control.units import JUDGE_DEADLINE_S, WAITED_FOR_S
 from tutelage.store.registry import open_store
 

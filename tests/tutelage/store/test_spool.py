@@ -80,3 +80,20 @@ def test_a_spool_of_another_version_is_refused(path: Path):
         connection.execute("PRAGMA user_version = 7")
         with pytest.raises(ConfigurationError, match="schema version 7, this program reads 2"):
             spool.create(connection)
+
+
+@pytest.mark.parametrize(
+    "began", ["", "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL;"], ids=["empty", "log only"]
+)
+def test_a_spool_whose_writer_never_came_to_its_tables_holds_nothing(path: Path, began: str):
+    path.touch()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(began)
+        found = (
+            spool.read_after(path, 0, 10),
+            spool.read_account(path),
+            spool.read_one(path, "a"),
+            spool.last_sequence(path),
+        )
+        assert found == ([], None, None, 0)
+        assert (spool.purge(path, "triage", 9.0, 9), spool.purge_feedback(path, 9.0, 9)) == (0, 0)
