@@ -18,8 +18,7 @@ from tutelage.contracts.values import PART
 
 def carve_outs_of(route: RouteSettings) -> CarveOutSettings | None:
     """What climbs apart, of a route or of one of its parts; None where nothing does."""
-    asked = "off" if route.rollout is None else route.rollout.gates.carve_outs
-    return None if asked == "off" else asked
+    return None if route.rollout is None else route.rollout.gates.carve_outs
 
 
 def whole_of(name: str) -> str:

@@ -117,7 +117,7 @@ class GateSettings(Section):
     labels: BasisPoints | None = Field(None, ge=1)
     labels_within: Seconds = Field(1_209_600.0, ge=60)
     outcomes: BasisPoints = FULL_BP
-    carve_outs: CarveOutSettings | Literal["off"] = "off"
+    carve_outs: CarveOutSettings | None = None
 
 
 class RolloutSettings(Section):
@@ -177,8 +177,8 @@ class RouteSettings(Section):
         unknown = set() if self.rollout is None else {*self.rollout.gates.required} - {*self.slices.analysis}
         if unknown:
             raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
-        carved = "off" if self.rollout is None else self.rollout.gates.carve_outs
-        if carved != "off" and carved.slice not in self.slices.headers:
+        carved = None if self.rollout is None else self.rollout.gates.carve_outs
+        if carved is not None and carved.slice not in self.slices.headers:
             known = ", ".join(self.slices.headers) or "none"
             raise ValueError(f"rollout.gates.carve_outs.slice names {carved.slice!r}; slices.routing has {known}")
         if self.rollout is not None and self.rollout.gates.labels is not None and self.unit != "request":

@@ -63,7 +63,7 @@ def test_what_is_published_is_read_as_the_same(tmp_path: Path):
 
 
 def test_without_carve_outs_nothing_changes(tmp_path: Path):
-    routes = loaded(tmp_path, "off").routes
+    routes = loaded(tmp_path, "null").routes
     assert list(routes) == ["triage", "other"]
     assert (weight_of("triage", routes["triage"]), routes["triage"].shadow.pairs_per_day) == (1.0, 500)
 
@@ -76,10 +76,11 @@ def test_a_part_cannot_be_written_by_itself(tmp_path: Path):
 @pytest.mark.parametrize(
     ("carve_outs", "message"),
     [
-        ("on", "carve_outs"),
+        ("on", "gates.carve_outs: 'on' does not fit"),
         ("{slice: slice, weights: {}}", "weights"),
         ("{slice: slice, weights: {a: 0.6, b: 0.4}}", "weights add up to 1: leave at least 0.01"),
-        ("{slice: slice, weights: {a: 0}}", "greater than 0"),
+        ("{slice: slice, weights: {a: 0}}", "carve_outs.weights.a: 0 does not fit"),
+        ("{slice: slice, weigths: {a: 0.1}}", "carve_outs.weigths: there is no such setting; did you mean 'weights'?"),
         ("{slice: slice, weights: {a:b: 0.1}}", "weights"),
         ("{slice: language, weights: {de: 0.1}}", "names 'language'; slices.routing has slice, x-team"),
         ("{slice: slice, weights: {" + ", ".join(f"v{n}: 0.01" for n in range(16)) + "}}", "at most 15"),
