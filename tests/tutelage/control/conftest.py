@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import httpx
 import pytest
@@ -112,6 +113,26 @@ def site(tmp_path: Path) -> Iterator[Site]:
     here.loop = built(tmp_path, store, metrics, lambda: here.now)
     yield here
     store.close()
+
+
+CARVED: Mapping[str, Any] = MappingProxyType(
+    {
+        "slices": {"routing": ["header:x-tutelage-slice"]},
+        "rollout": {
+            "stages": ["0%", "10%", "90%"],
+            "dwell": 0,
+            "gates": {"carve_outs": {"slice": "slice", "weights": {"gold": 0.5}}},
+        },
+    }
+)
+"""Settings of a route of which `gold` climbs apart."""
+
+
+@pytest.fixture
+def carving(site: Site) -> Site:
+    """The site with `CARVED`."""
+    site.loop = built(site.data_dir, site.store, site.metrics, lambda: site.now, **CARVED)
+    return site
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.tutelage.control.conftest import Site, built
+from tests.tutelage.control.conftest import Site
 from tests.tutelage.control.made import ROUTE, exchange, shadow
 from tests.tutelage.control.spooling import spool
 
@@ -262,21 +262,6 @@ async def test_a_body_that_is_not_declared_as_json_is_told_how(admin: httpx.Asyn
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def carving(site: Site) -> Site:
-    """The site with a route of which `gold` climbs apart."""
-    carve_outs = {"slice": "slice", "weights": {"gold": 0.5}}
-    site.loop = built(
-        site.data_dir,
-        site.store,
-        site.metrics,
-        lambda: site.now,
-        slices={"routing": ["header:x-tutelage-slice"]},
-        rollout={"stages": ["0%", "10%", "90%"], "dwell": 0, "gates": {"carve_outs": carve_outs}},
-    )
-    return site
 
 
 async def test_a_part_is_shown_moved_and_explained_as_a_route_is(carving: Site, admin: httpx.AsyncClient):
