@@ -27,6 +27,7 @@ def whole_of(name: str) -> str:
 
 
 def is_part(name: str) -> bool:
+    """Whether clients cannot name it."""
     return PART in name
 
 
