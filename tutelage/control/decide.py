@@ -105,7 +105,7 @@ class Gatekeeper:
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
             self._fold_servings(memory, rollout, epoch, lease, now)
-            more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
+            more = max(len(cut.orders), len(cut.watched) + len(cut.passed)) >= UNITS_PER_LOOK
             memory.facts = replace(memory.facts, uncounted=more)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
@@ -137,7 +137,7 @@ class Gatekeeper:
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction."""
-        if not cut.orders and not cut.watched:
+        if not cut.orders and not cut.watched and not cut.passed:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
@@ -148,6 +148,7 @@ class Gatekeeper:
             route=rollout.route,
             folded=cut.orders,
             watched=cut.watched,
+            passed=cut.passed,
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),

@@ -72,7 +72,7 @@ SCHEMA = (
         excluded TEXT,
         visible_at REAL NOT NULL DEFAULT 0,
         deliveries INTEGER NOT NULL DEFAULT 0,
-        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
+        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation; 0: with it alone
         fold INTEGER,  -- the number of the fold that counted it
         place INTEGER  -- its own among the folded pairs of its route
     )""",
