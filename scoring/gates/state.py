@@ -114,7 +114,7 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     `turns` come first: the first ones of conversations that may go on, with what needs no judge. Detectors alone read them.
     """
     state = caught_up(state, rollout, epoch)
-    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch, streams.first_turn)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch, enters=streams.first_turn)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -209,6 +209,7 @@ def _detected(
     state: State,
     units: Sequence[Unit],
     epoch: Epoch,
+    *,
     enters: Callable[[Unit], Collection[str]] = streams.whole,
 ) -> State:
     """The state after detectors have read the units."""
@@ -218,7 +219,7 @@ def _detected(
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
-        streams=streams.watched(state.streams, watched, parts, state.since, epoch, enters),
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch, enters=enters),
         baselines=baselines,
     )
 

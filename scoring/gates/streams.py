@@ -126,6 +126,7 @@ def watched(
     parts: Iterable[Stream],
     since: Since,
     epoch: Epoch,
+    *,
     enters: Callable[[Unit], Collection[str]] = whole,
 ) -> Streams:
     """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0.

@@ -87,7 +87,9 @@ class SqliteGates:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
         orders, watched, passed = (list(dict.fromkeys(rows)) for rows in (fold.folded, fold.watched, fold.passed))
         with self._database.write() as connection:
-            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in (*orders, *watched, *passed)):
+            if not holds(connection, fold.lease) or any(
+                _is_folded(connection, order) for order in (*orders, *watched, *passed)
+            ):
                 return False
             if any(_is_counted(connection, order) for order in fold.served):
                 return False
