@@ -18,7 +18,7 @@ from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
-from tutelage.control.conclude import JoinRoute, direction_of
+from tutelage.control.conclude import JoinRoute, direction_of, is_counted
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
 from tutelage.control.serving import serving_of
@@ -44,6 +44,7 @@ class Tail:
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
         self._unread: set[str] = set()
+        self._routes: Mapping[str, JoinRoute] = {}
         self.behind = False
         self.unreadable = 0
 
@@ -52,6 +53,7 @@ class Tail:
 
         Raises StoreUnavailable where the store did not take it; the next call begins with what the store holds.
         """
+        self._routes = routes
         try:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
@@ -87,12 +89,14 @@ class Tail:
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
     def overdue(self, before: float) -> Mapping[tuple[str, Direction], int]:
-        """By route and direction, the exchanges that ended before `before` and still wait for their other half."""
+        """By route and direction, the exchanges that ended before `before` and still wait for their other half: of those whose
+        pairs would be judged."""
         halves = () if self._joiner is None else self._joiner.halves.exchanges.values()
         return Counter(
             (exchange.route, direction_of(exchange))
             for exchange in halves
             if exchange.admitted_at + exchange.ended_ms / 1000 < before
+            and is_counted(exchange, self._routes.get(exchange.route))
         )
 
     def _recall(self, now: float) -> Joiner:
