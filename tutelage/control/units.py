@@ -14,6 +14,7 @@ answer was lost on the student's side, is d = -1 for promotion and 0 for detecto
 Must not know cells, gates or thresholds.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -49,14 +50,20 @@ WORST = -1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
     """Units to fold, in order, and the store's numbers of the pairs that they came from; first turns of conversations, with
-    what needs no judge, and the numbers of theirs. `passed` are those of later turns: read with their conversation."""
+    what needs no judge, and the numbers of theirs. `passed` are later turns: read with their conversation."""
 
     units: tuple[Unit, ...] = ()
     orders: tuple[int, ...] = ()
     turns: tuple[Unit, ...] = ()
     watched: tuple[int, ...] = ()
-    passed: tuple[int, ...] = ()
+    passed: tuple[Scored, ...] = ()
     no_reference: int = 0
+
+    @property
+    def until(self) -> float:
+        """When the newest of its units and turns was; minus infinity where it has none."""
+        known = [unit.last_at for unit in (*self.units, *self.turns)]
+        return max([*known, *(turn.pair.admitted_at for turn in self.passed)], default=-math.inf)
 
 
 class Cutter:
@@ -75,13 +82,13 @@ class Cutter:
         new = [turn for turn in unwatched if turn.pair.sticky_key not in begun]
         first = {(turn.pair.sticky_key, turn.pair.epoch): turn.order for turn in reversed(new)}
         firsts = [turn for turn in new if turn.order in first.values()]
-        # All turns of a conversation that is over have been watched: closing waits longer for what is not judged.
+        # All turns of a conversation that is over have been watched or passed: closing waits longer for what is not judged.
         closed = () if len(unwatched) >= self._limit else self._store.closed(route, _closing(now), self._limit)
         return replace(
             of_conversations(closed, analyses),
             turns=of_turns(firsts, analyses),
             watched=tuple(turn.order for turn in firsts),
-            passed=tuple(turn.order for turn in unwatched if turn.order not in first.values()),
+            passed=tuple(turn for turn in unwatched if turn.order not in first.values()),
         )
 
 
