@@ -22,7 +22,7 @@ from gateway.memory import Memory
 from gateway.raw import RawAttempt
 from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
-from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
+from gateway.upstreams.base import Headers, Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
 from gateway.wire import header, to_client
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -151,14 +151,16 @@ NOT_MODIFIED = 304
 """What is passed through may be asked whether it has changed; a redirect is not followed, nor handed on."""
 OPAQUE_BYTES = 2**20
 """Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
+ERROR_BYTES = 2**20
+"""Of an upstream's error. It is looked through before it is handed on, so it is held whole, however full the memory is."""
 
 CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
-    model is to be called instead of what the upstream says."""
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `lines` are the
+    header lines that go with them; `echo` is what the model is to be called instead of what the upstream says."""
 
     reply: Reply
     status: int
@@ -168,6 +170,7 @@ class Held(msgspec.Struct, kw_only=True):
     echo: str | None = None
     scanner: Scanner | None = None
     parts: list[bytes] = []
+    lines: Headers = ()
     complete: bool = False
     fault: str | None = None
 
@@ -226,11 +229,13 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held."""
     headers = held.reply.headers
     held.attempt.status = held.status
-    held.attempt.headers = headers
+    held.attempt.headers = held.lines = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
-    if held.form.field is None and held.status < 400:
+    if held.status >= 400:
+        bound = min(bound, ERROR_BYTES)
+    elif held.form.field is None:
         bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     whole: Whole | None = getattr(held.chunks, "whole", None)
     if whole is not None and bound and held.scanner is None and (body := whole()) is not None:
@@ -241,11 +246,9 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         await _until_known(held, keeper, bound)
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
-    if not held.complete or held.scanner is not None or not plain:
-        return
     if held.status >= 400:
-        held.parts = [_told(held, b"".join(held.parts))]
-    elif held.echo is not None:
+        _look_through(held, plain)
+    elif held.complete and held.scanner is None and plain and held.echo is not None:
         held.parts = [with_model_named(b"".join(held.parts), held.echo)]
 
 
@@ -256,20 +259,28 @@ async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
         keeper.hold(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
-        if size > bound or keeper.memory.full or (held.scanner is not None and held.scanner.events):
+        full = keeper.memory.full and held.status < 400
+        if size > bound or full or (held.scanner is not None and held.scanner.events):
             break
     else:
         held.complete = True
 
 
-def _told(held: Held, body: bytes) -> bytes:
-    """An upstream's error as clients may read it: as it came, but for our own credentials and the upstream's address."""
+def _look_through(held: Held, plain: bool) -> None:  # noqa: FBT001 a fact
+    """Leave of an upstream's error what clients may read: as it came, but for our own credentials and the upstream's address."""
     if held.status == 401:
-        return envelope(
-            "The model's server refused the gateway's credentials.", SERVER_ERROR, code="upstream_status_401"
-        )
-    host = held.reply.replica.partition("/")[0].encode("latin-1", "replace")
-    return body.replace(host, b"upstream") if host else body
+        _say(held, "The model's server refused the gateway's credentials.")
+    elif plain and not held.complete:
+        _say(held, f"The model's server refused the request, in more than {ERROR_BYTES} bytes.")
+    elif plain and (host := held.reply.replica.partition("/")[0].encode("latin-1", "replace")):
+        held.parts = [b"".join(held.parts).replace(host, b"upstream")]
+
+
+def _say(held: Held, message: str) -> None:
+    """Our own words in the place of the upstream's."""
+    held.parts, held.complete = [envelope(message, SERVER_ERROR, code=f"upstream_status_{held.status}")], True
+    kept = [line for line in held.lines if line[0] not in (b"content-type", b"content-encoding")]
+    held.lines = [*kept, (b"content-type", b"application/json")]
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
@@ -304,7 +315,7 @@ def _fault_of_body(body: bytes, field: str) -> str | None:
 
 def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     """The answer's header lines: the upstream's that may travel, then ours."""
-    lines = to_client(held.reply.headers)
+    lines = to_client(held.lines)
     if NO_RETRY[0] in ours:  # what we know of our budget, the upstream does not
         lines = [line for line in lines if line[0] != SHOULD_RETRY]
     if held.scanner is not None:

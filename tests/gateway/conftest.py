@@ -4,6 +4,8 @@ import pytest
 
 from tests.gateway.model_server import ModelServer, model_server
 
+pytest.register_assert_rewrite("tests.gateway.upstreams.contract", "tests.gateway.upstreams.wire_contract")
+
 
 @pytest.fixture
 def anyio_backend() -> str:

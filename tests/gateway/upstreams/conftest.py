@@ -1,7 +1,5 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.gateway.upstreams.contract", "tests.gateway.upstreams.wire_contract")
-
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def anyio_backend(request: pytest.FixtureRequest):
