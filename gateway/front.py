@@ -1,7 +1,8 @@
 """The front: what every endpoint needs of the process, and the way from a request to an `Incoming`.
 
-In order: authenticate (before the body is read), admit, read, parse, find the route, name the user, decide what may be kept.
-Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and its form.
+In order: authenticate (before the body is read), admit, read, parse, find the route and its part, name the user, decide what may
+be kept. Each step may refuse. Must not know arms or upstreams. An endpoint is a file in `gateway/api` that names its path and
+its form.
 """
 
 from collections.abc import Callable, Mapping
@@ -102,6 +103,8 @@ class Front:
         named = request.named
         body = opaque(raw) if endpoint.opaque else read_body(raw)
         route = _route(endpoint, routing, key, body.model)
+        slices = _slices(named, route)
+        route = route.part(slices)
         pinned = _pinned(named, key, route)
         names = Names(key.tenant, named, body)
         source, sticky = (BODY, request_id) if endpoint.opaque else sticky_key(route.stickiness, names)
@@ -118,7 +121,7 @@ class Front:
             sticky_key=sticky,
             pinned=pinned,
             policy=_policy(named, request.headers, key, route),
-            slices=_slices(named, route),
+            slices=slices,
             admitted_at=self.utc(),
             began=began,
             quota=quota,

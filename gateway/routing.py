@@ -19,6 +19,7 @@ from gateway.upstreams.base import Deadlines
 from router.rollout import Rollout
 from router.types import STUDENT, Arm, Capabilities, FallbackRule, RouteState, Sampling, UnitOf
 from tutelage.contracts.keys import Key
+from tutelage.contracts.parts import carve_outs_of, is_part, parts_of, whole_of
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
@@ -54,7 +55,8 @@ class Capture:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One route at run time. `captured` is False for judges and for `default_upstream`. `slices`: (name, header).
-    `successor` is a student that is asked beside the serving one."""
+    `successor` is a student that is asked beside the serving one. `parts` are routes by values of the slice `carved`: what has
+    none of them is the route's own."""
 
     state: RouteState
     teacher: Target
@@ -68,6 +70,8 @@ class Route:
     blind: bool = False
     epoch: str = ""
     successor: Target | None = None
+    carved: str = ""
+    parts: Mapping[str, "Route"] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -76,6 +80,10 @@ class Route:
     def target(self, arm: Arm) -> Target:
         """The arm's target; a route without a student has one arm."""
         return self.student if arm is STUDENT and self.student is not None else self.teacher
+
+    def part(self, slices: Mapping[str, str]) -> "Route":
+        """The part that a request with these slices is in."""
+        return self.parts.get(slices.get(self.carved, ""), self) if self.parts else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +122,7 @@ class Routing:
 
 def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], source: str) -> Routing:
     """What `snapshot` means; `settings` are the ones published in it, `kills` routes with a kill file."""
-    routes = tuple(_route(name, route, settings, snapshot, kills) for name, route in settings.routes.items())
+    routes = tuple(_whole(name, settings, snapshot, kills) for name in settings.routes if not is_part(name))
     rest = settings.default_upstream
     exact: dict[str, Route] = {}
     globs: list[tuple[re.Pattern[str], Route]] = []
@@ -143,9 +151,20 @@ def routing_of(snapshot: Snapshot, settings: Settings, kills: frozenset[str], so
     )
 
 
-def _route(name: str, route: RouteSettings, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
-    rollout = snapshot.rollouts.get(name)
-    killed = rollout is None or name in kills
+def _whole(name: str, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
+    """The route that clients name, with its parts."""
+    route, carved = _route(name, settings, snapshot, kills), carve_outs_of(settings.routes[name])
+    if carved is None:
+        return route
+    parts = parts_of(settings.routes, name).items()
+    found = {value: _route(part, settings, snapshot, kills) for value, part in parts}
+    return replace(route, carved=carved.slice, parts=MappingProxyType(found))
+
+
+def _route(name: str, settings: Settings, snapshot: Snapshot, kills: frozenset[str]) -> Route:
+    """One route or part. A kill file for a route is for all of its parts."""
+    route, rollout = settings.routes[name], snapshot.rollouts.get(name)
+    killed = rollout is None or not kills.isdisjoint((name, whole_of(name)))
     serving = _serving(route, rollout, settings)
     student = None if serving is None else settings.upstreams[serving]
     return Route(

@@ -3,6 +3,9 @@
 On average at least A pairs pass before a false alarm: `hold` freezes promotion (A = 100), `step_down` gives up one rung
 (1,000), `roll_back` goes back to shadow (10,000). A hold that stands is lifted at 80, so that a statistic
 that wavers about the level does not move the rollout with every pair.
+
+Where slices climb apart each has detectors of its own, with A/ω for A: of all pairs
+together at least A pass before a false alarm.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ def roll_back(view: View) -> Finding:
 
 
 def _alarm(view: View, detector: str, need: float) -> Finding:
-    value = view.detectors[detector]
+    value, need = view.detectors[detector], need / view.epoch.weight
     leading = leading_stream(view.state, view.epoch, detector) if value >= need else "nothing"
     return Finding(
         gate=detector,

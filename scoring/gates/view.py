@@ -43,16 +43,18 @@ def look(state: State, rollout: Rollout, epoch: Epoch, facts: Facts, now: float)
         facts=facts,
         now=now,
         detectors=detector_values(state, epoch),
-        needs=thresholds(rollout.ladder.shares_bp, epoch.alpha, rollout.alpha_index),
+        needs=thresholds(rollout.ladder.shares_bp, epoch.alpha, rollout.alpha_index, epoch.weight),
     )
 
 
 @lru_cache(maxsize=256)
-def thresholds(shares_bp: tuple[int, ...], alpha: float, attempt: int) -> tuple[float, ...]:
-    """log(1/α_k) per rung for the attempt's α_v: rung alphas times α_v/α.
+def thresholds(shares_bp: tuple[int, ...], alpha: float, attempt: int, weight: float = 1.0) -> tuple[float, ...]:
+    """log(1/α_k) per rung for the attempt's α_v: rung alphas times α_v/α, and times ω where a slice climbs apart.
+
+    Of routes with Σω = 1, each of them no better than the margin, one or more ever stand on rung k with probability at most α_k.
 
     >>> [round(need, 2) for need in thresholds((0, 100, 500, 1000, 2500, 5000, 9000), 0.005, 1)]
     [0.0, 1.61, 2.41, 3.1, 4.02, 4.71, 5.3]
     """
-    price = attempt_alpha(alpha, attempt) / alpha
+    price = weight * attempt_alpha(alpha, attempt) / alpha
     return (0.0, *(log_threshold(price * a) for a in rung_alphas(shares_bp[1:], alpha=alpha)))

@@ -78,7 +78,7 @@ class Lanes:
         if before.since.down != rollout.since.down:
             self.detectors[row, :, DETECTORS.index("down")] = 0.0
         top = rollout.ladder.top
-        needs = thresholds(rollout.ladder.shares_bp, self.epoch.alpha, rollout.alpha_index)
+        needs = thresholds(rollout.ladder.shares_bp, self.epoch.alpha, rollout.alpha_index, self.epoch.weight)
         self.need[row] = needs[min(rollout.rung + 1, top)]
         self.dwells_until[row] = rollout.entered_at + self.epoch.dwell_s
         self.climbs[row] = rollout.phase in (Phase.SHADOW, Phase.RAMPING) and rollout.rung < top
@@ -113,7 +113,7 @@ class Lanes:
 
     def suspects(self, now: float) -> IntArray:
         """Rows in which `decide` may answer with an event."""
-        hold, down, back = self._alarms()
+        hold, down, back = self.epoch.weight * self._alarms()
         harm = (back >= A_BACK - _SLACK) | (self.live & (down >= A_DOWN - _SLACK))
         hold_moves = np.where(self.held, hold < A_RELEASE + _SLACK, hold >= A_HOLD - _SLACK)
         hopeless = ~self.hopeless & _reaches(

@@ -34,6 +34,7 @@ class Plan:
     `law` is of pairs that the teacher serves, `reverse` of those that the student serves where it is another. `after`
     replaces both from request `change_at` on. `dwell` is in requests. UNDIRECTED: one stream feeds evidence,
     fresh key and detectors, so requests are pairs. DIRECTED: the share decides who serves; every request is sampled.
+    `weight` is what a slice that climbs apart has of the error rates.
     """
 
     law: Law
@@ -49,6 +50,7 @@ class Plan:
     sigma0: float = 0.30
     dwell: float = 0.0
     gates: GateRules = field(default_factory=GateRules)
+    weight: float = 1.0
 
 
 def epoch_of(plan: Plan) -> Epoch:
@@ -73,6 +75,7 @@ def epoch_of(plan: Plan) -> Epoch:
         unit="request",
         opened_at=0.0,
         gates=plan.gates,
+        weight=plan.weight,
     )
 
 

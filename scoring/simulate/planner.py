@@ -40,7 +40,7 @@ class Outlook:
 
     `units_per_day` counts conversations, or requests where the unit is the request; `turns` are requests per unit.
     `judged` is the part of the pairs that is scored. `slices` are shares of slices that must pass by themselves, at
-    `slice_margin`. `days_per_rung` is how long one rung may take.
+    `slice_margin`. `days_per_rung` is how long one rung may take; `weight` what a slice that climbs apart has of `alpha`.
     """
 
     stages_bp: tuple[int, ...]
@@ -50,6 +50,7 @@ class Outlook:
     units_per_day: float
     turns: float = 1.0
     attempt: int = 1
+    weight: float = 1.0
     forward_rate: float = 1.0
     reverse_pairs_per_day: float = 500.0
     judged: float = 1.0
@@ -141,7 +142,7 @@ def fresh_key(outlook: Outlook) -> FreshKey:
 
 
 def _rungs(outlook: Outlook, key: FreshKey) -> tuple[RungForecast, ...]:
-    price = attempt_alpha(outlook.alpha, outlook.attempt) / outlook.alpha
+    price = outlook.weight * attempt_alpha(outlook.alpha, outlook.attempt) / outlook.alpha
     alphas = [price * alpha for alpha in rung_alphas(outlook.stages_bp[1:], alpha=outlook.alpha)]
     rungs, seen = [], 0.0
     for share_bp, alpha in zip(outlook.stages_bp, alphas, strict=False):
@@ -242,6 +243,7 @@ def odds(
             delta_r=outlook.margin,
             alpha=attempt_alpha(outlook.alpha, outlook.attempt),
             sigma0=outlook.sigma0,
+            weight=outlook.weight,
         )
         stories = run_all(plan, runs=runs, seed=seed)
         top = len(outlook.stages_bp) - 1

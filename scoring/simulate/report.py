@@ -146,7 +146,7 @@ def _efficiency(stories: Sequence[Story], plan: Plan, mean: float) -> tuple[Row,
 def _rung(stories: Sequence[Story], plan: Plan, rung: int) -> Rung:
     arrived = [story.reached[rung] for story in stories if rung in story.reached]
     forward = [story.forward_at[rung] for story in stories if rung in story.reached]
-    alphas = rung_alphas(plan.stages_bp[1:], alpha=plan.alpha)
+    alphas = [plan.weight * alpha for alpha in rung_alphas(plan.stages_bp[1:], alpha=plan.alpha)]
     return Rung(
         share_bp=plan.stages_bp[rung],
         alpha=alphas[rung - 1],

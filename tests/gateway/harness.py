@@ -21,6 +21,7 @@ from router.types import Mode, Sampling
 from tests.gateway.model_server import ModelServer
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
+from tutelage.contracts.parts import with_parts
 from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
@@ -219,7 +220,7 @@ async def running(
     """A gateway in front of two model servers; `route` are settings of the route `chat`, `change` edits the whole file."""
     configuration = document(teacher.url, student.url, data_dir, **route)
     change(configuration)
-    settings = validated(configuration, "test")
+    settings = with_parts(validated(configuration, "test"))
     if store is None:
         store = MemoryStore(
             replace_snapshot(

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.gateway.harness import INTERNAL, PINNER, PRIVATE, running, until
+from tests.gateway.harness import INTERNAL, PINNER, PRIVATE, rollout, running, until
 from tests.gateway.model_server import (
     DONE,
     Asked,
@@ -306,3 +306,25 @@ async def test_a_defect_tells_nothing(teacher: ModelServer, student: ModelServer
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "division" not in answer.text
     assert fine.status_code == 200
+
+
+async def test_a_slice_that_climbs_apart_is_split_by_its_own_rollout(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    carve_outs = {"slice": "slice", "weights": {"gold": 0.5}}
+    settings: dict[str, Any] = {
+        "slices": {"routing": ["header:x-tutelage-slice"]},
+        "share": None,
+        "rollout": {"mode": "observe", "gates": {"carve_outs": carve_outs}},
+    }
+    async with running(teacher, student, tmp_path, **settings) as at:
+        await at.publish(rollouts={"chat": rollout(0), "chat:gold": rollout(10_000, epoch="gold's", revision=5)})
+        for value in ("gold", "other"):
+            reply = await at.http().post(PATH, json={**ASK, "user": value}, headers={"x-tutelage-slice": value})
+            assert reply.status_code == 200
+        await until(lambda: len(at.exchanges()) == 2)
+        kept = [(row.route, row.slices, row.served_arm, row.epoch, row.revision) for row in at.exchanges()]
+    assert kept == [
+        ("chat:gold", {"slice": "gold"}, "student", "gold's", 5),
+        ("chat", {"slice": "other"}, "teacher", "e1", 1),
+    ]

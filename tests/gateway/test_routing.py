@@ -10,6 +10,7 @@ from gateway.snapshots import snapshot_of
 from router.rollout import Rollout, Successor
 from tests.gateway.harness import KEYS, document, replace_snapshot, rollout
 from tutelage.contracts.load import validated
+from tutelage.contracts.parts import with_parts
 
 
 def routing(
@@ -101,3 +102,76 @@ def test_only_live_data_and_internal_keys_open_the_data_plane(tmp_path: Path):
         "id-tut-private",
         "id-tut-own-only",
     }
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def carved(tmp_path: Path, rollouts: dict[str, Rollout], kills: tuple[str, ...] = ()) -> Routing:
+    """The route `chat` of which `gold` and `basic` climb apart."""
+    route: dict[str, Any] = {
+        "teacher": "big",
+        "student": "small",
+        "capture": {"content": "full", "purpose": "tests"},
+        "slices": {"routing": ["header:x-tutelage-slice"]},
+        "rollout": {
+            "mode": "observe",
+            "gates": {"carve_outs": {"slice": "slice", "weights": {"gold": 0.3, "basic": 0.3}}},
+        },
+    }
+    written = document("http://a/v1", "http://b/v1", tmp_path) | {"routes": {"chat": route, "solo": {"teacher": "big"}}}
+    settings = with_parts(validated(written, "test"))
+    snapshot = replace_snapshot(snapshot_of(settings, KEYS), rollouts=rollouts)
+    return routing_of(snapshot, settings, frozenset(kills), "store")
+
+
+CLIMBED = {
+    "chat": rollout(100),
+    "chat:gold": rollout(9_000, salt="g", revision=7, epoch="e2"),
+    "chat:basic": rollout(0),
+}
+
+
+@pytest.mark.parametrize(
+    ("slices", "part", "share_bp"),
+    [
+        ({"slice": "gold"}, "chat:gold", 9_000),
+        ({"slice": "basic"}, "chat:basic", 0),
+        ({"slice": "nobody knows"}, "chat", 100),
+        ({"slice": "chat"}, "chat", 100),
+        ({"other": "gold"}, "chat", 100),
+        ({}, "chat", 100),
+    ],
+)
+def test_a_request_is_in_the_part_of_its_value_or_in_the_rest(
+    slices: dict[str, str], part: str, share_bp: int, tmp_path: Path
+):
+    found = carved(tmp_path, CLIMBED).exact["chat"].part(slices)
+    assert (found.name, found.state.share_bp) == (part, share_bp)
+
+
+def test_a_part_has_the_salt_revision_and_epoch_of_its_own_rollout(tmp_path: Path):
+    gold = carved(tmp_path, CLIMBED).exact["chat"].part({"slice": "gold"})
+    assert (gold.state.salt, gold.state.revision, gold.epoch) == ("g", 7, "e2")
+
+
+def test_clients_cannot_name_a_part(tmp_path: Path):
+    found = carved(tmp_path, CLIMBED)
+    assert [route.name for route in found.routes] == ["chat", "solo"]
+    assert found.find("chat:gold", "data") is None
+
+
+@pytest.mark.parametrize(
+    ("kills", "shares_bp"),
+    [((), (100, 9_000)), (("chat",), (0, 0)), (("chat:gold",), (100, 0)), (("solo",), (100, 9_000))],
+)
+def test_a_kill_file_of_a_route_is_for_all_of_its_parts(
+    kills: tuple[str, ...], shares_bp: tuple[int, int], tmp_path: Path
+):
+    chat = carved(tmp_path, CLIMBED, kills).exact["chat"]
+    assert (chat.state.share_bp, chat.part({"slice": "gold"}).state.share_bp) == shares_bp
+
+
+def test_a_part_without_a_rollout_is_the_teachers(tmp_path: Path):
+    chat = carved(tmp_path, {"chat": rollout(9_000)}).exact["chat"]
+    assert chat.part({"slice": "gold"}).state.share_bp == 0

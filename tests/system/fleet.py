@@ -22,6 +22,8 @@ from router.rollout import Phase, Rollout
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.decisions import Decision
+from tutelage.contracts.parts import family, is_part
+from tutelage.contracts.values import PART
 from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
@@ -49,7 +51,7 @@ def rolled_back(rollout: Rollout) -> bool:
 
 @dataclass(kw_only=True)
 class Story:
-    """One route, driven until its rollout is where the story ends, or for `requests_at_most`.
+    """One route, or one part of a route, driven until its rollout is where the story ends, or for `requests_at_most`.
 
     `degrades_at_bp` makes its student harmful when its share gets there.
     """
@@ -150,8 +152,9 @@ class Fleet:
             if not ready:
                 await asyncio.sleep(LOOK_S)
             for story in ready:
-                body = chat_request(draw.choice(self._inputs), model=story.route)
-                headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}"}
+                model, _, value = story.route.partition(PART)
+                body = chat_request(draw.choice(self._inputs), model=model) | {"user": value or "rest"}
+                headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}", "x-tutelage-slice": value or "rest"}
                 story.requests += 1
                 story.unscored += 1
                 async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
@@ -181,7 +184,8 @@ class Fleet:
 async def running_fleet(
     folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1", heir: str | None = None
 ) -> AsyncIterator[Fleet]:
-    """A site with one gateway, one control and one worker, and a gated route of each name. `folder` keeps what they know.
+    """A site with one gateway, one control and one worker, and a gated route of each name, in parts where `routes` names
+    them. `folder` keeps what they know.
 
     `heir` names a successor that is declared in place of the routes' students.
     """
@@ -213,6 +217,7 @@ def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str,
             "dwell": "0s",
         },
     }
+    named = [name for name in routes if not is_part(name)]
     return {
         "rubrics": str(RUBRICS_OF[rubric]),
         "upstreams": {
@@ -223,9 +228,23 @@ def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str,
                 "version": teacher_version,
             },
             JUDGE: {"kind": "openai", "base_url": f"{url}/{JUDGE}/v1", "model": "judge", "version": "1"},
-            **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in routes},
+            **{f"student-{name}": {**student, "base_url": f"{url}/{name}/v1"} for name in named},
             **({} if heir is None else {heir: {**student, "base_url": f"{url}/{heir}/v1", "successor": True}}),
         },
-        "routes": {name: {**gated, "student": heir or f"student-{name}"} for name in routes},
+        "routes": {
+            name: {**gated, **_in_parts(gated, routes, name), "student": heir or f"student-{name}"} for name in named
+        },
         "limits": {"shadows": 512},
+    }
+
+
+def _in_parts(gated: dict[str, Any], routes: Sequence[str], name: str) -> dict[str, Any]:
+    """What lets the parts of `name` climb apart: weights are equal."""
+    values = [part.partition(PART)[2] for part in family(routes, name) if is_part(part)]
+    if not values:
+        return {}
+    carve_outs = {"slice": "slice", "weights": dict.fromkeys(values, 1 / (1 + len(values)))}
+    return {
+        "slices": {"routing": ["header:x-tutelage-slice"]},
+        "rollout": {**gated["rollout"], "gates": {"carve_outs": carve_outs}},
     }

@@ -3,7 +3,8 @@
     python -m tests.system.replayed --recording FILE --port 8101
 
 `/teacher/v1` answers as the recorded teacher. `/NAME/v1` answers as the student `NAME`, whatever its name: as an EQUAL one until
-`PUT /NAME` with another kind makes it that from then on, behind an unchanged version. A kind's mean d over the inputs is exact:
+`PUT /NAME` with another kind makes it that from then on, behind an unchanged version; `PUT /NAME:USER` does for requests of that
+`user` alone. A kind's mean d over the inputs is exact:
 the recorded good student is the base, and on as many inputs as it takes, in hash order, the teacher or the weak student answers.
 
 `/judge/v1` is a judge that reads what it is asked and knows the labels: 4 for the right section, 0 for another. `PUT /judge` with
@@ -90,8 +91,10 @@ class Replayed:
             kind = body.decode()
             self._students[name] = kind
             return (200, b"{}") if kind in self._kinds else (400, b"{}")
-        said = self._teacher if name == TEACHER else self._kinds[self._students.get(name, EQUAL)]
-        found = said.get(key_of(msgspec.json.decode(body)["messages"])) if rest == "v1/chat/completions" else None
+        asked = msgspec.json.decode(body)
+        kind = self._students.get(f"{name}:{asked.get('user')}", self._students.get(name, EQUAL))
+        said = self._teacher if name == TEACHER else self._kinds[kind]
+        found = said.get(key_of(asked["messages"])) if rest == "v1/chat/completions" else None
         return (404, b'{"error":{"message":"not recorded"}}') if found is None else (200, found)
 
     def _judged(self, method: str, body: bytes) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from router.rollout import EPOCH, Phase, Rollout
 from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
 from tests.system.fleet import STAGES_BP, Fleet, Story, rolled_back, running_fleet
-from tests.system.replayed import BOUNDARY, JUDGE
+from tests.system.replayed import BOUNDARY, HARMFUL, JUDGE
 from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
@@ -173,3 +173,24 @@ async def test_a_successor_is_shadowed_beside_the_serving_student_and_takes_over
         "nobody loses traffic to a student that was proven beside it"
     )
     assert (ended.student, ended.phase) == (f"{heir}@1", Phase.COMPLETE)
+
+
+async def test_slices_that_climb_apart_reach_the_top_while_one_whose_student_is_bad_stays_with_the_teacher(
+    tmp_path: Path,
+):
+    name = "carved"
+    good, bad = [name, f"{name}:gold"], f"{name}:basic"
+    async with running_fleet(tmp_path, [*good, bad]) as fleet:
+        stories = [Story(route=route) for route in good]
+        stories += [Story(route=bad, kind=HARMFUL, until=lambda _: all(story.over for story in stories[:2]))]
+        await fleet.play(stories, SEED)
+        tops = {route: top_of(fleet, route) for route in [*good, bad]}
+        scored = {route: fleet.store.depth(route).scored for route in tops}
+        again = fleet.decided_otherwise(tops)
+        served = {pair.route: pair.slices for route in tops for pair in fleet.store.pairs(route, 1_000)}
+
+    assert tops == {name: TOP_BP, f"{name}:gold": TOP_BP, bad: 0}
+    assert again == []
+    assert served == {name: {"slice": "rest"}, f"{name}:gold": {"slice": "gold"}, bad: {"slice": "basic"}}
+    tell(f"pairs of each part: {scored}")
+    assert scored[bad] > MANY, "it was measured as long as the others climbed"

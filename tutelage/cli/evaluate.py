@@ -16,6 +16,7 @@ from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer, bar
 from tutelage.cli.shown import dollars
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, TutelageError, UnknownName
+from tutelage.contracts.parts import whole_of
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.settings import Settings
@@ -87,14 +88,15 @@ async def _compared(
 
 
 def _route(settings: Settings, asked: str | None) -> str:
-    able = sorted(name for name, found in settings.routes.items() if found.student is not None)
+    """The route to compare the arms of; those of a part are its route's."""
+    able = sorted({whole_of(name) for name, found in settings.routes.items() if found.student is not None})
     if asked is not None and asked not in settings.routes:
         raise UnknownName(f"no route {asked!r}; there are {', '.join(sorted(settings.routes))}")
-    if asked is not None and asked not in able:
+    if asked is not None and whole_of(asked) not in able:
         raise ConfigurationError(f"routes.{asked} has no student: there is nothing to compare")
     if asked is None and len(able) != 1:
         raise ConfigurationError(f"say --route: there are {', '.join(able) or 'no routes with a student'}")
-    name = asked or able[0]
+    name = whole_of(asked or able[0])
     if settings.routes[name].rubric is None:
         raise ConfigurationError(f"routes.{name} has no rubric: add one, it says what a good answer is")
     return name

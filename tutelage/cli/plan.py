@@ -18,6 +18,7 @@ from tutelage.cli.shown import dollars, percent
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, UnknownName
 from tutelage.contracts.pairs import Pair
+from tutelage.contracts.parts import weight_of
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RolloutSettings, RouteSettings
 from tutelage.store.base import Store
@@ -80,6 +81,7 @@ def plan(
         units_per_day=calls / turns,
         turns=turns,
         attempt=attempt,
+        weight=weight_of(route, settings.routes[route]),
         forward_rate=settings.routes[route].shadow.student / FULL_BP,
         dwell_s=chosen.dwell,
         slices=tuple(slice_share or ()),

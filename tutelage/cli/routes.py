@@ -27,11 +27,12 @@ from tutelage.cli.stores import known, opened
 from tutelage.contracts.errors import StoreUnavailable, TutelageError, UnknownName
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
+from tutelage.contracts.parts import family, parts_of, whole_of
 from tutelage.contracts.records import Json
 from tutelage.contracts.settings import Settings
 from tutelage.control.declaration import version_of
-from tutelage.control.shown import economics_document, rollout_document
-from tutelage.store.apply import Applied, apply
+from tutelage.control.shown import economics_document, family_document, rollout_document
+from tutelage.store.apply import Applied, apply, apply_to_all
 from tutelage.store.base import Store
 
 Route = Annotated[str, typer.Argument(metavar="ROUTE", show_default=False)]
@@ -56,13 +57,13 @@ def status(
     config: Config = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
-    """Show where each route stands: phase, share, holds, queue, and where the configuration says otherwise."""
+    """Show where each route stands, or one with its parts: phase, share, holds, queue, where the configuration says otherwise."""
     with opened(config) as (settings, store):
-        names = sorted(settings.routes) if route is None else [known(settings, route)]
+        names = sorted(settings.routes) if route is None else family(settings.routes, known(settings, route))
         found = [_status(settings, store, name) for name in names]
     words = "\n".join(line for _, line in found) or "no routes"
     documents = [document for document, _ in found]
-    answer({"routes": documents} if route is None else documents[0], words, as_json=as_json)
+    answer({"routes": documents} if route is None else family_document(documents), words, as_json=as_json)
 
 
 def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -72,9 +73,13 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
         decisions = store.history(route, _LOOK_BACK)
         gate = _gate(store, route)
         money = economics_document(settings.routes[route], store.spending(route))
+        named = parts_of(settings.routes, route).values()
+        parts = [found for part in named if (found := store.rollout(part)) is not None]
     last = decisions[0] if decisions else None
     move = next((row for row in decisions if row.revision_to != row.revision_from), None)
     lines = [shown.rollout_words(rollout)]
+    if parts:
+        lines.append(f"this is the rest; by themselves: {'; '.join(map(shown.rollout_words, parts))}")
     if move is not None:
         lines += [f"last move: {shown.decision_words(move)}", *shown.evidence_words(move)]
     if last is not None and last is not move:
@@ -87,6 +92,7 @@ def explain(route: Route, config: Config = DEFAULT_CONFIG, as_json: AsJson = Fal
         "decision": msgspec.to_builtins(last),
         "gates": gate,
         "economics": money,
+        "parts": {part.route: part.share_in_force_bp for part in parts},
     }
     answer(document, "\n".join(lines), as_json=as_json)
 
@@ -95,7 +101,7 @@ def _status(settings: Settings, store: Store, name: str) -> tuple[dict[str, Json
     rollout = store.rollout(name)
     route = settings.routes[name]
     training_use = settings.upstreams[route.teacher].training_use
-    killed_here = _kill_file(settings, name).exists()
+    killed_here = any(_kill_file(settings, killed).exists() for killed in (name, whole_of(name)))
     drift = _drift(settings, name, rollout)
     depth = store.depth(name)
     document = {
@@ -211,9 +217,9 @@ def rollback(
 
 
 def kill(*, route: Route, reason: Reason = NO_REASON, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
-    """The student serves nothing, at once, until `clear`. Works without the store."""
+    """The student serves nothing, at once, until `clear`: of a route and all of its parts. Works without the store."""
     try:
-        _move(config, route, None, reason, as_json, make=lambda _, who: Kill(**who))
+        _move_all(config, route, reason, as_json, Kill)
     except StoreUnavailable as fault:
         path = _kill_file(load(config), route)
         _leave(path, f"{_actor()}: {reason}\n")
@@ -224,19 +230,21 @@ def kill(*, route: Route, reason: Reason = NO_REASON, config: Config = DEFAULT_C
 def clear(
     *, route: Route, reason: Reason = NO_REASON, config: Config = DEFAULT_CONFIG, as_json: AsJson = False
 ) -> None:
-    """Take a kill back: in the store, and the kill file of this host."""
-    path = _kill_file(load(config), route)
-    removed = path.exists()
-    path.unlink(missing_ok=True)
+    """Take a kill back, of a route and all of its parts: in the store, and the kill files of this host."""
+    settings = load(config)
+    paths = [path for name in family(settings.routes, route) if (path := _kill_file(settings, name)).exists()]
+    removed = ", ".join(map(str, paths))
+    for path in paths:
+        path.unlink(missing_ok=True)
     try:
-        _move(config, route, None, reason, as_json, make=lambda _, who: Clear(**who))
+        _move_all(config, route, reason, as_json, Clear)
     except StoreUnavailable as fault:
-        done = f"removed {path}; " if removed else ""
+        done = f"removed {removed}; " if removed else ""
         raise StoreUnavailable(f"{done}a kill in the store, if there is one, still stands: {fault}") from fault
     except IllegalTransition:
         if not removed:
             raise
-        answer({"route": route, "killed": False, "kill_file": None}, f"{route}: removed {path}", as_json=as_json)
+        answer({"route": route, "killed": False, "kill_file": None}, f"{route}: removed {removed}", as_json=as_json)
 
 
 Make = Callable[[Store, Who], Event]
@@ -248,6 +256,16 @@ def _move(config: Path, route: str, revision: int | None, reason: str, as_json: 
         event = make(store, {"at": time.time(), "actor": _actor(), "reason": reason})
         applied = apply(store, rollout.route, event, expected_revision=revision, new_id=uuid7)
     answer(rollout_document(applied.rollout), _moved_words(applied, event), as_json=as_json)
+
+
+def _move_all(config: Path, route: str, reason: str, as_json: bool, event: type[Event]) -> None:
+    """Move a route with all of its parts, or a part alone."""
+    with opened(config) as (settings, store):
+        _rollout(settings, store, route)
+        made = event(at=time.time(), actor=_actor(), reason=reason)
+        moved = apply_to_all(store, family(settings.routes, route), made, new_id=uuid7)
+    documents = [rollout_document(applied.rollout) for applied in moved]
+    answer(family_document(documents), "\n".join(_moved_words(one, made) for one in moved), as_json=as_json)
 
 
 def _moved_words(applied: Applied, event: Event) -> str:

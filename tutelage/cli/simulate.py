@@ -15,6 +15,7 @@ from tutelage.cli.output import DEFAULT_CONFIG, AsJson, Config, answer, bar
 from tutelage.cli.shown import percent
 from tutelage.cli.stores import opened
 from tutelage.contracts.errors import ConfigurationError, UnknownName
+from tutelage.contracts.parts import weight_of
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RolloutSettings
 
@@ -133,6 +134,7 @@ def _captured(name: str, config: Path) -> "tuple[Plan, Captured]":
         delta_r=rollout.margin if rollout.delta_r is None else rollout.delta_r,
         alpha=rollout.alpha,
         sigma0=rollout.sigma0,
+        weight=weight_of(name, settings.routes[name]),
     )
     return plan, found
 

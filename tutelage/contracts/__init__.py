@@ -2,6 +2,7 @@
 
 settings.py                 the configuration as a whole; load.py reads it
 upstreams.py routes.py      what an upstream and a route may say in it; values.py: how values are written
+parts.py                    a route of which slices climb apart, as the routes that it becomes
 records.py                  what gateways spool, and the rules of all records
 pairs.py decisions.py       what control makes of it
 keys.py                     API keys at rest

@@ -63,7 +63,8 @@ class GateRules(Record, frozen=True, kw_only=True):
 class Epoch(Record, frozen=True, kw_only=True):
     """What the operator declared, frozen before the first read. `id` is a digest of all of it.
 
-    `alpha` is the top rung's, of a first attempt: `scoring.gates.view` makes of it the rungs' and the later attempts'.
+    `alpha` is the top rung's, of a first attempt: `scoring.gates.view` makes of it the rungs' and the later attempts'. `weight`
+    is what this route has of it and of the false alarms: below 1 where its slice climbs apart from others.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     opened_at: float
     judge_fallback: str | None = None
     gates: GateRules = GateRules()
+    weight: float = 1.0
     schema: int = SCHEMA_VERSION
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.parts import with_parts
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.values import WRITTEN
 
@@ -58,7 +59,7 @@ def load(path: Path) -> Settings:
     if not isinstance(document, dict):
         held = "nothing" if document is None else type(document).__name__
         raise ConfigurationError(f"{path} holds {held}, not a mapping; see docs/CONFIGURATION.md")
-    return validated(document, str(path), WRITTEN)
+    return with_parts(validated(document, str(path), WRITTEN))
 
 
 def plain_yaml(text: str, source: str) -> Any:

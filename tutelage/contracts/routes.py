@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from router.types import FULL_BP
-from tutelage.contracts.values import BasisPoints, Seconds, Section
+from tutelage.contracts.values import BasisPoints, Seconds, Section, SliceValue
 
 STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
+
+
+LEAST_WEIGHT = 0.01
 
 
 class CaptureSettings(Section):
@@ -75,6 +78,26 @@ class GuardrailSettings(Section):
     outcome: float | None = Field(0.1, ge=0, lt=1)
 
 
+class CarveOutSettings(Section):
+    """The values of `slice` that climb apart, each with its part of the error rates and of the day's budgets. What they leave is
+    the rest's: all other values.
+    """
+
+    slice: str
+    weights: dict[SliceValue, Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1, max_length=15)
+
+    @property
+    def rest(self) -> float:
+        return 1.0 - sum(self.weights.values())
+
+    @model_validator(mode="after")
+    def _leaving_a_rest(self) -> "CarveOutSettings":
+        if self.rest < LEAST_WEIGHT:
+            total = sum(self.weights.values())
+            raise ValueError(f"weights add up to {total:g}: leave at least {LEAST_WEIGHT:g} to all other values")
+        return self
+
+
 class GateSettings(Section):
     """What must pass beside overall quality. Margins are of mean differences, as `rollout.margin`; none: not asked for.
 
@@ -94,7 +117,7 @@ class GateSettings(Section):
     labels: BasisPoints | None = Field(None, ge=1)
     labels_within: Seconds = Field(1_209_600.0, ge=60)
     outcomes: BasisPoints = FULL_BP
-    carve_outs: Literal["off"] = "off"
+    carve_outs: CarveOutSettings | None = None
 
 
 class RolloutSettings(Section):
@@ -154,6 +177,10 @@ class RouteSettings(Section):
         unknown = set() if self.rollout is None else {*self.rollout.gates.required} - {*self.slices.analysis}
         if unknown:
             raise ValueError(f"rollout.gates.required names {sorted(unknown)}: add them to slices.analysis")
+        carved = None if self.rollout is None else self.rollout.gates.carve_outs
+        if carved is not None and carved.slice not in self.slices.headers:
+            known = ", ".join(self.slices.headers) or "none"
+            raise ValueError(f"rollout.gates.carve_outs.slice names {carved.slice!r}; slices.routing has {known}")
         if self.rollout is not None and self.rollout.gates.labels is not None and self.unit != "request":
             raise ValueError("rollout.gates.labels needs unit: request: people score pairs, not whole conversations")
         if self.rollout is not None and self.rollout.gates.labels is not None:

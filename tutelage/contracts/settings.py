@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.upstreams import UpstreamSettings
-from tutelage.contracts.values import Address, Name, Seconds, Secret, Section
+from tutelage.contracts.values import Address, Name, RouteName, Seconds, Secret, Section
 
 
 class GatewaySettings(Section):
@@ -104,7 +104,7 @@ class Settings(Section):
     internal: InternalSettings = InternalSettings()
     upstreams: dict[Name, UpstreamSettings]
     default_upstream: str | None = None
-    routes: dict[Name, RouteSettings]
+    routes: dict[RouteName, RouteSettings]
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")

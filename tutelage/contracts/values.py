@@ -20,7 +20,11 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PORTS = 65_535
 _SECRET = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):(\d{1,5})")
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]"
+_NAME = rf"^{_WORD}{{0,127}}$"
+PART = ":"
+"""Between a route's name and the value of a part of it (`tutelage.contracts.parts`)."""
+_VALUE = rf"{_WORD}{{0,63}}"
 
 
 def _seconds(value: object) -> float:
@@ -74,6 +78,8 @@ Address = Annotated[str, BeforeValidator(_address)]
 Secret = Annotated[str, AfterValidator(_secret_name)]
 Instant = Annotated[float, BeforeValidator(_end_of_day)]
 Name = Annotated[str, Field(pattern=_NAME)]
+SliceValue = Annotated[str, Field(pattern=rf"^{_VALUE}$")]
+RouteName = Annotated[str, Field(pattern=rf"^{_WORD}{{0,127}}({PART}{_VALUE})?$")]
 
 
 class Section(BaseModel):

@@ -19,6 +19,7 @@ from router.stages import Ladder
 from router.types import Mode
 from tutelage.contracts.decisions import Epoch, GateRules
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.parts import carve_outs_of, weight_of
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RolloutSettings, RouteSettings, ShadowSettings
 from tutelage.contracts.settings import Settings
@@ -128,6 +129,7 @@ def _epoch(
         "trained_until": student.trained_until,
         "unit": route.unit,
         "gates": gate_rules(route, rollout),
+        "weight": weight_of(name, route),
     }
     judges = [settings.upstreams[name].model for name in (judge, fallback) if name is not None]
     models = [student.model, teacher.model, *judges]
@@ -135,10 +137,11 @@ def _epoch(
 
 
 def gate_rules(route: RouteSettings, rollout: RolloutSettings) -> GateRules:
-    """What must pass beside overall quality, every default put in."""
+    """What must pass beside overall quality, every default put in. A slice whose values climb apart makes no cells."""
     asked = rollout.gates
     severe = {"margin": rollout.margin, "off": None}[asked.severe] if isinstance(asked.severe, str) else asked.severe
-    routing = tuple(route.slices.headers)
+    carved = carve_outs_of(route)
+    routing = tuple(name for name in route.slices.headers if carved is None or name != carved.slice)
     return GateRules(
         severe=severe,
         slices=(*routing, *asked.required),

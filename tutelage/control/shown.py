@@ -31,6 +31,11 @@ def rollout_document(rollout: Rollout) -> dict[str, Json]:
     }
 
 
+def family_document(found: Sequence[dict[str, Json]]) -> dict[str, Json]:
+    """The first of them, a route's, with those of its parts."""
+    return found[0] if len(found) == 1 else {**found[0], "parts": list(found[1:])}
+
+
 def economics_document(route: RouteSettings, spendings: Sequence[Spending]) -> dict[str, Json]:
     """What the route has cost and saved since the store began; unknown is null. `break_even` is null without a net."""
     statement = statement_of(spendings)

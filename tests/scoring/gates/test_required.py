@@ -1,13 +1,18 @@
 """Every required cell must pass: a good average hides nothing. Error rates by seeded simulation."""
 
+import math
 import random
 from dataclasses import replace
+
+import msgspec
+import pytest
 
 from router.events import Advance
 from router.rollout import Phase, Rollout, step
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, initial, proven
 from scoring.gates.facts import ALL_WELL
+from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
 from scoring.gates.slices import NAMING_UNITS
@@ -140,3 +145,13 @@ def _climbs(rules: Epoch, draw: random.Random) -> bool:
         if event is not None:
             now, _ = step(now, event)
     return False
+
+
+def test_a_slice_that_climbs_apart_needs_its_part_of_every_alpha_and_its_own_alarms():
+    whole, part = epoch(), msgspec.structs.replace(epoch(), weight=0.25)
+    state = after([unit(at) for at in range(50)], part)
+    seen = [look(state, rollout(), rules, ALL_WELL, 0.0) for rules in (whole, part)]
+    more = [apart - alone for alone, apart in zip(seen[0].needs, seen[1].needs, strict=True)]
+    assert more == pytest.approx([0.0, math.log(4), math.log(4)])
+    alarms = [[alarm(view).need for alarm in (warm, step_down, roll_back)] for view in seen]
+    assert alarms == [[100.0, 1_000.0, 10_000.0], [400.0, 4_000.0, 40_000.0]]

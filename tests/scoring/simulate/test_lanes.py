@@ -13,9 +13,9 @@ from scoring.stats.laws import rubric5
 from tests.scoring.gates.made import epoch, rollout
 
 
-@pytest.mark.parametrize("mean", [0.0, -0.05])
-def test_a_run_is_the_walk_over_the_same_pairs(mean: float):
-    plan = Plan(law=rubric5(mean), horizon=1_000)
+@pytest.mark.parametrize(("mean", "weight"), [(0.0, 1.0), (-0.05, 1.0), (0.0, 0.2), (-0.05, 0.2)])
+def test_a_run_is_the_walk_over_the_same_pairs(mean: float, weight: float):
+    plan = Plan(law=rubric5(mean), horizon=1_000, weight=weight)
     [story] = run_all(plan, runs=1, seed=7)
     draw = np.random.default_rng(np.random.SeedSequence(7).spawn(1)[0])
     pairs = []

@@ -16,9 +16,11 @@ from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.cli.routes import share_of
 from tutelage.contracts.decisions import CellNumbers, Unit
 from tutelage.contracts.ids import uuid7
+from tutelage.contracts.load import load
 from tutelage.contracts.records import Spending
 from tutelage.contracts.signals import Signals, Watch
 from tutelage.control.remaining import pair_usd_of
+from tutelage.control.snapshot import Publisher, Sources
 from tutelage.store import database
 from tutelage.store.apply import Basis, apply, create
 from tutelage.store.base import Fold, Joined
@@ -404,3 +406,63 @@ def test_a_forward_pair_costs_its_shadow_call_and_its_part_of_the_judge():
     assert pair_usd_of(both, 50) == pytest.approx(0.02 + 0.01)
     assert pair_usd_of(both, 0) is None
     assert pair_usd_of([*both, spent("judge", 1, 0.0, unpriced=1)], 50) is None
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def carved(site: Site, capsys) -> Site:
+    """The site with `triage` of which `gold` climbs apart, both in shadow."""
+    written = site.config.read_text().replace(
+        "dwell: 0}", "dwell: 0, gates: {carve_outs: {slice: slice, weights: {gold: 0.5}}}}"
+    )
+    site.config.write_text(
+        written.replace("    rubric: exact@1", "    rubric: exact@1\n    slices: {routing: [header:x-tutelage-slice]}")
+    )
+    settings = load(site.config)
+    lease = site.store.acquire("control", "test", 10.0, 1e9)
+    assert lease is not None
+    Publisher(settings, {"exact@1": "digest"}, Sources(new_id=uuid7, new_salt=lambda: "salt")).publish(
+        site.store, lease, 2e9
+    )
+    capsys.readouterr()
+    return site
+
+
+def test_a_part_is_moved_and_explained_by_its_name(carved: Site):
+    assert carved.run("split", "triage:gold", "25").code == 0
+    assert (standing(carved, "triage:gold").share_bp, standing(carved).share_bp) == (2500, 0)
+    assert "MANUAL at 25.00 %" in carved.run("explain", "triage:gold").out
+    explained = carved.run("explain", "triage").out
+    assert "this is the rest; by themselves: triage:gold: small@v7 MANUAL at 25.00 %" in explained
+    assert carved.run("explain", "triage", "--json").document["parts"] == {"triage:gold": 2500}
+    assert carved.run("history", "triage:gold", "--json").document["decisions"][0]["event"] == "SetShare"
+
+
+def test_the_status_of_a_route_shows_its_parts(carved: Site):
+    shown = carved.run("status", "triage", "--json").document
+    assert (shown["route"], [part["route"] for part in shown["parts"]]) == ("triage", ["triage:gold"])
+    assert "parts" not in carved.run("status", "triage:gold", "--json").document
+    assert "triage:gold: small@v7 SHADOW" in carved.run("status").out
+
+
+def test_kill_and_clear_are_of_a_route_with_all_of_its_parts(carved: Site):
+    carved.run("split", "triage:gold", "25")
+    answered = carved.run("kill", "triage", "--json").document
+    assert (answered["route"], answered["parts"][0]["route"]) == ("triage", "triage:gold")
+    assert standing(carved, "triage:gold").share_in_force_bp == 0
+    carved.run("clear", "triage:gold")
+    assert (standing(carved).killed, standing(carved, "triage:gold").share_in_force_bp) == (True, 2500)
+    assert carved.run("clear", "triage").code == 0
+    assert standing(carved).killed is False
+
+
+def test_the_kill_file_of_a_route_is_shown_with_its_parts_and_cleared_with_it(carved: Site):
+    folder = carved.data_dir / "kill"
+    folder.mkdir()
+    (folder / "triage").touch()
+    assert "KILLED on this host" in carved.run("status", "triage:gold").out
+    (folder / "triage:gold").touch()
+    assert carved.run("clear", "triage").code == 0
+    assert list(folder.iterdir()) == []

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from scoring.rubrics.scorer import Scorer
 from tests.tutelage.control.made import settings
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.keys import Key
+from tutelage.contracts.parts import with_parts
 from tutelage.contracts.records import Spooled
 from tutelage.control.app import application
 from tutelage.control.decide import Gatekeeper
@@ -82,7 +84,7 @@ def built(
     scorers: Mapping[str, Scorer] = MappingProxyType({}),
     **route: object,
 ) -> Loop:
-    made = settings(data_dir=str(data_dir), **route)  # type: ignore[arg-type] # any setting of a route
+    made = with_parts(settings(data_dir=str(data_dir), **route))  # type: ignore[arg-type] # any setting of a route
 
     def seen(record: Spooled) -> None:
         health.saw(record)
@@ -111,6 +113,26 @@ def site(tmp_path: Path) -> Iterator[Site]:
     here.loop = built(tmp_path, store, metrics, lambda: here.now)
     yield here
     store.close()
+
+
+CARVED: Mapping[str, Any] = MappingProxyType(
+    {
+        "slices": {"routing": ["header:x-tutelage-slice"]},
+        "rollout": {
+            "stages": ["0%", "10%", "90%"],
+            "dwell": 0,
+            "gates": {"carve_outs": {"slice": "slice", "weights": {"gold": 0.5}}},
+        },
+    }
+)
+"""Settings of a route of which `gold` climbs apart."""
+
+
+@pytest.fixture
+def carving(site: Site) -> Site:
+    """The site with `CARVED`."""
+    site.loop = built(site.data_dir, site.store, site.metrics, lambda: site.now, **CARVED)
+    return site
 
 
 @pytest.fixture

@@ -259,3 +259,34 @@ async def test_a_body_that_is_not_declared_as_json_is_told_how(admin: httpx.Asyn
     reply = await admin.put(f"{AT}/share", content=b'{"student_bp": 1, "reason": "a test"}', headers={"if-match": "1"})
     assert reply.status_code == 400
     assert "Content-Type: application/json" in fault(reply)["message"]
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_part_is_shown_moved_and_explained_as_a_route_is(carving: Site, admin: httpx.AsyncClient):
+    gold = f"{AT}:gold"
+    listed = (await admin.get("/admin/routes")).json()["routes"]
+    assert [route["route"] for route in listed] == [ROUTE, f"{ROUTE}:gold"]
+    reply = await admin.put(f"{gold}/share", json={"student_bp": 2500}, headers={"if-match": "2"})
+    assert (reply.json()["route"], reply.json()["share_bp"]) == (f"{ROUTE}:gold", 2500)
+    assert (await admin.get(AT)).json()["share_bp"] == 0
+    gates = (await admin.get(f"{gold}/gates")).json()
+    assert gates["detector_thresholds"] == {"hold": 200.0, "down": 2_000.0, "back": 20_000.0}
+    decisions = (await admin.get(f"{gold}/history")).json()["decisions"]
+    assert {decision["route"] for decision in decisions} == {f"{ROUTE}:gold"}
+    assert decisions[0]["event"] == "SetShare"
+
+
+async def test_a_kill_is_of_a_route_with_its_parts_or_of_a_part_alone(carving: Site, admin: httpx.AsyncClient):
+    async def killed() -> list[bool]:
+        return [route["killed"] for route in (await admin.get("/admin/routes")).json()["routes"]]
+
+    answered = (await act(admin, "kill")).json()
+    assert (answered["route"], [part["route"] for part in answered["parts"]]) == (ROUTE, [f"{ROUTE}:gold"])
+    assert await killed() == [True, True]
+    assert (await admin.post(f"{AT}:gold/clear")).json()["route"] == f"{ROUTE}:gold"
+    assert await killed() == [True, False]
+    assert (await act(admin, "clear")).json()["killed"] is False
+    assert await killed() == [False, False]
+    assert (await act(admin, "clear")).status_code == 409

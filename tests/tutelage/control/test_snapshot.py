@@ -8,6 +8,7 @@ from router.rollout import Phase, step
 from router.types import Mode, Sampling
 from tests.tutelage.control.made import NOW, ROUTE, settings
 from tutelage.contracts.errors import ConfigurationError
+from tutelage.contracts.parts import with_parts
 from tutelage.control.declaration import Declared, declared, first, next_event
 from tutelage.control.snapshot import published, reverse_bp, sampling
 
@@ -116,3 +117,35 @@ def test_events_name_what_changed():
     assert isinstance(next_event(rollout, wanted(rubric="exact@2"), str, NOW), NewEpoch)
     observed = wanted(rollout={"mode": "observe", "stages": ["0%", "10%", "90%"], "dwell": 0})
     assert isinstance(next_event(rollout, observed, str, NOW), ChangeMode)
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+CARVED: dict[str, Any] = {
+    "slices": {"routing": ["header:x-tutelage-slice", "header:x-team"]},
+    "rollout": {
+        "stages": ["0%", "10%", "90%"],
+        "gates": {"carve_outs": {"slice": "slice", "weights": {"gold": 0.5, "basic": 0.3}}},
+    },
+}
+OTHER_WEIGHTS = CARVED["rollout"] | {"gates": {"carve_outs": {"slice": "slice", "weights": {"gold": 0.4}}}}
+
+
+def test_each_part_has_an_epoch_of_its_own_with_its_weight():
+    made = with_parts(settings(**CARVED))
+    found = {name: declared(made, name, RUBRICS, NOW) for name in made.routes}
+    epochs = {name: one.epoch for name, one in found.items() if one is not None}
+    assert {name: epoch.weight for name, epoch in epochs.items()} == pytest.approx(
+        {ROUTE: 0.2, f"{ROUTE}:gold": 0.5, f"{ROUTE}:basic": 0.3}
+    )
+    assert len({epoch.id for epoch in epochs.values()}) == len(epochs)
+    assert {epoch.gates.slices for epoch in epochs.values()} == {("x-team",)}, "within a part its slice says nothing"
+
+
+def test_other_weights_are_another_epoch():
+    before, after = with_parts(settings(**CARVED)), with_parts(settings(**{**CARVED, "rollout": OTHER_WEIGHTS}))
+    name = f"{ROUTE}:gold"
+    first_of, second = (declared(made, name, RUBRICS, NOW) for made in (before, after))
+    assert first_of is not None
+    assert second is not None
+    assert settled(first_of, second) == ["NewEpoch"]

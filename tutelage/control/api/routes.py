@@ -19,20 +19,20 @@ from router.rollout import Rollout
 from router.types import FULL_BP
 from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.keys import Key
+from tutelage.contracts.parts import family
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control import gates, replay
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.desk import Desk
-from tutelage.control.shown import economics_document, rollout_document
+from tutelage.control.shown import economics_document, family_document, rollout_document
 from tutelage.store import apply as writes
 from tutelage.store.base import Store
 
 router = APIRouter(prefix="/admin/routes")
 
 IfMatch = Annotated[str | None, Header(alias="If-Match")]
-_EMERGENCY_TRIES = 5
 
 
 class Verb(BaseModel):
@@ -195,7 +195,7 @@ GUARDED: dict[str, Make] = {
     "promote": _promote,
     "rollback": _plain(Rollback),
 }
-UNGUARDED: dict[str, Make] = {"kill": _plain(Kill), "clear": _plain(Clear)}
+UNGUARDED: dict[str, type[Event]] = {"kill": Kill, "clear": Clear}
 
 
 @router.put("/{name}/share")
@@ -212,10 +212,10 @@ async def set_share(name: str, verb: ShareVerb, admin: Admin, desk: AtDesk, if_m
 async def act(
     *, name: str, verb_name: str, admin: Admin, desk: AtDesk, verb: Verb | None = None, if_match: IfMatch = None
 ) -> Json:
-    """pause, resume, promote, rollback (with If-Match), kill and clear (without)."""
+    """pause, resume, promote, rollback (with If-Match), kill and clear (without; with all parts of a route)."""
     reason = "" if verb is None else verb.reason
     if verb_name in UNGUARDED:
-        return await _act(desk, admin, name, reason, make=UNGUARDED[verb_name], expected=None)
+        return await _act_on_all(desk, admin, name, reason, UNGUARDED[verb_name])
     if verb_name not in GUARDED:
         verbs = ", ".join((*GUARDED, *UNGUARDED))
         raise UnknownName(f"no verb {verb_name[:64]!r} for a route; there are {verbs}, and PUT …/share")
@@ -234,29 +234,35 @@ def revision(if_match: str | None) -> int:
     return int(text)
 
 
-async def _act(desk: Desk, admin: Key, name: str, reason: str, *, make: Make, expected: int | None) -> Json:
-    now = desk.clock()
+async def _act(desk: Desk, admin: Key, name: str, reason: str, *, make: Make, expected: int) -> Json:
+    who = _who(desk, admin, reason)
 
     def write(store: Store) -> Json:
         rollout = _with_student(store, name)
-        if expected is not None:
-            return _write(desk, store, rollout, make(store, rollout, who), expected)
-        for _ in range(_EMERGENCY_TRIES):
-            try:
-                return _write(desk, store, rollout, make(store, rollout, who), rollout.revision)
-            except StaleRevision:
-                rollout = _with_student(store, name)
-        return _write(desk, store, rollout, make(store, rollout, who), rollout.revision)
+        event = make(store, rollout, who)
+        if expected != rollout.revision:
+            raise StaleRevision(rollout.route, expected, rollout.revision)
+        applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id)
+        return rollout_document(applied.rollout)
 
-    who = {"at": now, "actor": admin.id, "reason": reason or "no reason given"}
     return await desk.ask(write)
 
 
-def _write(desk: Desk, store: Store, rollout: Rollout, event: Event, expected: int) -> Json:
-    if expected != rollout.revision:
-        raise StaleRevision(rollout.route, expected, rollout.revision)
-    applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id)
-    return rollout_document(applied.rollout)
+async def _act_on_all(desk: Desk, admin: Key, name: str, reason: str, event: type[Event]) -> Json:
+    """In an emergency a route is meant with all of its parts, whatever their revisions."""
+    who = _who(desk, admin, reason)
+
+    def write(store: Store) -> Json:
+        _with_student(store, name)
+        names = family(known_route(store, name).config.settings["routes"], name)
+        moved = writes.apply_to_all(store, names, event(**who), new_id=desk.new_id)
+        return family_document([rollout_document(applied.rollout) for applied in moved])
+
+    return await desk.ask(write)
+
+
+def _who(desk: Desk, admin: Key, reason: str) -> dict[str, Any]:
+    return {"at": desk.clock(), "actor": admin.id, "reason": reason or "no reason given"}
 
 
 def _with_student(store: Store, name: str) -> Rollout:
