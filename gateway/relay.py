@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
+from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, Draining, envelope, in_band, in_band_typed
 from gateway.memory import Memory
 from gateway.raw import RawAttempt
 from gateway.request import Request
@@ -109,6 +109,7 @@ class Client:
     def cut(self) -> None:
         """End the request: the process shuts down."""
         self._cut = True
+        self._request.fail(Draining())  # where its body is still awaited
         self._interrupt(SHUTDOWN)
 
     def __enter__(self) -> None:
