@@ -197,6 +197,8 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
     lines = (of_any_kind if endpoint.opaque else to_upstream)(incoming.headers, name or means.new_id().encode())
     if target.account_is_clients:
         lines += account_of(incoming.headers)
+    if purpose in (SHADOW, RESCORE):  # a call of its own, to be made whatever became of the client's
+        lines = [line for line in lines if line[0] != b"idempotency-key"]
     return Made(
         Call(
             method=endpoint.method,

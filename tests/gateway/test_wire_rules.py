@@ -71,6 +71,17 @@ async def test_request_ids_are_fresh_towards_student_and_shadow(
     assert "mine" not in to_teacher[2:]
 
 
+async def test_a_clients_idempotency_key_is_for_its_own_call(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """Where arms are one provider's, a shadow under the same key would be refused, or answered with the client's answer."""
+    async with running(teacher, student, tmp_path, sampling=EVERYTHING) as at:
+        await at.http().post(PATH, json=ASK, headers={"idempotency-key": "once"})
+        await until(lambda: len(at.shadows()) == 1)
+    assert teacher.asked[0].headers["idempotency-key"] == "once"
+    assert "idempotency-key" not in student.asked[0].headers
+
+
 async def test_a_field_that_does_not_travel_is_logged_once(teacher: ModelServer, student: ModelServer, tmp_path: Path):
     with capture_logs() as logged:
         async with running(teacher, student, tmp_path) as at:
