@@ -12,13 +12,14 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.raw import RawAttempt, RawExchange, RawShadow
-from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
+from gateway.relay import Held, Keeper, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
