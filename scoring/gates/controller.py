@@ -170,7 +170,7 @@ def _not_yet(view: View, wanted: dict[str, str]) -> tuple[str, ...]:
     if rollout.killed:
         blockers.append("it is killed")
     if view.facts.uncounted:
-        blockers.append("more units are ready than have been counted")
+        blockers.append("older units than those counted wait to be counted")
     if (left_s := rollout.entered_at + epoch.dwell_s - view.now) > 0.0:
         blockers.append(f"dwell: {left_s:,.0f} s left of {epoch.dwell_s:,.0f} s")
     if epoch.approval != "none":

@@ -18,7 +18,7 @@ class Facts:
     `teacher_open`   the teacher's breaker is open: a failing student is held, never rolled back onto a dead arm.
     `judge_late_s`   how far the oldest pair that waits for a score is over its deadline; 0 when none is.
     `judge_drift`, `capture_lossy`, `sample_ratio`   the alarm in words where the shell raised one, else None.
-    `uncounted`      units that are ready wait to be folded: what has been counted may be what was quick to be judged.
+    `uncounted`      older units than those counted wait to be folded: what was counted may be what was quick to be judged.
     `missing`        pairs of this epoch that never became units although they were sampled, by direction and class.
     """
 

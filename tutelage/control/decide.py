@@ -61,6 +61,8 @@ class _Memory:
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
     served_at: float = float("-inf")
+    counted_until: float = float("inf")
+    """When the newest unit was that has been counted, as far as is known."""
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
@@ -97,7 +99,7 @@ class Gatekeeper:
             rollout, epoch = self._store.rollout(route), snapshot.epochs.get(route)
             if rollout is None or epoch is None or rollout.epoch != epoch.id:
                 return False
-            memory = self._remembered(rollout, epoch)
+            memory = self._remembered(rollout, epoch, now)
             self._refresh(memory, rollout, now)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
@@ -106,14 +108,16 @@ class Gatekeeper:
             self._fold_labels(memory, rollout, epoch, lease, now)
             self._fold_servings(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
-            memory.facts = replace(memory.facts, uncounted=more)
+            # Later units may wait: no score chose them. Those from before what has been counted came late.
+            memory.facts = replace(memory.facts, uncounted=more and cut.until < memory.counted_until)
+            memory.counted_until = max(memory.counted_until, cut.until)
             if not self._succeeds(memory, rollout, beside, lease, now):
                 self._look(memory, rollout, epoch, lease, now)
             if not more:
                 return False
         return True
 
-    def _remembered(self, rollout: Rollout, epoch: Epoch) -> _Memory:
+    def _remembered(self, rollout: Rollout, epoch: Epoch, now: float) -> _Memory:
         memory = self._routes.get(rollout.route)
         if memory is None:
             state = state_of(self._store, rollout, epoch)
@@ -122,6 +126,7 @@ class Gatekeeper:
                 refused=self._refusals(rollout),
                 refused_at=rollout.revision,
                 folds=self._store.folds(rollout.route),
+                counted_until=now,
             )
             self._routes[rollout.route] = memory
         if memory.beside is not None and memory.beside.epoch == rollout.epoch:

@@ -13,6 +13,7 @@ answer was lost on the student's side, is d = -1 for promotion and 0 for detecto
 Must not know cells, gates or thresholds.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -55,6 +56,11 @@ class Cut:
     turns: tuple[Unit, ...] = ()
     watched: tuple[int, ...] = ()
     no_reference: int = 0
+
+    @property
+    def until(self) -> float:
+        """When the newest of its units was; minus infinity where it has none."""
+        return max((unit.last_at for unit in (*self.units, *self.turns)), default=-math.inf)
 
 
 class Cutter:

@@ -13,6 +13,7 @@ from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import Judgement
 from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.snapshot import PublishedConfig
+from tutelage.control.decide import FACTS_EVERY_S, LOOKS_PER_TICK, UNITS_PER_LOOK
 from tutelage.control.metrics import Metrics
 from tutelage.control.refusals import REFUSAL, kind_of
 from tutelage.control.units import JUDGE_DEADLINE_S, WAITED_FOR_S
@@ -279,3 +280,16 @@ def test_after_an_outage_of_the_judge_nothing_rises_before_what_was_late_is_coun
     site.tick(3)
     assert "Advance" not in events(site)
     assert rollout_of(site).phase is Phase.ROLLED_BACK
+
+
+def test_a_student_rises_on_what_is_counted_while_later_units_wait(site: Site):
+    site.tick(5)
+    site.now += 60.0
+    count = (LOOKS_PER_TICK + 2) * UNITS_PER_LOOK
+    traffic(site, count, "many")
+    site.tick()
+    judge(site, 0.0)
+    site.now += FACTS_EVERY_S
+    site.tick()
+    [risen] = [decision for decision in site.store.history(ROUTE, 100) if decision.event == "Advance"]
+    assert risen.cells[0].n < count
