@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
 import tutelage.control.health as module
 from router.rollout import TEACHER, Phase
@@ -79,6 +80,16 @@ def test_an_account_is_read_back_and_a_spool_without_one_has_none(tmp_path: Path
     assert (found.eligible, found.dropped) == (7, {"queue_full": 2, "opted_out": 5})
     spool(tmp_path, "g2", [exchange()])
     assert read_account(spool_path(tmp_path, "g2")) is None
+
+
+def test_a_spool_that_cannot_be_read_is_told_once_and_again_when_it_happens_again(tmp_path: Path):
+    watched, path = health(tmp_path), spool_path(tmp_path, "g1")
+    path.parent.mkdir()
+    with capture_logs() as lines:
+        for there in (True, True, False, True):
+            path.write_bytes(b"no database" * 999 if there else b"")
+            watched.look(NOW)
+    assert [line["gateway"] for line in lines] == ["g1", "g1"]
 
 
 @pytest.mark.parametrize(("kept", "alarm"), [(1.0, False), (0.7, True)])
