@@ -31,15 +31,15 @@ from scoring.gates.harm import roll_back, step_down, warm
 from scoring.gates.numbers import cells, with_bounds
 from scoring.gates.required import required
 from scoring.gates.served import fold_servings
-from scoring.gates.state import State, fold, fold_all, fold_labels, initial
+from scoring.gates.state import State, caught_up, fold, fold_all, fold_labels, initial
 from scoring.gates.streams import Wiring
 from scoring.gates.verdict import Finding, Verdict
 from scoring.gates.view import View, look
 from tutelage.contracts.decisions import CellNumbers, Epoch
 
 __all__ = [
-    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "decide", "decode", "encode", "fold", "fold_all", "fold_labels",
-    "fold_servings", "initial", "proven",
+    "ACTOR", "GATES", "Facts", "Ruling", "State", "Wiring", "caught_up", "decide", "decode", "encode", "fold", "fold_all",
+    "fold_labels", "fold_servings", "initial", "proven",
 ]  # fmt: skip
 
 ACTOR = "controller"

@@ -84,6 +84,8 @@ def gate_words(gate: Mapping[str, Json]) -> Sequence[str]:
         lines.append(f"  {_labels(gate['labels'])}")
     if gate["successor"] is not None:
         lines.append(f"  successor {gate['successor']['student']}: {gate['successor']['reason']}")
+        if gate["successor"]["labels"] is not None:
+            lines.append(f"    {_labels(gate['successor']['labels'])}")
     lines.append(f"  to the next rung: {_left(gate)}")
     lines.append(f"  every required cell has passed: {'yes' if gate['proven'] else 'no'}")
     return lines

@@ -29,7 +29,7 @@ from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.control.gates import facts_of, lost_of, state_of
 from tutelage.control.health import Health
-from tutelage.control.labels import LABELS_AT_ONCE, labels_of
+from tutelage.control.labels import fold_of, labelled
 from tutelage.control.metrics import Metrics
 from tutelage.control.refusals import REFUSAL, kind_of, refusal
 from tutelage.control.serving import SERVINGS_AT_ONCE, SERVINGS_EVERY_S, quiet_s, units_of
@@ -103,9 +103,10 @@ class Gatekeeper:
             self._refresh(memory, rollout, now)
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
+            memory.beside = self._beside(memory, beside)
             cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
-            self._fold_labels(memory, rollout, epoch, lease, now)
+            self._fold_labels(memory, rollout, epoch, lease=lease, beside=beside, now=now)
             self._fold_servings(memory, rollout, epoch, lease, now)
             more = max(len(cut.orders), len(cut.watched) + len(cut.passed)) >= UNITS_PER_LOOK
             # Later units may wait: no score chose them. Those from before what has been counted came late.
@@ -133,6 +134,9 @@ class Gatekeeper:
             memory.state, memory.beside = memory.beside, None  # it has taken over
         return memory
 
+    def _beside(self, memory: _Memory, beside: Beside | None) -> controller.State | None:
+        return None if beside is None else memory.beside or state_of(self._store, beside.rollout, beside.epoch)
+
     def _refusals(self, rollout: Rollout) -> set[str]:
         """What has been recorded of this revision already."""
         decisions = self._store.history(rollout.route, REFUSALS_READ)
@@ -146,9 +150,8 @@ class Gatekeeper:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
-        if beside is not None:
-            begun = memory.beside or state_of(self._store, beside.rollout, beside.epoch)
-            heir = controller.fold_all(begun, cut.units, beside.rollout, beside.epoch, cut.turns)
+        if beside is not None and memory.beside is not None:
+            heir = controller.fold_all(memory.beside, cut.units, beside.rollout, beside.epoch, cut.turns)
         fold = Fold(
             route=rollout.route,
             folded=cut.orders,
@@ -165,24 +168,19 @@ class Gatekeeper:
         if cut.no_reference:
             self._metrics.excluded.labels(rollout.route, "no_reference").inc(cut.no_reference)
 
-    def _fold_labels(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
-        """What people have said of the pairs folded since; the state remembers up to where."""
-        if epoch.gates.label_bp is None:
+    def _fold_labels(
+        self, memory: _Memory, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None, now: float
+    ) -> None:
+        """What people have said of each student's pairs that were folded since; its state remembers up to where."""
+        state = labelled(self._store, memory.state, rollout, epoch, now)
+        if state is not None:
+            self._keep(memory, fold_of(state, rollout, lease, state=state), state)
+        if beside is None or memory.beside is None:
             return
-        before = memory.state.labels
-        found = self._store.folded(rollout.route, before.position, LABELS_AT_ONCE if before.awaited is None else 1)
-        state = controller.fold_labels(memory.state, labels_of(found, epoch), rollout, epoch, now)
-        if not found or state.labels == before:
-            return
-        fold = Fold(
-            route=rollout.route,
-            folded=(),
-            gate_state=controller.encode(state),
-            lease=lease,
-            revision=rollout.revision,
-            label=state.labels.position,
-        )
-        self._keep(memory, fold, state)
+        heir = labelled(self._store, memory.beside, beside.rollout, beside.epoch, now)
+        if heir is not None:
+            self._keep(memory, fold_of(heir, rollout, lease, state=memory.state, heir=heir), memory.state)
+            memory.beside = heir
 
     def _fold_servings(self, memory: _Memory, rollout: Rollout, epoch: Epoch, lease: Lease, now: float) -> None:
         """How requests of all traffic were served, now and then: up to what people may still say something of."""

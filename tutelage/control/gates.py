@@ -121,10 +121,15 @@ def _look(store: Store, rollout: Rollout, epoch: Epoch, facts: Facts, now: float
 
 
 def state_of(store: Store, rollout: Rollout, epoch: Epoch) -> controller.State:
-    """What the store holds of this student: under its own name, or still under that of a successor that it was."""
+    """What the store holds of this student: under its own name, or still under that of a successor that it was.
+
+    A student of which it holds nothing begins where the one before it stands: no label is read from before.
+    """
     bodies = (store.gate_state(rollout.route), store.successor_state(rollout.route))
     kept = [controller.decode(body) for body in bodies if body is not None]
-    return next((state for state in kept if state.epoch == epoch.id), None) or controller.initial(rollout, epoch)
+    before = kept[0] if kept else controller.initial(rollout, epoch)
+    own = (state for state in kept if state.epoch == epoch.id)
+    return next(own, None) or controller.caught_up(before, rollout, epoch)
 
 
 def document(seen: Look) -> Json:
@@ -184,6 +189,7 @@ def _successor(seen: Look) -> Json:
         "student": seen.view.rollout.student,
         "epoch": seen.view.rollout.epoch,
         "cells": [_finite(msgspec.to_builtins(numbers)) for numbers in with_bounds(seen.view)],
+        "labels": _labels(seen.view),
         **remaining(seen.view, seen.pair_usd),
         "reason": seen.ruling.reason,
     }

@@ -1,21 +1,57 @@
-"""Folded pairs and what people said of them, on their way from the store to the gate's labels. Pure.
+"""Folded pairs and what people said of them, on their way from the store to the gate's labels. Pure but for `labelled`,
+which asks the store.
 
 Owns what a label must be. Must not know which pairs count: `scoring.gates.labels`; what they prove: `scoring.gates.anchored`.
 """
 
 from collections.abc import Sequence
 
+from router.rollout import Rollout
+from scoring.gates import controller
 from scoring.gates.labels import Label
 from scoring.stats.lattice import FULL_WEIGHT
 from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.pairs import Judgement
 from tutelage.control.units import of_requests
-from tutelage.store.base import Folded
+from tutelage.store.base import Fold, Folded, GateStore, Lease
 
 HUMAN = "human"
 LABELS_AT_ONCE = 200
 ELSEWHERE = ""
 """The epoch of a pair that counts nowhere: it is outside the population."""
+
+
+def labelled(
+    store: GateStore, state: controller.State, rollout: Rollout, epoch: Epoch, now: float
+) -> controller.State | None:
+    """The state with the next labels of its student's pairs; None where there is nothing new."""
+    if epoch.gates.label_bp is None:
+        return None
+    before = state.labels
+    found = store.folded(rollout.route, before.position, LABELS_AT_ONCE if before.awaited is None else 1)
+    after = controller.fold_labels(state, labels_of(found, epoch), rollout, epoch, now)
+    return after if found and after.labels != before else None
+
+
+def fold_of(
+    reader: controller.State,
+    rollout: Rollout,
+    lease: Lease,
+    *,
+    state: controller.State,
+    heir: controller.State | None = None,
+) -> Fold:
+    """The fold of labels that `reader` has read: the serving student's `state` or its successor's, `heir`."""
+    return Fold(
+        route=rollout.route,
+        folded=(),
+        gate_state=controller.encode(state),
+        successor_state=None if heir is None else controller.encode(heir),
+        lease=lease,
+        revision=rollout.revision,
+        label=reader.labels.position,
+        reader=reader.epoch,
+    )
 
 
 def labels_of(found: Sequence[Folded], epoch: Epoch) -> list[Label]:

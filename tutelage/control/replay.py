@@ -140,16 +140,14 @@ class _Machine:
         cut = _cut(fold, UnitOf(epoch.unit), self.analyses)
         state = self._known(rollout, epoch)
         if fold.served:
-            state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
+            self.state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
         elif fold.label is None:
-            state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
+            self.state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
             self._fold_beside(cut, rollout)
+        elif fold.reader == epoch.id:
+            self.state = self._labelled(fold.label, rollout, epoch)
         else:
-            before = state.labels.position
-            read = self.store.folded(self.route, before, fold.label - before)
-            counted = labels_of([one for one in read if one.number <= fold.label], epoch)
-            state = controller.fold_labels(state, counted, rollout, epoch, math.inf)
-        self.state = state
+            self._label_beside(fold.label, rollout)
         if fold.purged:
             heir = candidate(rollout)
             self.torn |= {rollout.epoch} if heir is None else {rollout.epoch, heir.epoch}
@@ -160,10 +158,25 @@ class _Machine:
         if heir is not None and its is not None:
             self.beside = controller.fold_all(self._known(heir, its), cut.units, heir, its, cut.turns)
 
+    def _label_beside(self, label: int, rollout: Rollout) -> None:
+        heir = candidate(rollout)
+        its = None if heir is None else self.store.epoch(heir.epoch)
+        if heir is not None and its is not None:
+            self.beside = self._labelled(label, heir, its)
+
+    def _labelled(self, label: int, rollout: Rollout, epoch: Epoch) -> controller.State:
+        """The state of an epoch with labels up to the one of this number."""
+        state = self._known(rollout, epoch)
+        before = state.labels.position
+        read = self.store.folded(self.route, before, label - before)
+        counted = labels_of([one for one in read if one.number <= label], epoch)
+        return controller.fold_labels(state, counted, rollout, epoch, math.inf)
+
     def _known(self, rollout: Rollout, epoch: Epoch) -> controller.State:
-        """The state of an epoch: under its own name, or still under that of a successor that it was."""
+        """The state of an epoch as `gates.state_of` finds it."""
         kept = (state for state in (self.state, self.beside) if state is not None and state.epoch == epoch.id)
-        return next(kept, None) or controller.initial(rollout, epoch)
+        before = self.state or controller.initial(rollout, epoch)
+        return next(kept, None) or controller.caught_up(before, rollout, epoch)
 
 
 def _cut(fold: Refold, unit: UnitOf, analyses: Sequence[str]) -> Cut:

@@ -127,8 +127,8 @@ class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
     `watched` are orders of pairs that detectors alone have read, ahead of the conversation that they are turns of; those of
-    `passed` are read with theirs. `revision` is the rollout's under which it was made; `label` the last label that was read,
-    where these were folded; `served` are orders of requests, where these were.
+    `passed` are read with theirs. `revision` is the rollout's under which it was made; `label` the last label that was read
+    for the student of epoch `reader`, where these were folded; `served` are orders of requests, where these were.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -139,6 +139,7 @@ class Fold:
     successor_state: bytes | None = None
     revision: int
     label: int | None = None
+    reader: str | None = None
     served: tuple[int, ...] = ()
     watched: tuple[int, ...] = ()
     passed: tuple[int, ...] = ()
@@ -151,6 +152,7 @@ class Refold:
 
     revision: int
     label: int | None
+    reader: str | None
     purged: int
     scored: tuple[Scored, ...]
     watched: tuple[Scored, ...]

@@ -17,7 +17,7 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 BUSY_TIMEOUT_S = 5.0
 
 
@@ -134,7 +134,7 @@ SCHEMA = (
     "CREATE TABLE signals (route TEXT PRIMARY KEY, body BLOB NOT NULL)",
     # how each state came about: `said` is the last feedback that there was
     """CREATE TABLE folds (
-        route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER,
+        route TEXT NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL, label INTEGER, reader TEXT,
         pairs INTEGER NOT NULL, said INTEGER NOT NULL, PRIMARY KEY (route, number)
     ) WITHOUT ROWID""",
 )

@@ -106,7 +106,7 @@ class SqliteGates:
                 "UPDATE servings SET fold = ? WHERE rank = ?", [(number, order) for order in fold.served]
             )
             counted = len(orders) + len(watched) + len(fold.served)
-            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, counted))
+            connection.execute(_FOLD, (fold.route, number, fold.revision, fold.label, fold.reader, counted))
             return True
 
     def put_signals(self, signals: Mapping[str, Signals]) -> None:
@@ -124,18 +124,26 @@ class SqliteGates:
             return _folds(connection, route)
 
     def refold(self, route: str, number: int) -> Refold | None:
-        statement = "SELECT revision, label, pairs, said FROM folds WHERE route = ? AND number = ?"
+        statement = "SELECT revision, label, reader, pairs, said FROM folds WHERE route = ? AND number = ?"
         with self._database.read() as connection:
             found = connection.execute(statement, (route, number)).fetchone()
             if found is None:
                 return None
-            revision, label, pairs, said = found
+            revision, label, reader, pairs, said = found
             scored, watched = (
                 _scored(connection.execute(statement, (route, number))) for statement in (_REFOLDED, _REWATCHED)
             )
             served = _served(connection, connection.execute(_COUNTED_BY, (route, number)), said)
         purged = pairs - len(scored) - len(watched) - len(served)
-        return Refold(revision=revision, label=label, purged=purged, scored=scored, watched=watched, served=served)
+        return Refold(
+            revision=revision,
+            label=label,
+            reader=reader,
+            purged=purged,
+            scored=scored,
+            watched=watched,
+            served=served,
+        )
 
 
 _FIRST_JUDGEMENT = """
@@ -161,8 +169,8 @@ _KEEP = """
         state = excluded.state, successor = coalesce(excluded.successor, successor), folded = folded + excluded.folded
 """
 _FOLD = """
-    INSERT INTO folds (route, number, revision, label, pairs, said)
-    SELECT ?, ?, ?, ?, ?, coalesce(max(rowid), 0) FROM feedback
+    INSERT INTO folds (route, number, revision, label, reader, pairs, said)
+    SELECT ?, ?, ?, ?, ?, ?, coalesce(max(rowid), 0) FROM feedback
 """
 _REFOLDED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_folded JOIN pair_bodies USING (rank)

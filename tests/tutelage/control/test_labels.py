@@ -6,7 +6,10 @@ import pytest
 from router.types import Arm
 from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE
-from tests.tutelage.control.test_loop import judge, traffic
+from tests.tutelage.control.test_loop import events, judge, rollout_of, traffic, until
+from tests.tutelage.control.test_replay import all_same
+from tests.tutelage.control.test_succession import NEXT, measured
+from tests.tutelage.control.test_succession import begin as declare
 from tutelage.control import gates
 from tutelage.control.metrics import Metrics
 
@@ -84,3 +87,67 @@ async def test_what_was_not_drawn_is_not_labelled(site: Site, admin: httpx.Async
     for name in ("a-0", "r-0"):
         assert (await admin.post(f"/admin/pairs/{name}/label", json={"d": 0.0})).status_code == 409
     assert (await admin.post("/admin/pairs/nope/label", json={"d": 0.0})).status_code == 404
+
+
+# --- a successor ------------------------------------------------------------------------------------------------------
+
+
+async def said(site: Site, admin: httpx.AsyncClient, *, serving: float, successor: float) -> int:
+    """What people answer about every pair that they are asked about; how many those of the successor were."""
+    listed = (await admin.get("/admin/pairs", params={"route": ROUTE, "limit": 1000})).json()["pairs"]
+    asked, beside = [pair["id"] for pair in listed if pair["to_label"]], 0
+    for name in asked:
+        d = successor if name.endswith("-successor") else serving
+        answered = await admin.post(f"/admin/pairs/{name}/label", json={"d": d})
+        beside += answered.status_code == 200 and name.endswith("-successor")
+    for _ in range(10):
+        site.now += 1.0
+        site.tick()
+    return beside
+
+
+async def on_the_last_rung(site: Site, admin: httpx.AsyncClient) -> None:
+    """A student serves on the last rung, by its own labels, and the next one is measured beside it."""
+    declare(site, successor=False, labels="50%")
+    for _ in range(12):
+        if rollout_of(site).rung == 2:
+            break
+        until(site, lambda now: now.rung == 2, Arm.TEACHER, 0.1, rounds=2)
+        until(site, lambda now: now.rung == 2, Arm.STUDENT, 0.1, rounds=2)
+        await said(site, admin, serving=0.1, successor=0.0)
+    assert rollout_of(site).rung == 2
+    declare(site, successor=True, labels="50%")
+    assert rollout_of(site).successor is not None
+
+
+async def test_a_successor_takes_the_last_rung_over_with_labels_of_its_own(site: Site, admin: httpx.AsyncClient):
+    await on_the_last_rung(site, admin)
+    waiting = measured(site, 8, serving=0.0, successor=0.1)
+    assert waiting.student == "small@v1"
+    shown = (await admin.get(f"/admin/routes/{ROUTE}/gates")).json()["successor"]
+    assert shown["reason"].startswith("people's labels")  # nothing else is wanting
+    assert "over 0 drawn pairs" in shown["reason"]
+    assert shown["labels"]["awaited"]["pair"].endswith("-successor")
+    declare(site, successor=True, labels="50%")  # a control that begins anew goes on
+    spoken = await said(site, admin, serving=0.0, successor=0.1)
+    after = rollout_of(site)
+    assert (after.student, after.share_bp, after.rung) == (NEXT, 9000, 2)
+    assert "Succeed" in events(site)
+    assert counted(site) == spoken > 100
+    all_same(site)
+
+
+async def test_a_bad_successor_does_not_pass_people_beside_a_judge_that_flatters_it(
+    site: Site, admin: httpx.AsyncClient
+):
+    await on_the_last_rung(site, admin)
+    for _ in range(3):
+        measured(site, 4, serving=0.0, successor=0.1)
+        assert await said(site, admin, serving=0.0, successor=-0.3) > 50
+    assert rollout_of(site).student == "small@v1"
+    assert "Succeed" not in events(site)
+    shown = (await admin.get(f"/admin/routes/{ROUTE}/gates")).json()["successor"]
+    assert shown["reason"].startswith("people's labels")
+    assert shown["labels"]["n"] > 150
+    assert shown["labels"]["mean_d"] == pytest.approx(-0.3)
+    all_same(site)

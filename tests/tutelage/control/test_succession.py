@@ -96,7 +96,7 @@ def test_what_was_asked_of_a_successor_counts_for_it_when_it_serves():
 # --- the whole of control ---------------------------------------------------------------------------------------------
 
 
-def configured(data_dir: Path, *, successor: bool, approval: str = "none") -> Settings:
+def configured(data_dir: Path, *, successor: bool, approval: str = "none", labels: str | None = None) -> Settings:
     student = {"kind": "vllm", "base_url": "http://127.0.0.1:2/v1", "model": "m", "trained_until": "2026-01-01"}
     document: dict[str, Any] = {
         "data_dir": str(data_dir),
@@ -112,16 +112,23 @@ def configured(data_dir: Path, *, successor: bool, approval: str = "none") -> Se
                 "capture": {"content": "full", "purpose": "tests"},
                 "unit": "request",
                 "rubric": "exact@1",
-                "rollout": {"mode": "gated", "stages": ["0%", "10%", "90%"], "dwell": 0, "approval": approval},
+                "rollout": {
+                    "mode": "gated",
+                    "stages": ["0%", "10%", "90%"],
+                    "dwell": 0,
+                    "approval": approval,
+                    "gates": {"labels": labels},
+                },
             }
         },
     }
     return validated(document, "test")
 
 
-def begin(site: Site, *, successor: bool, approval: str = "none") -> None:
+def begin(site: Site, *, successor: bool, approval: str = "none", labels: str | None = None) -> None:
     """A control that reads this configuration, from its first tick on."""
-    settings, metrics = configured(site.data_dir, successor=successor, approval=approval), Metrics()
+    settings = configured(site.data_dir, successor=successor, approval=approval, labels=labels)
+    metrics = Metrics()
     if site.loop is not None:
         site.loop.release()
     tail = Tail(site.store, site.data_dir)

@@ -160,7 +160,7 @@ class GateContract:
         rows = store.unfolded("triage", 10, 0.0)
         made = [
             Fold(route="triage", folded=(rows[1].order, rows[0].order), gate_state=b"1", lease=lease, revision=4),
-            Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9),
+            Fold(route="triage", folded=(), gate_state=b"2", lease=lease, revision=5, label=9, reader="e1"),
         ]
         assert [store.fold(fold) for fold in made] == [True, True]
         assert (other.folds("triage"), other.folds("other")) == (2, 0)
@@ -169,7 +169,7 @@ class GateContract:
         assert (again.revision, again.label, again.purged, again.watched) == (4, None, 0, ())
         assert [row.pair.id for row in again.scored] == ["p1", "p2"]
         assert labels is not None
-        assert (labels.revision, labels.label, labels.purged, labels.scored) == (5, 9, 0, ())
+        assert (labels.revision, labels.label, labels.reader, labels.purged, labels.scored) == (5, 9, "e1", 0, ())
         assert other.refold("triage", 3) is None
         store.purge("triage", 1.5)
         purged = other.refold("triage", 1)

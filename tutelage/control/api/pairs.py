@@ -94,9 +94,11 @@ async def label_pair(pair_id: str, body: LabelBody, admin: Admin, desk: AtDesk) 
 
 
 def _to_label(snapshot: Snapshot, pair: Pair, now: float) -> bool:
-    """Whether people are asked about this pair: a forward pair of the epoch in force that was drawn, within its time."""
-    epoch = snapshot.epochs.get(pair.route)
-    if epoch is None or epoch.id != pair.epoch or pair.excluded is not None:
+    """Whether people are asked about this pair: a forward pair that was drawn, of the epoch in force or a successor's, within
+    its time."""
+    epochs = (snapshot.epochs.get(pair.route), snapshot.successors.get(pair.route))
+    epoch = next((known for known in epochs if known is not None and known.id == pair.epoch), None)
+    if epoch is None or pair.excluded is not None:
         return False
     drawn = pair.direction is Direction.FORWARD and draws(epoch, pair.id)
     return drawn and now <= due_at(epoch, pair.admitted_at)
