@@ -11,6 +11,7 @@
     retry.py      which faults the same arm is asked again for [pure]
     lanes.py      each upstream with its breaker and retry budget; kept over snapshots
     routing.py    what a snapshot means for requests [pure]
+    client.py     the client's end of one request: its leaving, the process's end
     relay.py      bytes to the client, the same bytes into Capture
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]

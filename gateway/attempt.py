@@ -12,13 +12,14 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.raw import RawAttempt, RawExchange, RawShadow
-from gateway.relay import SHUTDOWN, Client, Held, Keeper, Line, break_off, head_of, hold, relay
+from gateway.relay import Held, Keeper, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
@@ -197,6 +198,8 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
     lines = (of_any_kind if endpoint.opaque else to_upstream)(incoming.headers, name or means.new_id().encode())
     if target.account_is_clients:
         lines += account_of(incoming.headers)
+    if purpose in (SHADOW, RESCORE):  # a call of its own, to be made whatever became of the client's
+        lines = [line for line in lines if line[0] != b"idempotency-key"]
     return Made(
         Call(
             method=endpoint.method,

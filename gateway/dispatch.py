@@ -20,12 +20,13 @@ from functools import lru_cache
 import structlog
 
 from gateway.attempt import FALLBACK, RESCORE, RETRY, SERVE, SHADOW, Attempt, Means, call_to
+from gateway.client import GONE, SHUTDOWN, Client, Interrupted
 from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFailed
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
 from gateway.raw import RawAttempt, RawExchange, RawShadow
-from gateway.relay import GONE, SHUTDOWN, Client, Held, Interrupted
+from gateway.relay import Held
 from gateway.retry import wait_before_retry
 from gateway.routing import Target
 from gateway.shadow import ShadowCall, ShadowJob, Slot

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gateway.admission import LOW, NORMAL, Admission, require_json
 from gateway.auth import authenticate
+from gateway.client import Client
 from gateway.dispatch import Dispatcher
 from gateway.errors import BadRequest, Forbidden, NotReady, Refusal, Unauthorized, UnknownModel
 from gateway.exchange import Endpoint, Incoming
@@ -17,7 +18,6 @@ from gateway.metrics import Metrics
 from gateway.needs import Names, needs_of
 from gateway.quotas import Quota, Quotas
 from gateway.raw import RawPolicy
-from gateway.relay import Client
 from gateway.request import Request
 from gateway.routing import INTERNAL, PASSTHROUGH, Route, Routing
 from gateway.upstreams.base import Headers

@@ -12,17 +12,16 @@ Must not know of routes, plans or breakers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
 from gateway.memory import Memory
 from gateway.raw import RawAttempt
-from gateway.request import Request
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
-from gateway.upstreams.base import Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
+from gateway.upstreams.base import Headers, Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
 from gateway.wire import header, to_client
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -30,108 +29,6 @@ _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dic
 TRUNCATED = "truncated"
 MALFORMED = "malformed"
 ERROR_EVENT = "error_event"
-SHUTDOWN = "shutdown"
-GONE = "client_gone"
-LAST_READ_S = 60.0
-"""How long an answer that is written may wait for its reader and count as open."""
-
-Line = tuple[bytes, bytes]
-
-
-class Interrupted(Exception):
-    """The work for a client was cut: `why` is GONE or SHUTDOWN."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-class Client:
-    """The client's end of one request: what is sent to it, and the watch over its leaving.
-
-    Inside `with client:` the caller's task is interrupted as soon as the client is gone, or when `cut` is called.
-    """
-
-    __slots__ = ("_cut", "_request", "_task", "_why", "held_bytes")
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._task: asyncio.Task[Any] | None = None
-        self._why: str | None = None
-        self._cut = False
-        self.held_bytes = 0
-        """What the request holds of the process's memory."""
-
-    @property
-    def started(self) -> bool:
-        return self._request.started
-
-    @property
-    def ended(self) -> bool:
-        return self._request.ended
-
-    @property
-    def cutting(self) -> bool:
-        """The request is being interrupted by a shutdown, not by its client."""
-        return self._why == SHUTDOWN
-
-    def respond(self, status: int, headers: Sequence[Line], body: bytes) -> None:
-        """The whole answer."""
-        self._request.respond(status, headers, body)
-
-    def start(self, status: int, headers: Sequence[Line]) -> None:
-        """The head of a stream; it leaves with the first bytes."""
-        self._request.begin(status, headers)
-
-    @property
-    def write(self) -> Take:
-        """Send bytes; False where more should wait for `room`."""
-        return self._request.write
-
-    async def room(self) -> None:
-        """Wait until the client has read on, or is gone."""
-        await self._request.room()
-
-    async def taken(self) -> None:
-        """Wait, up to LAST_READ_S, until the client has read nearly all of its answer, or is gone."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_READ_S):
-                await self._request.room()
-
-    @property
-    def behind(self) -> bool:
-        """More was written than the client has read."""
-        return self._request.full
-
-    def end(self, data: bytes = b"") -> None:
-        self._request.end(data)
-
-    def cut(self) -> None:
-        """End the request: the process shuts down."""
-        self._cut = True
-        self._interrupt(SHUTDOWN)
-
-    def __enter__(self) -> None:
-        """Raises Interrupted, there or in place of what is inside."""
-        if self._cut or self._request.gone:
-            raise Interrupted(SHUTDOWN if self._cut else GONE)
-        self._task = self._request.task
-        self._request.on_gone = self._gone
-
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: object) -> None:
-        task, self._task = self._task, None
-        self._request.on_gone = None
-        if isinstance(fault, asyncio.CancelledError) and self._why is not None and task is not None:
-            task.uncancel()
-            raise Interrupted(self._why) from None
-
-    def _gone(self) -> None:
-        self._interrupt(GONE)
-
-    def _interrupt(self, why: str) -> None:
-        if self._task is not None and self._why is None and not self.ended:
-            self._why = why
-            self._task.cancel()
 
 
 class Clock(Protocol):
@@ -151,14 +48,16 @@ NOT_MODIFIED = 304
 """What is passed through may be asked whether it has changed; a redirect is not followed, nor handed on."""
 OPAQUE_BYTES = 2**20
 """Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
+ERROR_BYTES = 2**20
+"""Of an upstream's error. It is looked through before it is handed on, so it is held whole, however full the memory is."""
 
 CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
 
 class Held(msgspec.Struct, kw_only=True):
-    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `echo` is what the
-    model is to be called instead of what the upstream says."""
+    """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `lines` are the
+    header lines that go with them; `echo` is what the model is to be called instead of what the upstream says."""
 
     reply: Reply
     status: int
@@ -168,6 +67,7 @@ class Held(msgspec.Struct, kw_only=True):
     echo: str | None = None
     scanner: Scanner | None = None
     parts: list[bytes] = []
+    lines: Headers = ()
     complete: bool = False
     fault: str | None = None
 
@@ -226,11 +126,13 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held."""
     headers = held.reply.headers
     held.attempt.status = held.status
-    held.attempt.headers = headers
+    held.attempt.headers = held.lines = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
-    if held.form.field is None and held.status < 400:
+    if held.status >= 400:
+        bound = min(bound, ERROR_BYTES)
+    elif held.form.field is None:
         bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     whole: Whole | None = getattr(held.chunks, "whole", None)
     if whole is not None and bound and held.scanner is None and (body := whole()) is not None:
@@ -241,11 +143,9 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
         await _until_known(held, keeper, bound)
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
-    if not held.complete or held.scanner is not None or not plain:
-        return
     if held.status >= 400:
-        held.parts = [_told(held, b"".join(held.parts))]
-    elif held.echo is not None:
+        _look_through(held, plain)
+    elif held.complete and held.scanner is None and plain and held.echo is not None:
         held.parts = [with_model_named(b"".join(held.parts), held.echo)]
 
 
@@ -256,20 +156,28 @@ async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
         keeper.hold(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
-        if size > bound or keeper.memory.full or (held.scanner is not None and held.scanner.events):
+        full = keeper.memory.full and held.status < 400
+        if size > bound or full or (held.scanner is not None and held.scanner.events):
             break
     else:
         held.complete = True
 
 
-def _told(held: Held, body: bytes) -> bytes:
-    """An upstream's error as clients may read it: as it came, but for our own credentials and the upstream's address."""
+def _look_through(held: Held, plain: bool) -> None:  # noqa: FBT001 a fact
+    """Leave of an upstream's error what clients may read: as it came, but for our own credentials and the upstream's address."""
     if held.status == 401:
-        return envelope(
-            "The model's server refused the gateway's credentials.", SERVER_ERROR, code="upstream_status_401"
-        )
-    host = held.reply.replica.partition("/")[0].encode("latin-1", "replace")
-    return body.replace(host, b"upstream") if host else body
+        _say(held, "The model's server refused the gateway's credentials.")
+    elif plain and not held.complete:
+        _say(held, f"The model's server refused the request, in more than {ERROR_BYTES} bytes.")
+    elif plain and (host := held.reply.replica.partition("/")[0].encode("latin-1", "replace")):
+        held.parts = [b"".join(held.parts).replace(host, b"upstream")]
+
+
+def _say(held: Held, message: str) -> None:
+    """Our own words in the place of the upstream's."""
+    held.parts, held.complete = [envelope(message, SERVER_ERROR, code=f"upstream_status_{held.status}")], True
+    kept = [line for line in held.lines if line[0] not in (b"content-type", b"content-encoding")]
+    held.lines = [*kept, (b"content-type", b"application/json")]
 
 
 def _fault(held: Held, plain: bool) -> str | None:  # noqa: FBT001 a fact
@@ -304,7 +212,7 @@ def _fault_of_body(body: bytes, field: str) -> str | None:
 
 def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     """The answer's header lines: the upstream's that may travel, then ours."""
-    lines = to_client(held.reply.headers)
+    lines = to_client(held.lines)
     if NO_RETRY[0] in ours:  # what we know of our budget, the upstream does not
         lines = [line for line in lines if line[0] != SHOULD_RETRY]
     if held.scanner is not None:

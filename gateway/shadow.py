@@ -67,8 +67,7 @@ class ShadowPool:
     """At most `limit` sampled exchanges between admission and the end of their shadow calls.
 
     `answer_bytes` bounds one kept answer, `memory` all of them: beyond either the call is closed and the attempt marked
-    `overflow`. `utc` and
-    `monotonic` are clocks in seconds, `new_id` names records. For one event loop; not for threads.
+    `overflow`. `utc` and `monotonic` are clocks in seconds, `new_id` names records. For one event loop; not for threads.
     """
 
     def __init__(

@@ -4,7 +4,8 @@ Two threads poll every 200 ms: one the store, one the kill files (`data_dir/kill
 stop a kill. A cold start takes the store's snapshot, else the one on disk, else the configuration file with 100 % teacher.
 Once there is one it never goes back in (generation, sequence), and it stays while the store is gone.
 
-Must not know of requests. What it learns it hands to `deliver`, from its threads.
+Must not know of requests. What it learns it hands to `deliver`, from its threads, one view at a time: handed over out of order,
+an older view could take back a kill. `deliver` must not wait.
 """
 
 import os
@@ -129,9 +130,9 @@ class Snapshots:
             if before is not None and known and _order(snapshot) <= _order(before.snapshot):
                 return
             kills = before.kills if before is not None else self._kills()
-            view = self._view = View(snapshot=snapshot, settings=settings, kills=kills, source="store")
+            self._view = View(snapshot=snapshot, settings=settings, kills=kills, source="store")
+            self._deliver(self._view)
         self._first.set()
-        self._deliver(view)
         self._keep(snapshot)
 
     def _take_keys(self, keys: tuple[Key, ...]) -> None:
@@ -139,9 +140,9 @@ class Snapshots:
         with self._lock:
             if self._view is not None and self._view.source != "configuration":
                 return
-            view = self._view = self._without_store(keys)
+            self._view = self._without_store(keys)
+            self._deliver(self._view)
         self._first.set()
-        self._deliver(view)
 
     def _say(self, trouble: str | None) -> None:
         """Log a change of the store's health, once."""
@@ -160,9 +161,9 @@ class Snapshots:
             with self._lock:
                 if self._view is None or kills == self._view.kills:
                     continue
-                view = self._view = replace(self._view, kills=kills)
+                self._view = replace(self._view, kills=kills)
+                self._deliver(self._view)
             log.warning("kill files changed", routes=sorted(kills))
-            self._deliver(view)
 
     def _kills(self) -> frozenset[str]:
         try:

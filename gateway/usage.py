@@ -11,7 +11,8 @@ import msgspec
 
 from tutelage.contracts.records import Usage
 
-TAIL_BYTES = 4096
+TAIL_BYTES = 16 * 1024
+"""Of an answer's end. Behind its usage a response repeats its metadata, which may be 16 texts of 512 characters."""
 _USAGE = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 
 

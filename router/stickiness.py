@@ -15,14 +15,6 @@ from typing import Protocol
 HEADER = "header:"
 FIRST_MESSAGE = "first_message"
 BODY = "body"
-DEFAULT_SOURCES = (
-    "header:x-tutelage-session",
-    "prompt_cache_key",
-    "safety_identifier",
-    "user",
-    FIRST_MESSAGE,
-    BODY,
-)
 
 
 class Candidates(Protocol):

@@ -20,10 +20,10 @@ import msgspec
 
 from gateway.admission import require_json
 from gateway.api.health import Answer
+from gateway.client import Client
 from gateway.errors import BadRequest, Forbidden
 from gateway.front import Front
 from gateway.quotas import Quota
-from gateway.relay import Client
 from gateway.request import Request
 from gateway.wire import require_object
 from tutelage.contracts.records import Feedback, Json

@@ -14,7 +14,7 @@ and a unit admitted under an older revision does not count for it: a restart is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -111,10 +111,10 @@ def fold(state: State, unit: Unit, rollout: Rollout, epoch: Epoch) -> State:
 def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch, turns: Sequence[Unit] = ()) -> State:
     """The state after `units`, in this order: the same as `fold` one by one, with one copy of the counts.
 
-    `turns` come first: single turns of conversations that may go on, with what needs no judge. Detectors alone read them.
+    `turns` come first: the first ones of conversations that may go on, with what needs no judge. Detectors alone read them.
     """
     state = caught_up(state, rollout, epoch)
-    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch, enters=streams.first_turn)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -205,7 +205,13 @@ def _folded(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     )
 
 
-def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
+def _detected(
+    state: State,
+    units: Sequence[Unit],
+    epoch: Epoch,
+    *,
+    enters: Callable[[Unit], Collection[str]] = streams.whole,
+) -> State:
     """The state after detectors have read the units."""
     if not units:
         return state
@@ -213,7 +219,7 @@ def _detected(state: State, units: Sequence[Unit], epoch: Epoch) -> State:
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
-        streams=streams.watched(state.streams, watched, parts, state.since, epoch),
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch, enters=enters),
         baselines=baselines,
     )
 

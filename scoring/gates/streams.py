@@ -13,14 +13,14 @@ wherever it is asked, and two halves of a stream see it half as fast. What never
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 
 from router.rollout import Since
-from router.types import Direction
+from router.types import Direction, UnitOf
 from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, reading
 from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
@@ -33,6 +33,10 @@ DETECTORS = ("hold", "down", "back")
 
 EITHER = "either"
 """The direction of a stream that every unit enters."""
+
+AT_ONCE = "at once"
+"""The direction of a stream that the first turn of each conversation enters, before the conversation is over. Turns of one are
+alike: did each enter, the next one could be foretold from the last, and false alarms came sooner than A."""
 
 Stream = tuple[str, str, str]
 """(direction, slice, metric)."""
@@ -57,11 +61,14 @@ class Wiring(StrEnum):
 def budget(epoch: Epoch, named: Named, wiring: Wiring) -> Mapping[Stream, float]:
     """ρ of every stream, Σρ = 1. Overall quality has most of it; the rest is shared alike, all slices together once."""
     labels = [*(label(name, v) for name, values in named.items() for v in values), *map(rest, named)]
-    return _budget(wiring, tuple(_watched_metrics(epoch)), tuple(labels))
+    early = tuple(sorted(epoch.gates.guardrails)) if epoch.unit == UnitOf.CONVERSATION else ()
+    return _budget(wiring, tuple(_watched_metrics(epoch)), tuple(labels), early)
 
 
 @lru_cache(maxsize=256)
-def _budget(wiring: Wiring, metrics: tuple[str, ...], labels: tuple[str, ...]) -> Mapping[Stream, float]:
+def _budget(
+    wiring: Wiring, metrics: tuple[str, ...], labels: tuple[str, ...], early: tuple[str, ...]
+) -> Mapping[Stream, float]:
     blocks = [[(POOLED, metric)] for metric in metrics] + ([[(where, QUALITY) for where in labels]] if labels else [])
     quality = QUALITY_SHARE if blocks else 1.0
     parts = {(POOLED, QUALITY): quality}
@@ -70,12 +77,13 @@ def _budget(wiring: Wiring, metrics: tuple[str, ...], labels: tuple[str, ...]) -
     return {
         (direction, where, metric): part * of_it
         for (where, metric), part in parts.items()
-        for direction, of_it in _directions(wiring, where, metric).items()
+        for direction, of_it in _directions(wiring, where, metric, early).items()
     }
 
 
-def _directions(wiring: Wiring, where: str, metric: str) -> Mapping[str, float]:
-    """Each direction's part of what a metric has. What is compared between arms is the students' stream alone."""
+def _directions(wiring: Wiring, where: str, metric: str, early: Collection[str]) -> Mapping[str, float]:
+    """Each direction's part of what a metric has. What is compared between arms is the students' stream alone; `early` is
+    what first turns say."""
     if metric == OUTCOME:
         return {Direction.REVERSE: 1.0}
     if wiring is Wiring.UNDIRECTED:
@@ -83,7 +91,8 @@ def _directions(wiring: Wiring, where: str, metric: str) -> Mapping[str, float]:
     if (where, metric) == (POOLED, QUALITY):
         one = (1.0 - EITHER_SHARE) / 2
         return {EITHER: EITHER_SHARE, Direction.FORWARD: one, Direction.REVERSE: one}
-    return {Direction.FORWARD: 0.5, Direction.REVERSE: 0.5}
+    both = (Direction.FORWARD, Direction.REVERSE)
+    return dict.fromkeys((AT_ONCE, *both), 1 / 3) if metric in early else dict.fromkeys(both, 0.5)
 
 
 def _watched_metrics(epoch: Epoch) -> list[str]:
@@ -101,8 +110,24 @@ def tolerance(epoch: Epoch, stream: Stream) -> float:
     return epoch.gates.guardrails.get(metric, max(epoch.delta_r, epoch.gates.severe or 0.0))
 
 
+def whole(unit: Unit) -> Collection[str]:
+    """The directions of the streams that a unit enters."""
+    return EITHER, unit.direction
+
+
+def first_turn(turn: Unit) -> Collection[str]:
+    """The same of the first turn of a conversation that may go on."""
+    return (AT_ONCE,)
+
+
 def watched(
-    streams: Streams, units: Sequence[tuple[Unit, Sequence[str]]], parts: Iterable[Stream], since: Since, epoch: Epoch
+    streams: Streams,
+    units: Sequence[tuple[Unit, Sequence[str]]],
+    parts: Iterable[Stream],
+    since: Since,
+    epoch: Epoch,
+    *,
+    enters: Callable[[Unit], Collection[str]] = whole,
 ) -> Streams:
     """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0.
 
@@ -112,7 +137,7 @@ def watched(
     for unit, labels in units:
         for stream in parts:
             direction, where, metric = stream
-            if direction in (EITHER, unit.direction) and (where == POOLED or where in labels):
+            if direction in enters(unit) and (where == POOLED or where in labels):
                 value = _harm(unit, metric)
                 if value is not None:
                     rows = following.get(stream)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.memory import Memory
 from tests.gateway.harness import KEY, Running, running, until
-from tests.gateway.model_server import Asked, ModelServer, completion, plain
+from tests.gateway.model_server import Asked, ModelServer, completion, failing, plain
 from tutelage.contracts.settings import LimitSettings
 
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
@@ -109,6 +109,29 @@ async def test_an_answer_counts_until_its_reader_has_it(teacher: ModelServer, st
             assert gateway.gateway.front.admission.open == 1
             assert await answer.aread() == long
         await until(lambda: memory(gateway).taken_bytes == 0)
+
+
+@pytest.mark.parametrize(
+    "told", [(401, MB // 8, "upstream_status_401"), (400, MB // 8, "x"), (400, 2 * MB, "upstream_status_400")]
+)
+async def test_an_error_is_looked_through_however_full_the_memory_is(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path, told: tuple[int, int, str]
+):
+    status, size, code = told
+    host = teacher.url.removeprefix("http://").removesuffix("/v1")
+    fails = failing(status, f"key sk-secr***t at {host}" + "x" * size)
+
+    async def script(asked: Asked) -> Any:
+        memory(gateway).taken_bytes += MB
+        return await fails(asked)
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path, change=of_one_mb) as gateway:
+        answer = await gateway.http().post(PATH, json={"model": "solo", "messages": []})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert host not in answer.text
+        assert ("sk-" in answer.text) == (code == "x"), "the client's own error is the client's to read"
+        memory(gateway).taken_bytes -= MB
 
 
 def test_a_bound_below_the_largest_request_is_refused():

@@ -60,6 +60,25 @@ async def test_a_drain_lets_open_streams_finish_and_cuts_late_ones_in_band(
     assert (ended["durable"], ended["in_queue"]) == (2, 0)
 
 
+async def test_a_request_whose_body_does_not_come_before_the_end_is_told_to_try_another(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    content = document(teacher.url, student.url, tmp_path)
+    content["gateway"]["drain_deadline"] = "0.1s"
+    publish(content)
+    async with process(written(tmp_path / "tutelage.yaml", content)) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {KEY}\r\n"
+        writer.write(f"{head}content-length: 1000\r\nexpect: 100-continue\r\n\r\n".encode())
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        gateway.child.terminate()
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"draining"' in answer
+        assert await asyncio.wait_for(gateway.child.wait(), 15) == 0
+
+
 async def test_without_its_store_it_starts_from_the_snapshot_on_disk(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):

@@ -1,6 +1,7 @@
 """What a gateway knows and keeps: newer snapshots, kill files, a store that goes away, cold starts."""
 
 import json
+import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -149,6 +150,28 @@ async def test_kill_files_work_while_the_store_is_gone(tmp_path: Path):
     await until(lambda: views[-1].kills == frozenset())
     polling.stop()
     assert views[-1].snapshot.sequence == 1
+
+
+async def test_a_kill_is_not_taken_back_by_a_snapshot_that_was_read_before_it(tmp_path: Path):
+    settings, store = validated(document("http://a/v1", "http://b/v1", tmp_path), "test"), store_at(tmp_path, 1)
+    views: list[View] = []
+    killed = threading.Event()
+
+    def deliver(view: View) -> None:
+        if view.snapshot.sequence == 2 and not view.kills:
+            (tmp_path / "kill" / "chat").touch()
+            killed.wait(0.3)  # time for the other thread to overtake
+        views.append(view)
+        if view.kills:
+            killed.set()
+
+    (tmp_path / "kill").mkdir()
+    polling = Snapshots(settings=settings, open_store=lambda: store, deliver=deliver)
+    polling.start()
+    store.publish(rollouts={"chat": rollout(100)})
+    await until(lambda: len(views) == 3)
+    polling.stop()
+    assert [(view.snapshot.sequence, sorted(view.kills)) for view in views] == [(1, []), (2, []), (2, ["chat"])]
 
 
 # --- in a gateway -----------------------------------------------------------------------------------------------------

@@ -31,6 +31,12 @@ def test_responses_have_other_names():
     assert usage_in([body.encode()]) == Usage(prompt=4, completion=6, cached=1)
 
 
+def test_metadata_behind_it_hides_nothing():
+    metadata = {f"{number:064}": "x" * 512 for number in range(16)}
+    body = json.dumps({"usage": {"input_tokens": 4, "output_tokens": 6}, "user": None, "metadata": metadata})
+    assert usage_in([body.encode()]) == Usage(prompt=4, completion=6)
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b'{"usage":null}', b'{"usage":{"prompt_tokens":"x"}}', b'{"usage":{}}', b'{"usage":{', b"\xff"],

@@ -1,6 +1,7 @@
 """Rules of a transparent gateway that no other file tests. docs/CONFORMANCE.md names the test of every rule."""
 
 import asyncio
+import gzip
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from gateway import errors
@@ -67,6 +69,17 @@ async def test_request_ids_are_fresh_towards_student_and_shadow(
     assert "mine" not in to_student
     assert to_teacher[:2] == ["mine", "mine"]
     assert "mine" not in to_teacher[2:]
+
+
+async def test_a_clients_idempotency_key_is_for_its_own_call(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """Where arms are one provider's, a shadow under the same key would be refused, or answered with the client's answer."""
+    async with running(teacher, student, tmp_path, sampling=EVERYTHING) as at:
+        await at.http().post(PATH, json=ASK, headers={"idempotency-key": "once"})
+        await until(lambda: len(at.shadows()) == 1)
+    assert teacher.asked[0].headers["idempotency-key"] == "once"
+    assert "idempotency-key" not in student.asked[0].headers
 
 
 async def test_a_field_that_does_not_travel_is_logged_once(teacher: ModelServer, student: ModelServer, tmp_path: Path):
@@ -204,6 +217,18 @@ async def test_no_key_and_no_host_of_an_upstream_is_told(teacher: ModelServer, s
     assert (unauthorized.status_code, unauthorized.json()["error"]["code"]) == (401, "upstream_status_401")
     assert "sk-" not in unauthorized.text
     assert named.json()["error"]["message"] == "see http://upstream/docs"
+
+
+async def test_a_401_in_another_coding_tells_no_more(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async def script(_: Asked) -> web.StreamResponse:
+        body = gzip.compress(b"Incorrect API key provided: sk-secr***t.")
+        return web.Response(body=body, status=401, content_type="text/plain", headers={"content-encoding": "gzip"})
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json=ASK)
+    assert answer.json()["error"]["code"] == "upstream_status_401"
+    assert answer.headers["content-type"] == "application/json"
 
 
 async def test_a_401_of_the_teachers_is_no_fault_of_the_client_and_the_student_may_take_over(

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.stickiness import BODY, DEFAULT_SOURCES, FIRST_MESSAGE, sticky_key
+from router.stickiness import BODY, FIRST_MESSAGE, sticky_key
+from tutelage.contracts.routes import STICKINESS
+
+SOURCES = (*STICKINESS, BODY)
 
 
 def never() -> NoReturn:
@@ -43,15 +46,15 @@ RICH = Values(
 )
 
 
-@pytest.mark.parametrize("first", range(len(DEFAULT_SOURCES)))
+@pytest.mark.parametrize("first", range(len(SOURCES)))
 def test_the_first_source_that_has_a_value_wins(first: int):
-    sources = DEFAULT_SOURCES[first:]
+    sources = SOURCES[first:]
     assert sticky_key(sources, RICH)[0] == sources[0]
 
 
 def test_costly_values_are_not_asked_for_when_a_cheap_one_is_there():
     cheap = replace(RICH, first=never, digest=never)
-    assert sticky_key(DEFAULT_SOURCES, cheap)[0] == "header:x-tutelage-session"
+    assert sticky_key(SOURCES, cheap)[0] == "header:x-tutelage-session"
 
 
 @pytest.mark.parametrize("value", ["", None, 7, ["ann"], {"id": "ann"}, True])
@@ -60,7 +63,7 @@ def test_what_is_empty_or_no_text_does_not_count(value: object):
     assert sticky_key(("user", FIRST_MESSAGE), asked)[0] == FIRST_MESSAGE
 
 
-@pytest.mark.parametrize("sources", [(), ("user",), DEFAULT_SOURCES])
+@pytest.mark.parametrize("sources", [(), ("user",), SOURCES])
 def test_there_is_always_a_key(sources: tuple[str, ...]):
     source, key = sticky_key(sources, Values())
     assert source == BODY

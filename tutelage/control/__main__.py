@@ -99,7 +99,7 @@ async def _run(settings: Settings, rubrics: Path) -> int:
     loop, store = _loop(settings, rubrics, metrics)
     thread = threading.Thread(target=loop.run, args=(stop,), name="control loop", daemon=True)
     listener = _listener(settings.admin.bind)
-    desk = Desk(open_store(settings.store.url))
+    desk = Desk(lambda: open_store(settings.store.url))
     server = _server(settings, desk, metrics, thread)
     thread.start()
     try:

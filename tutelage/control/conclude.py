@@ -259,6 +259,11 @@ def direction_of(exchange: Exchange) -> Direction:
     return Direction.REVERSE if exchange.plan.assigned is Arm.STUDENT else Direction.FORWARD
 
 
+def is_counted(exchange: Exchange, route: JoinRoute | None) -> bool:
+    """Whether a pair of this exchange would be one of those that are judged."""
+    return route is not None and exchange.plan.in_population and _drawn(exchange, route)
+
+
 def _drawn(exchange: Exchange, route: JoinRoute) -> bool:
     """Whether the judge's rate takes it."""
     name = exchange.id if route.unit is UnitOf.REQUEST else exchange.conversation
@@ -267,7 +272,6 @@ def _drawn(exchange: Exchange, route: JoinRoute) -> bool:
 
 def _exclusion(exchange: Exchange, reason: str, route: JoinRoute | None) -> Exclusion:
     """What is lost counts among the pairs that it would have been one of: those of its direction that are judged."""
-    counted = route is not None and exchange.plan.in_population and _drawn(exchange, route)
     return Exclusion(
         id=exchange.id,
         route=exchange.route,
@@ -275,5 +279,5 @@ def _exclusion(exchange: Exchange, reason: str, route: JoinRoute | None) -> Excl
         reason=reason,
         at=exchange.admitted_at,
         revision=exchange.revision,
-        direction=direction_of(exchange) if counted else None,
+        direction=direction_of(exchange) if is_counted(exchange, route) else None,
     )

@@ -107,7 +107,7 @@ class Gatekeeper:
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease, now)
             self._fold_servings(memory, rollout, epoch, lease, now)
-            more = max(len(cut.orders), len(cut.watched)) >= UNITS_PER_LOOK
+            more = max(len(cut.orders), len(cut.watched) + len(cut.passed)) >= UNITS_PER_LOOK
             # Later units may wait: no score chose them. Those from before what has been counted came late.
             memory.facts = replace(memory.facts, uncounted=more and cut.until < memory.counted_until)
             memory.counted_until = max(memory.counted_until, cut.until)
@@ -142,7 +142,7 @@ class Gatekeeper:
         self, memory: _Memory, cut: Cut, rollout: Rollout, epoch: Epoch, *, lease: Lease, beside: Beside | None
     ) -> None:
         """States and marks in one transaction."""
-        if not cut.orders and not cut.watched:
+        if not cut.orders and not cut.watched and not cut.passed:
             return
         state = controller.fold_all(memory.state, cut.units, rollout, epoch, cut.turns)
         heir = None
@@ -153,6 +153,7 @@ class Gatekeeper:
             route=rollout.route,
             folded=cut.orders,
             watched=cut.watched,
+            passed=tuple(turn.order for turn in cut.passed),
             gate_state=controller.encode(state),
             lease=lease,
             successor_state=None if heir is None else controller.encode(heir),

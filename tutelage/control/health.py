@@ -149,6 +149,7 @@ class Health:
         self._lossy = self._capture.watch()
         self._orders: dict[str, Watch] = {}
         self._waiting: Mapping[tuple[str, Direction], int] = {}
+        self._unread: set[str] = set()
 
     def saw(self, record: Spooled) -> None:
         """Read one committed record."""
@@ -167,11 +168,14 @@ class Health:
     def look(self, now: float) -> None:
         """Read the spools' accounts, and which exchanges are overdue."""
         accounts: dict[str, Account] = {}
+        before, self._unread = self._unread, set()
         for gateway, path in spools(self._data_dir).items():
             try:
                 account = read_account(path)
             except StoreUnavailable as fault:
-                log.warning("a spool's account cannot be read now", gateway=gateway, fault=str(fault))
+                self._unread.add(gateway)
+                if gateway not in before:
+                    log.warning("a spool's account cannot be read now", gateway=gateway, fault=str(fault))
                 continue
             if account is not None:
                 accounts[gateway] = account

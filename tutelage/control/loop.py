@@ -179,6 +179,7 @@ class Loop:
         self._parts.health.look(now)
         metrics.halves.set(self._parts.tail.waiting)
         metrics.unreadable.set(self._parts.tail.unreadable)
+        metrics.lost.set(self._parts.tail.lost)
         for name, rollout in snapshot.rollouts.items():
             metrics.saw_rollout(rollout)
             metrics.saw_spending(name, statement_of(store.spending(name)))

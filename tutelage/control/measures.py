@@ -19,7 +19,7 @@ LENGTHS = ("completion_tokens", "characters")
 LENGTH_FACTOR = 2.0
 FAULTS = ("error", "refusal", "invalid")
 OF_THE_WHOLE = frozenset({SEVERE, FLOOR, DISAGREEMENT, ORDER})
-"""What a conversation says when it is over, of all its turns. The others need no judge: detectors read them turn by turn."""
+"""What a conversation says only when it is over. The others need no judge: detectors read them of its first turn at once, too."""
 
 
 def metrics_of(turns: Sequence[Scored]) -> dict[str, float]:

@@ -78,6 +78,7 @@ class Metrics:
         self.unreadable = Gauge(
             "tutelage_spool_unreadable", "Spooled records that could not be read", registry=registry
         )
+        self.lost = Gauge("tutelage_spool_lost", "Spools that are damaged and no longer waited for", registry=registry)
         self.decisions = Counter(
             "tutelage_decisions", "Decisions of the controller by event", ["route", "event"], registry=registry
         )

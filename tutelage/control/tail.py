@@ -18,17 +18,19 @@ from scoring.economics import spendings_of
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
-from tutelage.control.conclude import JoinRoute, direction_of
+from tutelage.control.conclude import JoinRoute, direction_of, is_counted
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
 from tutelage.control.serving import serving_of
 from tutelage.store.base import Joined, Store
-from tutelage.store.spool import SpooledRow, read_after, read_one, spools
+from tutelage.store.spool import SpoolDamaged, SpooledRow, read_after, read_one, spools
 
 log = structlog.get_logger()
 
 _ROWS_AT_ONCE = 500
 _EXPIRE_EVERY_S = 1.0
+LOST_AFTER = 300
+"""Readings in a row, a minute of them, at which a spool was found damaged: then what waits for it is waited for no longer."""
 
 
 class Tail:
@@ -43,7 +45,9 @@ class Tail:
         self._attacher = Attacher(self._exchange)
         self._positions: dict[str, int] = {}
         self._expired_at = 0.0
-        self._unread: set[str] = set()
+        self._routes: Mapping[str, JoinRoute] = {}
+        self._unread: dict[str, int] = {}
+        """Spools that could not be read at the last reading, and how often in a row each was found damaged."""
         self.behind = False
         self.unreadable = 0
 
@@ -52,6 +56,7 @@ class Tail:
 
         Raises StoreUnavailable where the store did not take it; the next call begins with what the store holds.
         """
+        self._routes = routes
         try:
             joiner = self._joiner or self._recall(now)
             records, positions = self._rows()
@@ -63,7 +68,7 @@ class Tail:
             self._positions.update(positions)
             for record in records:
                 self._watch(record)
-            if not (self.behind or self._unread) and now >= self._expired_at + _EXPIRE_EVERY_S:
+            if not (self.behind or self._awaited) and now >= self._expired_at + _EXPIRE_EVERY_S:
                 self._expired_at = now
                 expired = _with_feedback(joiner.expire(routes, now), self._attacher.expire(now))
                 self._commit(expired)
@@ -86,13 +91,25 @@ class Tail:
         """Exchanges that wait for their other half."""
         return 0 if self._joiner is None else len(self._joiner.halves.arrived)
 
+    @property
+    def lost(self) -> int:
+        """Spools that are damaged and no longer waited for. They are read again as soon as they can be."""
+        return sum(damaged >= LOST_AFTER for damaged in self._unread.values())
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether a spool that cannot be read now may still hold the other half of what waits."""
+        return len(self._unread) > self.lost
+
     def overdue(self, before: float) -> Mapping[tuple[str, Direction], int]:
-        """By route and direction, the exchanges that ended before `before` and still wait for their other half."""
+        """By route and direction, the exchanges that ended before `before` and still wait for their other half: of those whose
+        pairs would be judged."""
         halves = () if self._joiner is None else self._joiner.halves.exchanges.values()
         return Counter(
             (exchange.route, direction_of(exchange))
             for exchange in halves
             if exchange.admitted_at + exchange.ended_ms / 1000 < before
+            and is_counted(exchange, self._routes.get(exchange.route))
         )
 
     def _recall(self, now: float) -> Joiner:
@@ -114,15 +131,18 @@ class Tail:
         records: list[Spooled] = []
         positions: dict[str, int] = {}
         self.behind = False
+        before, self._unread = self._unread, {}
         for gateway, path in spools(self._data_dir).items():
             try:
                 rows = read_after(path, self._positions.get(gateway, 0), _ROWS_AT_ONCE)
             except StoreUnavailable as fault:
-                if gateway not in self._unread:
+                damaged = before.get(gateway, 0) + 1 if isinstance(fault, SpoolDamaged) else 0
+                self._unread[gateway] = damaged
+                if gateway not in before:
                     log.warning("a spool cannot be read now", gateway=gateway, fault=str(fault))
-                self._unread.add(gateway)
+                if damaged == LOST_AFTER:
+                    log.warning("a spool is lost: move its file away", gateway=gateway, fault=str(fault))
                 continue
-            self._unread.discard(gateway)
             self.behind = self.behind or len(rows) == _ROWS_AT_ONCE
             if rows:
                 positions[gateway] = rows[-1].sequence

@@ -6,8 +6,9 @@ while the judge is away, ties, which need no judge, would else speak for the stu
 late, and nothing is ever left out: a conversation waits for all of its turns.
 
 A unit is a request, or a conversation that is over: silent for `IDLE_S`, or `UNIT_TURNS` turns or `UNIT_S` long, where its
-next turns begin another. Then its d is the mean over its turns, one unit per direction and epoch; what needs no judge is given
-to detectors turn by turn, at once. What has no score is named, never dropped: a turn that is "judge_unscorable", or whose
+next turns begin another. Then its d is the mean over its turns, one unit per direction and epoch. What needs no judge is given
+to detectors at once as well: of its first turn alone, since turns of one conversation are alike, and detectors promise a run
+length of things that are not. What has no score is named, never dropped: a turn that is "judge_unscorable", or whose
 answer was lost on the student's side, is d = -1 for promotion and 0 for detectors, a teacher that failed as the worker scored it.
 
 Must not know cells, gates or thresholds.
@@ -48,19 +49,21 @@ WORST = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Units to fold, in order, and the store's numbers of the pairs that they came from; single turns of conversations, with
-    what needs no judge, and the numbers of theirs."""
+    """Units to fold, in order, and the store's numbers of the pairs that they came from; first turns of conversations, with
+    what needs no judge, and the numbers of theirs. `passed` are later turns: read with their conversation."""
 
     units: tuple[Unit, ...] = ()
     orders: tuple[int, ...] = ()
     turns: tuple[Unit, ...] = ()
     watched: tuple[int, ...] = ()
+    passed: tuple[Scored, ...] = ()
     no_reference: int = 0
 
     @property
     def until(self) -> float:
-        """When the newest of its units was; minus infinity where it has none."""
-        return max((unit.last_at for unit in (*self.units, *self.turns)), default=-math.inf)
+        """When the newest of its units and turns was; minus infinity where it has none."""
+        known = [unit.last_at for unit in (*self.units, *self.turns)]
+        return max([*known, *(turn.pair.admitted_at for turn in self.passed)], default=-math.inf)
 
 
 class Cutter:
@@ -75,12 +78,17 @@ class Cutter:
         if unit is UnitOf.REQUEST:
             return of_requests(self._store.unfolded(route, self._limit, now - WAITED_FOR_S), analyses)
         unwatched = self._store.unwatched(route, self._limit, now - WAITED_FOR_S)
-        # All turns of a conversation that is over have been watched: closing waits longer for what is not judged.
+        begun = self._store.begun(route, {turn.pair.sticky_key for turn in unwatched})
+        new = [turn for turn in unwatched if turn.pair.sticky_key not in begun]
+        first = {(turn.pair.sticky_key, turn.pair.epoch): turn.order for turn in reversed(new)}
+        firsts = [turn for turn in new if turn.order in first.values()]
+        # All turns of a conversation that is over have been watched or passed: closing waits longer for what is not judged.
         closed = () if len(unwatched) >= self._limit else self._store.closed(route, _closing(now), self._limit)
         return replace(
             of_conversations(closed, analyses),
-            turns=of_turns(unwatched, analyses),
-            watched=tuple(turn.order for turn in unwatched),
+            turns=of_turns(firsts, analyses),
+            watched=tuple(turn.order for turn in firsts),
+            passed=tuple(turn for turn in unwatched if turn.order not in first.values()),
         )
 
 
@@ -130,9 +138,8 @@ def _at_once(unit: Unit) -> Unit:
 
 
 def _whole(unit: Unit) -> Unit:
-    """The unit of a conversation without what its turns have said one by one."""
-    kept = {name: value for name, value in unit.metrics.items() if name in OF_THE_WHOLE}
-    return msgspec.structs.replace(unit, metrics=kept, times_ms={})
+    """The unit of a conversation. How long an answer took is said by first turns: a limit on times is one of single answers."""
+    return msgspec.structs.replace(unit, times_ms={})
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:

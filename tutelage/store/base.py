@@ -9,7 +9,7 @@ so that a reader learns with one cheap call whether anything changed. Pairs, jud
 they are traffic, and no gateway reads them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -126,9 +126,9 @@ class Closing:
 class Fold:
     """What one tick concluded for a route: orders of folded pairs, and the states after them, in one transaction.
 
-    `watched` are orders of pairs that detectors alone have read, ahead of the conversation that they are turns of. `revision`
-    is the rollout's under which it was made; `label` the last label that was read, where these were folded; `served` are orders
-    of requests, where these were.
+    `watched` are orders of pairs that detectors alone have read, ahead of the conversation that they are turns of; those of
+    `passed` are read with theirs. `revision` is the rollout's under which it was made; `label` the last label that was read,
+    where these were folded; `served` are orders of requests, where these were.
     `successor_state` is the state of a student that is measured beside the serving one; None leaves what is kept of it.
     """
 
@@ -141,6 +141,7 @@ class Fold:
     label: int | None = None
     served: tuple[int, ...] = ()
     watched: tuple[int, ...] = ()
+    passed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,7 +392,10 @@ class GateStore(Protocol):
         that were admitted after `waiting_since`. What waits longer is waited for no more."""
 
     def unwatched(self, route: str, limit: int, waiting_since: float) -> Sequence[Scored]:
-        """What `unfolded` gives, without the pairs that a fold has watched."""
+        """What `unfolded` gives, without the pairs that a fold has watched or passed."""
+
+    def begun(self, route: str, keys: Collection[str]) -> frozenset[str]:
+        """Those of `keys` that have a pair which a fold has watched and none has folded."""
 
     def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
         """Up to `limit` conversations that are over, all of their turns judged, by the time of the last one. What a key has

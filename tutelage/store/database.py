@@ -17,8 +17,32 @@ from threading import RLock
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 from tutelage.store.private import make_private
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_TIMEOUT_S = 5.0
+
+
+_OF_PAIR = "{row}.route, {row}.state, coalesce({row}.excluded, '')"
+_OF_EXCLUSION = "{row}.route, 'excluded', {row}.reason"
+"""Under which route, state and reason a row is counted."""
+
+
+def _came(what: str) -> str:
+    counted = what.format(row="new")
+    more = f"UPDATE counts SET n = n + 1 WHERE (route, state, reason) = ({counted})"  # noqa: S608 - made of constants
+    return f"INSERT OR IGNORE INTO counts (route, state, reason, n) VALUES ({counted}, 0); {more}"  # noqa: S608 - made of constants
+
+
+def _went(what: str) -> str:
+    return f"UPDATE counts SET n = n - 1 WHERE (route, state, reason) = ({what.format(row='old')})"  # noqa: S608 - made of constants
+
+
+def _counting(table: str, what: str) -> tuple[str, ...]:
+    """Triggers that keep `counts` true of the rows of `table`."""
+    return (
+        f"CREATE TRIGGER {table}_came AFTER INSERT ON {table} BEGIN {_came(what)}; END",
+        f"CREATE TRIGGER {table}_went AFTER DELETE ON {table} BEGIN {_went(what)}; END",
+    )
+
 
 SCHEMA = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
@@ -48,7 +72,7 @@ SCHEMA = (
         excluded TEXT,
         visible_at REAL NOT NULL DEFAULT 0,
         deliveries INTEGER NOT NULL DEFAULT 0,
-        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation
+        watched INTEGER,  -- the number of the fold in which detectors read it, ahead of its conversation; 0: with it alone
         fold INTEGER,  -- the number of the fold that counted it
         place INTEGER  -- its own among the folded pairs of its route
     )""",
@@ -61,6 +85,12 @@ SCHEMA = (
     "CREATE INDEX pairs_watched ON pairs (route, watched) WHERE watched IS NOT NULL",
     "CREATE INDEX pairs_folded ON pairs (route, fold) WHERE fold IS NOT NULL",
     "CREATE INDEX pairs_in_place ON pairs (route, place) WHERE place IS NOT NULL AND direction = 'forward'",
+    # how many there are: asked every second, of routes that keep millions
+    """CREATE TABLE counts (
+        route TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (route, state, reason)
+    ) WITHOUT ROWID""",
+    *_counting("pairs", _OF_PAIR),
+    f"CREATE TRIGGER pairs_moved AFTER UPDATE OF state ON pairs BEGIN {_went(_OF_PAIR)}; {_came(_OF_PAIR)}; END",
     "CREATE TABLE pair_bodies (rank INTEGER PRIMARY KEY, body BLOB NOT NULL)",
     """CREATE TABLE judgements (
         rank INTEGER NOT NULL, rubric TEXT NOT NULL, method TEXT NOT NULL, scored_at REAL NOT NULL, body BLOB NOT NULL,
@@ -76,7 +106,7 @@ SCHEMA = (
         id TEXT PRIMARY KEY, route TEXT NOT NULL, epoch TEXT NOT NULL, direction TEXT, reason TEXT NOT NULL,
         revision INTEGER NOT NULL, at REAL NOT NULL
     )""",
-    "CREATE INDEX exclusions_of_route ON exclusions (route, reason)",
+    *_counting("exclusions", _OF_EXCLUSION),
     """CREATE INDEX exclusions_counted ON exclusions (route, epoch, direction, reason, revision)
         WHERE direction IS NOT NULL""",
     """CREATE TABLE feedback (

@@ -45,11 +45,16 @@ def insert_of(rows: int) -> str:
     return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
 
 
+class SpoolDamaged(StoreUnavailable):
+    """The file is no spool any more: to read it again helps nobody."""
+
+
 BUSY_TIMEOUT_S = 5.0
 PAGE_BYTES = 16 * 1024
 """Every page is two writes into the log and one into the file: with SQLite's own 4 KiB a record costs twice as much."""
 WAL_BYTES = 4 * 2**20
 """Of the log, before the writer's connection puts its pages into the file."""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,4 +162,5 @@ def _found(path: Path, statement: str, values: tuple[object, ...] = ()) -> list[
     except sqlite3.Error as error:
         if str(error).startswith("no such table"):
             return []
-        raise StoreUnavailable(f"spool {path}: {error}") from error
+        kind = SpoolDamaged if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED else StoreUnavailable
+        raise kind(f"spool {path}: {error}") from error

@@ -8,7 +8,7 @@ Where a pair has several judgements, gates get the one that was stored first; th
 
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, islice
 
 import msgspec
@@ -65,6 +65,10 @@ class SqliteGates:
             until = _watermark(connection, route, waiting_since)
             return _scored(connection.execute(_UNWATCHED, (route, until, limit)))
 
+    def begun(self, route: str, keys: Collection[str]) -> frozenset[str]:
+        with self._database.read() as connection:
+            return frozenset(key for key in keys if connection.execute(_BEGUN, (route, key)).fetchone() is not None)
+
     def closed(self, route: str, closing: Closing, limit: int) -> Sequence[Turns]:
         with self._database.read() as connection:
             until = _watermark(connection, route, closing.waiting_since)
@@ -81,9 +85,11 @@ class SqliteGates:
 
     def fold(self, fold: Fold) -> bool:
         """False, too, where one of the pairs was folded before: whoever asks must read the state again."""
-        orders, watched = list(dict.fromkeys(fold.folded)), list(dict.fromkeys(fold.watched))
+        orders, watched, passed = (list(dict.fromkeys(rows)) for rows in (fold.folded, fold.watched, fold.passed))
         with self._database.write() as connection:
-            if not holds(connection, fold.lease) or any(_is_folded(connection, order) for order in (*orders, *watched)):
+            if not holds(connection, fold.lease) or any(
+                _is_folded(connection, order) for order in (*orders, *watched, *passed)
+            ):
                 return False
             if any(_is_counted(connection, order) for order in fold.served):
                 return False
@@ -94,9 +100,8 @@ class SqliteGates:
                 "UPDATE pairs SET state = 'folded', fold = ?, place = ? WHERE rank = ?",
                 [(number, place, order) for place, order in enumerate(orders, folded - len(orders) + 1)],
             )
-            connection.executemany(
-                "UPDATE pairs SET watched = ? WHERE rank = ?", [(number, order) for order in watched]
-            )
+            read = [*((number, order) for order in watched), *((_PASSED, order) for order in passed)]
+            connection.executemany("UPDATE pairs SET watched = ? WHERE rank = ?", read)
             connection.executemany(
                 "UPDATE servings SET fold = ? WHERE rank = ?", [(number, order) for order in fold.served]
             )
@@ -144,6 +149,12 @@ _UNWATCHED = f"""
     SELECT rank, body, {_FIRST_JUDGEMENT} FROM pairs INDEXED BY pairs_unwatched JOIN pair_bodies USING (rank)
     WHERE route = ? AND state = 'judged' AND watched IS NULL AND admitted_at <= ? ORDER BY admitted_at, id LIMIT ?
 """  # noqa: S608 - made of constants
+_PASSED = 0
+"""Stands for the number of a fold: the turn is read with its conversation."""
+_BEGUN = """
+    SELECT 1 FROM pairs INDEXED BY pairs_open
+    WHERE route = ? AND sticky_key = ? AND state IN ('queued', 'judged') AND watched > 0 LIMIT 1
+"""
 _KEEP = """
     INSERT INTO gates (route, state, successor, folded) VALUES (?, ?, ?, ?)
     ON CONFLICT (route) DO UPDATE SET

@@ -5,6 +5,7 @@ a pair is queued, judged, folded (by a gate) or excluded; a claimed pair is queu
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -125,18 +126,18 @@ class SqlitePairs:
             return [_feedback.decode(body) for (body,) in connection.execute(statement, (exchange_id,))]
 
     def depth(self, route: str) -> QueueDepth:
+        states: Counter[str] = Counter()
+        reasons: dict[str, int] = {}
         with self._database.read() as connection:
-            by_state = dict(
-                connection.execute(
-                    "SELECT state, count(*) FROM pairs WHERE route = ? GROUP BY state", (route,)
-                ).fetchall()
-            )
-            waiting, oldest = connection.execute(_WAITING, (route,)).fetchone()
-            reasons = dict(connection.execute(_BY_EXCLUSION, (route, route)).fetchall())
+            for state, reason, count in connection.execute(_COUNTS, (route,)):
+                states[state] += count
+                if state == "excluded":
+                    reasons[reason] = count
+            [oldest] = connection.execute(_OLDEST, (route,)).fetchone()
         return QueueDepth(
-            waiting=waiting,
+            waiting=states["queued"],
             oldest_admitted_at=oldest,
-            scored=by_state.get("judged", 0) + by_state.get("folded", 0),
+            scored=states["judged"] + states["folded"],
             by_exclusion=reasons,
         )
 
@@ -207,17 +208,8 @@ _NEWEST = """
     SELECT body FROM pairs JOIN pair_bodies USING (rank) WHERE route = ? AND admitted_at < ?
     ORDER BY admitted_at DESC, id DESC LIMIT ?
 """
-_WAITING = """
-    SELECT count(*), min(admitted_at) FROM pairs INDEXED BY pairs_open
-    WHERE route = ? AND state IN ('queued', 'judged') AND state = 'queued'
-"""
-_BY_EXCLUSION = """
-    SELECT reason, sum(n) FROM (
-        SELECT reason, count(*) AS n FROM exclusions WHERE route = ? GROUP BY reason
-        UNION ALL
-        SELECT excluded, count(*) FROM pairs WHERE route = ? AND state = 'excluded' GROUP BY excluded
-    ) GROUP BY reason ORDER BY reason
-"""
+_COUNTS = "SELECT state, reason, n FROM counts WHERE route = ? AND n > 0"
+_OLDEST = "SELECT min(admitted_at) FROM pairs INDEXED BY pairs_waiting WHERE route = ? AND state = 'queued'"
 _PURGE_WAITING = """
     DELETE FROM waiting WHERE json_extract(CAST(body AS TEXT), '$.route') = ? AND
     coalesce(json_extract(CAST(body AS TEXT), '$.admitted_at'), json_extract(CAST(body AS TEXT), '$.ended_at')) < ?

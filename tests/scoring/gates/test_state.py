@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from router.types import Direction
 from scoring.evidence import POOLED, QUALITY, SEVERE
@@ -11,6 +12,7 @@ from scoring.gates.codec import decode, encode
 from scoring.gates.metrics import promotion_prior
 from scoring.gates.slices import NAMING_UNITS
 from scoring.gates.state import State, fold, fold_all, initial
+from scoring.gates.streams import AT_ONCE
 from tests.scoring.gates.made import epoch, rollout, unit
 from tutelage.contracts.decisions import Unit
 
@@ -100,11 +102,11 @@ def test_a_cell_is_at_most_one_kilobyte_on_25_levels():
 
 
 def test_turns_of_a_conversation_reach_the_detectors_alone():
-    rules = epoch(guardrails={"error": 0.05})
+    rules = structs.replace(epoch(guardrails={"error": 0.05}), unit="conversation")
     begun = initial(rollout(), rules)
     turns = [unit(n, None, metrics={"error": -1.0}, direction=Direction.REVERSE) for n in range(8)]
     state = fold_all(begun, (), rollout(), rules, turns)
-    assert {stream for stream, rows in state.streams.items() if rows.any()} == {(Direction.REVERSE, POOLED, "error")}
+    assert {stream for stream, rows in state.streams.items() if rows.any()} == {(AT_ONCE, POOLED, "error")}
     assert encode(replace(state, streams={})) == encode(begun)
     assert encode(fold_all(begun, (), rollout(), rules, [unit(1, None, epoch="another")])) == encode(begun)
 

@@ -139,7 +139,7 @@ def carving(site: Site) -> Site:
 async def admin(site: Site) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the admin plane with an admin key."""
     site.tick()
-    desk = Desk(open_store(site.url), clock=lambda: site.now)
+    desk = Desk(lambda: open_store(site.url), clock=lambda: site.now)
     app = application(desk, site.metrics.scrape, lambda: True)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     headers = {"authorization": f"Bearer {site.key()}"}

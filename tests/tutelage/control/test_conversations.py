@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from router.types import Arm
+from scoring.evidence import POOLED
+from scoring.gates.streams import AT_ONCE
 from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE, exchange, shadow
 from tests.tutelage.control.spooling import spool
@@ -63,21 +65,37 @@ def seen(site: Site) -> gates.Look:
     return gates.look(site.store, snapshot, ROUTE, site.now)
 
 
-def error_stream(site: Site) -> float:
-    return float(sum(rows.sum() for stream, rows in seen(site).view.state.streams.items() if stream[2] == "error"))
+def error_stream(site: Site, direction: str) -> float:
+    rows = seen(site).view.state.streams.get((direction, POOLED, "error"))
+    return 0.0 if rows is None else float(rows.sum())
 
 
 def test_a_fault_that_needs_no_judge_reaches_the_detectors_while_the_conversation_goes_on(talk: Site):
-    turns(talk, 10, "fine", NO_FAULT)
-    calm = error_stream(talk)
-    turns(talk, 10, "broken", FAULT)
-    assert error_stream(talk) > 10 * calm > 0
+    for number in range(10):
+        turns(talk, 2, f"fine-{number}", NO_FAULT)
+    calm = error_stream(talk, AT_ONCE)
+    for number in range(10):
+        turns(talk, 2, f"broken-{number}", FAULT)
+    assert error_stream(talk, AT_ONCE) > 10 * calm > 0
     assert seen(talk).view.state.overall.evidence.units == 0
-    loud = error_stream(talk)
+    assert error_stream(talk, "forward") == 0.0
+    loud = error_stream(talk, AT_ONCE)
     talk.now += IDLE_S + 1.0
     talk.tick()
-    assert seen(talk).view.state.overall.evidence.units == 2
-    assert error_stream(talk) == loud, "what was read turn by turn is not read again"
+    assert seen(talk).view.state.overall.evidence.units == 20
+    assert error_stream(talk, "forward") > calm
+    assert error_stream(talk, AT_ONCE) == loud
+
+
+def test_a_conversation_is_read_at_once_by_its_first_turn_alone_and_each_new_one_again(talk: Site):
+    turns(talk, 3, "user", FAULT)
+    once = error_stream(talk, AT_ONCE)
+    turns(talk, 40, "user", FAULT)
+    assert error_stream(talk, AT_ONCE) == once > 0
+    talk.now += IDLE_S + 1.0
+    talk.tick()
+    turns(talk, 1, "user", FAULT)
+    assert error_stream(talk, AT_ONCE) > once
     assert {one.found for one in replay(talk.store, ROUTE, ()).again} == {Found.SAME}
 
 

@@ -3,20 +3,25 @@
 import random
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
 import tutelage.control.health as module
 from router.rollout import TEACHER, Phase
-from router.types import Arm
+from router.types import Arm, Direction
 from tests.tutelage.control.conftest import Site
 from tests.tutelage.control.made import NOW, ROUTE, attempt, exchange, plan, shadow
 from tests.tutelage.control.spooling import spool
+from tests.tutelage.control.test_join import HERE
 from tests.tutelage.control.test_loop import events, judge, rollout_of, traffic, until
 from tutelage.control.health import BREAKER_S, WINDOW_S, Health
+from tutelage.control.tail import Tail
+from tutelage.store.registry import open_store
 from tutelage.store.spool import KEEP_ACCOUNT, create, read_account, spool_path
 
 REFUSED: dict[str, Any] = {"status": None, "error": "breaker_open", "answer": None}
@@ -75,6 +80,16 @@ def test_an_account_is_read_back_and_a_spool_without_one_has_none(tmp_path: Path
     assert (found.eligible, found.dropped) == (7, {"queue_full": 2, "opted_out": 5})
     spool(tmp_path, "g2", [exchange()])
     assert read_account(spool_path(tmp_path, "g2")) is None
+
+
+def test_a_spool_that_cannot_be_read_is_told_once_and_again_when_it_happens_again(tmp_path: Path):
+    watched, path = health(tmp_path), spool_path(tmp_path, "g1")
+    path.parent.mkdir()
+    with capture_logs() as lines:
+        for there in (True, True, False, True):
+            path.write_bytes(b"no database" * 999 if there else b"")
+            watched.look(NOW)
+    assert [line["gateway"] for line in lines] == ["g1", "g1"]
 
 
 @pytest.mark.parametrize(("kept", "alarm"), [(1.0, False), (0.7, True)])
@@ -160,3 +175,14 @@ def test_users_beyond_those_that_are_remembered_begin_the_account_anew(tmp_path:
         arm = Arm.STUDENT if number % 60 < 38 else Arm.TEACHER
         watched.saw(exchange(f"x{number}", arm, conversation=f"user {number % 60}", plan=plan(arm, share_bp=5000)))
     assert watched.of(ROUTE, NOW).alarm("split") is None
+
+
+def test_a_half_is_overdue_of_the_pairs_that_the_judge_s_rate_takes(tmp_path: Path):
+    """The missing rate compares it with what was judged."""
+    store = open_store(f"sqlite:///{tmp_path}/t.db")
+    spool(tmp_path, "g1", [exchange(f"x{n}", conversation=f"user-{n}") for n in range(400)])
+    tail = Tail(store, tmp_path)
+    tail.read({ROUTE: replace(HERE, judge_bp=1_000, patience_s=600.0)}, NOW)
+    drawn = tail.overdue(NOW + 1_000.0)[ROUTE, Direction.FORWARD]
+    store.close()
+    assert 15 < drawn < 80

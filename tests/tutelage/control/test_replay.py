@@ -2,10 +2,13 @@
 
 import random
 import sqlite3
+import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import httpx
+import pytest
 
 from router.events import Pause, Resume
 from router.types import Arm
@@ -22,6 +25,7 @@ from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, Replay, replay
 from tutelage.control.units import IDLE_S, JUDGE_DEADLINE_S
 from tutelage.store import apply as writes
+from tutelage.store.base import Store
 
 
 def judged(site: Site, draw: random.Random, most: int = 10_000) -> None:
@@ -143,12 +147,22 @@ def test_what_is_past_its_retention_is_unknown_and_not_a_difference(site: Site):
     assert found.count(Found.SAME) > 0
 
 
-async def test_the_admin_plane_replays_what_it_shows(site: Site, admin: httpx.AsyncClient):
+async def test_the_admin_plane_replays_what_it_shows_where_nobody_waits_for_it(
+    site: Site, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+):
     history_of_many_turns(site)
+    threads: list[str] = []
+
+    def seen(store: Store, route: str, analyses: Sequence[str]) -> Replay:
+        threads.append(threading.current_thread().name)
+        return replay(store, route, analyses)
+
+    monkeypatch.setattr("tutelage.control.replay.replay", seen)
     shown = (await admin.get(f"/admin/routes/{ROUTE}/history", params={"replay": "true"})).json()["replay"]
     assert (shown["different"], shown["unknown"]) == (0, 0)
     assert shown["same"] == len(shown["decisions"]) > 3
     assert "replay" not in (await admin.get(f"/admin/routes/{ROUTE}/history")).json()
+    assert [name.split("_")[0] for name in threads] == ["study"]
 
 
 def rewrite(site: Site, statement: str) -> None:

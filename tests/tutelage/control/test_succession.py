@@ -247,7 +247,7 @@ async def test_where_a_person_approves_promote_is_the_word_that_a_proven_success
     begin(live, successor=True, approval="required")
     waiting = measured(live, 6, serving=0.0, successor=0.1)
     assert waiting.student == "small@v1"
-    desk = Desk(open_store(live.url), clock=lambda: live.now)
+    desk = Desk(lambda: open_store(live.url), clock=lambda: live.now)
     app = application(desk, live.metrics.scrape, lambda: True)
     headers = {"authorization": f"Bearer {live.key()}", "if-match": str(waiting.revision)}
     async with httpx.AsyncClient(

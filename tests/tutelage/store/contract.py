@@ -28,7 +28,7 @@ from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.errors import LeaseLost, StaleRevision
 from tutelage.contracts.records import Spending, encode
 from tutelage.contracts.snapshot import decode_snapshot
-from tutelage.store.base import Exclusion, Fold, Joined, Lease, Store
+from tutelage.store.base import Exclusion, Fold, Joined, Lease, QueueDepth, Store
 
 
 class StoreContract(GateContract, JudgeContract):
@@ -317,6 +317,22 @@ class StoreContract(GateContract, JudgeContract):
         assert [row.pair.id for row in store.claim("w", 10, 60.0, 3.0)] == ["p2"]
         depth = store.depth("triage")
         assert (depth.waiting, depth.oldest_admitted_at, depth.by_exclusion) == (1, 2.0, {"parity": 1})
+
+    def test_depth_follows_pairs_from_the_queue_to_their_end(self, store: Store, other: Store):
+        kept = [pair(f"p{number}", float(number)) for number in (1, 2, 3)]
+        gone = [pair("p4", 4.0, excluded="parity"), pair("p1", 1.0), pair("q1", 1.0, route="other")]
+        lost = Exclusion(id="x1", route="triage", epoch="e1", reason="parity", at=9.0)
+        store.join(Joined(pairs=[*kept, *gone], excluded=[lost, lost]))
+        store.judged([judgement("p1"), judgement("p1"), judgement("p2")])
+        lease = store.acquire("control", "a", 10.0, 0.0)
+        assert lease is not None
+        first = store.unfolded("triage", 1, 0.0)[0].order
+        store.fold(Fold(route="triage", revision=1, folded=(first,), gate_state=b"1", lease=lease))
+        seen = QueueDepth(waiting=1, oldest_admitted_at=3.0, scored=2, by_exclusion={"parity": 2})
+        assert store.depth("triage") == other.depth("triage") == seen
+        store.purge("triage", 5.0)
+        assert store.depth("triage") == QueueDepth(by_exclusion={"parity": 1})
+        assert store.depth("other").waiting == 1
 
     def test_claims_of_many_workers_never_overlap(self, store: Store, open_another: Callable[[], Store]):
         store.join(Joined(pairs=[pair(f"p{number:03}", float(number)) for number in range(200)]))

@@ -282,13 +282,22 @@ class GateContract:
         assert store.unwatched("triage", 10, 0.0) == ()
         self.judge_all(store, "a2")
         assert [row.pair.id for row in store.unwatched("triage", 10, 0.0)] == ["a2", "b"]
+        assert store.begun("triage", {"a", "key of b"}) == {"a"}
+        later = store.unwatched("triage", 10, 0.0)[0].order
+        passing = Fold(route="triage", folded=(), passed=(later,), gate_state=b"1", lease=lease, revision=1)
+        assert store.fold(passing) is True
+        assert [row.pair.id for row in store.unwatched("triage", 10, 0.0)] == ["b"]
+        passed = other.refold("triage", 2)
+        assert passed is not None
+        assert (passed.watched, passed.purged) == ((), 0)
         [a, b] = store.closed("triage", closing(), 10)
         assert turns_of([a, b]) == [("a", ["a1", "a2"]), ("key of b", ["b"])]
         folded = tuple(row.order for row in a.scored)
         both = Fold(route="triage", folded=folded, watched=folded[1:], gate_state=b"2", lease=lease, revision=1)
         assert store.fold(both) is True
+        assert store.begun("triage", {"a"}) == frozenset()
         assert store.fold(watch) is False
-        again = [other.refold("triage", number) for number in (1, 2)]
+        again = [other.refold("triage", number) for number in (1, 3)]
         assert [([r.pair.id for r in one.scored], [r.pair.id for r in one.watched]) for one in again if one] == [
             ([], ["a1"]),
             (["a1", "a2"], ["a2"]),

@@ -17,6 +17,7 @@ from tutelage.store.base import Joined, Store
 from tutelage.store.database import SCHEMA_VERSION, Database
 from tutelage.store.registry import open_store
 from tutelage.store.sqlite import SqliteStore
+from tutelage.store.sqlite_pairs import SqlitePairs
 
 WRITER = """
 import sys
@@ -155,6 +156,29 @@ def test_a_closed_store_is_unavailable(url: str):
     store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         store.sequence()
+
+
+def test_depth_takes_as_many_steps_whatever_a_route_keeps(path: Path):
+    """Control asks it of every route, every second."""
+    steps, kept = [], Database(path)
+    pairs = SqlitePairs(kept)
+    for number in range(2):
+        rows = [pair(f"{number}-{n}", float(n), excluded="parity" if n % 4 == 0 else None) for n in range(300)]
+        pairs.join(Joined(pairs=rows))
+        counted = [0]
+
+        def step(counted: list[int] = counted) -> int:
+            counted[0] += 1
+            return 0
+
+        with kept.read() as connection:
+            connection.set_progress_handler(step, 1)
+        pairs.depth("triage")
+        with kept.read() as connection:
+            connection.set_progress_handler(None, 1)
+        steps.append(counted[0])
+    kept.close()
+    assert 0 < steps[1] < steps[0] + 20
 
 
 def test_a_rebuilt_store_has_a_higher_generation(path: Path):

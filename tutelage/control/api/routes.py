@@ -99,7 +99,7 @@ async def show_history(
             document["replay"] = replay.document(replay.replay(store, name, analyses))
         return document
 
-    return await desk.ask(read)
+    return await (desk.study(read) if replayed else desk.ask(read))
 
 
 def published(store: Store) -> Snapshot:
