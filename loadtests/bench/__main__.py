@@ -57,7 +57,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="ours beside nginx, in about a minute")
     parser.add_argument("--only", choices=tuple(SECTIONS), action="append", help="one section; may be repeated")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--publish", type=Path, help="measure nothing: put the last run's figures into docs/BENCHMARKS.md"
+    )
     given = parser.parse_args()
+    if given.publish is not None:
+        report.publish(given.publish, json.loads(given.out.read_text(encoding="utf-8")))
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds: every process that was started is ended
     began, beginning = time.monotonic(), machine()
     findings = Findings()

@@ -142,7 +142,7 @@ class Fleet:
     async def _drive(self, stories: Sequence[Story], draw: random.Random) -> None:
         async with client_of(self.site) as http, asyncio.TaskGroup() as tasks:
             for number in range(CLIENTS):
-                tasks.create_task(self._client(http, stories[number::CLIENTS], draw))
+                tasks.create_task(self._client(http, stories[number % len(stories) :: CLIENTS], draw))
 
     async def _client(self, http: aiohttp.ClientSession, stories: Sequence[Story], draw: random.Random) -> None:
         """Each of `stories` in turn, as long as one is not over."""

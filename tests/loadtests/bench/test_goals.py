@@ -1,9 +1,13 @@
 """The goals of the bench come out of the tables, and what was not measured is said to be so."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from loadtests.bench.goals import GOALS, NOT_MEASURED, row
-from loadtests.bench.report import goals, text
+from loadtests.bench.report import goals, publish, text
 
 TABLES: dict[str, dict[str, list[float]]] = {
     "cpu_us plain": {
@@ -60,3 +64,29 @@ def test_the_report_shows_tables_what_is_missing_and_goals():
     assert "portkey: npm is not on PATH" in shown
     assert any(line.split() == ["litellm", "10,500", "(10,000", "to", "11,000)", "500"] for line in shown.splitlines())
     assert shown.endswith(goals([row(goal, TABLES) for goal in GOALS]))
+
+
+def test_a_runs_figures_stand_between_the_marks_of_the_document_and_nothing_else_moves(tmp_path: Path):
+    document = tmp_path / "BENCHMARKS.md"
+    results = {
+        "machine": {"at": "2026-11-24", "cores": 2, "load_average": [0.5, 1.0, 2.0], "python": "3.11.2"},
+        "took_s": 1_020,
+        "goals": [asdict(row(goal, TABLES)) for goal in GOALS],
+        "tables": TABLES,
+        "missing": {"portkey": "npm is not on PATH"},
+    }
+    document.write_text("above\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nbelow\n")
+    publish(document, results)
+    lines = document.read_text().splitlines()
+    assert (lines[0], lines[-1], "old" in lines) == ("above", "below", False)
+    assert "| litellm | 10,500 (10,000 to 11,000) | 500 |" in lines
+    assert "| CPU per request, ours to nginx's | ≤ 10 × | ≤ 5 × | 5.00 × | stretch |" in lines
+    assert "Not measured: portkey: npm is not on PATH." in lines
+
+
+def test_a_document_without_marks_is_left_alone(tmp_path: Path):
+    document = tmp_path / "BENCHMARKS.md"
+    document.write_text("nothing to see")
+    with pytest.raises(ValueError, match="no <!-- figures"):
+        publish(document, {})
+    assert document.read_text() == "nothing to see"
