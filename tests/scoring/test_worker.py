@@ -404,7 +404,7 @@ async def test_a_spent_budget_keeps_pairs_until_the_next_day_and_never_scores_th
         store, {ROUTE: route}, name="w", metrics=WorkerMetrics(), clock=lambda: now[0], idle_s=0.01, visible_s=1e6
     )
     running = asyncio.create_task(worker.run())
-    await until(lambda: not store.claim("looking", 1, 1e6, now[0]) and store.depth(ROUTE).scored >= 2)
+    await until(lambda: store.depth(ROUTE).scored >= 2 and not store.claim("looking", 1, 0.0, now[0]))
     assert store.depth(ROUTE).waiting == 5 - store.depth(ROUTE).scored >= 2
     assert store.spend(ROUTE, 10).nusd <= 21
     now[0] = 11.0 * day_s
