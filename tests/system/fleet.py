@@ -107,6 +107,13 @@ class Fleet:
             while self._waiting() or before != (before := self._scored()):  # noqa: ASYNC110 other processes fill the store
                 await asyncio.sleep(SETTLED_S)
 
+    async def joined(self) -> None:
+        """Wait until no more pairs come, scored or not."""
+        async with asyncio.timeout(SETTLE_S):
+            before = -1
+            while before != (before := self._waiting() + self._scored()):  # noqa: ASYNC110 as above
+                await asyncio.sleep(SETTLED_S)
+
     async def drive(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over."""
         for story in stories:

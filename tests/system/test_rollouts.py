@@ -135,6 +135,7 @@ async def test_a_judge_outage_freezes_the_rollout_and_loses_nothing(tmp_path: Pa
         before = fleet.decisions(name)
         outage = Story(route=name, requests_at_most=OUTAGE)
         await fleet.drive([outage], SEED + 1)
+        await fleet.joined()
         during, waiting = fleet.decisions(name)[len(before) :], fleet.store.depth(name).waiting
         await fleet.make(JUDGE, "up")
         await fleet.play([Story(route=name)], SEED + 2)
