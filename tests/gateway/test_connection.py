@@ -119,8 +119,11 @@ async def test_clients_that_only_connect_do_not_take_the_files_of_upstreams_away
 
 
 async def test_what_is_pipelined_is_answered_in_order():
+    all_sent = asyncio.Event()
+
     async def slowest_first(request: Request) -> None:
-        await asyncio.sleep(0.02 if request.path == "/1" else 0)
+        if request.path == "/1":
+            await all_sent.wait()
         request.respond(200, [], request.path.encode())
 
     async with served(slowest_first) as connect:
@@ -128,6 +131,7 @@ async def test_what_is_pipelined_is_answered_in_order():
         wire.send(b"".join(b"GET /%d HTTP/1.1\r\nhost: h\r\n\r\n" % number for number in range(1, 40)))
         await asyncio.sleep(0)
         wire.send(b"GET /40 HTTP/1.1\r\nhost: h\r\n\r\n")
+        all_sent.set()
         assert [(await wire.answer())[2] for _ in range(40)] == [b"/%d" % number for number in range(1, 41)]
 
 
@@ -286,7 +290,13 @@ async def test_what_is_no_http_is_a_400_in_the_envelope_and_the_end(name: str):
 
 
 async def test_an_upgrade_that_is_offered_is_not_taken_and_the_body_is_read():
-    async with served() as connect:
+    begun = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        begun.set()
+        await echo(request)
+
+    async with served(handler) as connect:
         wire = await connect()
         offer = (b"connection: upgrade, http2-settings", b"upgrade: h2c", b"http2-settings: AAEAAEAAAAIAAAAB")
         wire.send(post(b"hello", *offer))
@@ -294,8 +304,9 @@ async def test_an_upgrade_that_is_offered_is_not_taken_and_the_body_is_read():
         wire.send(post(b"again"))
         assert (await wire.answer())[2] == b"POST /x again"
         whole = post(b"in pieces", *offer)
+        begun.clear()
         wire.send(whole[:-4])
-        await asyncio.sleep(0.01)
+        await asyncio.wait_for(begun.wait(), 5)
         wire.send(whole[-4:])
         assert (await wire.answer())[2] == b"POST /x in pieces"
 
@@ -462,24 +473,27 @@ async def test_a_body_that_stops_is_told_to_its_reader():
 
 @pytest.mark.parametrize("behind", [b"", GET])
 async def test_a_hang_up_is_told_at_once_also_behind_a_pipelined_request(behind: bytes):
-    gone = asyncio.Event()
+    begun, gone = asyncio.Event(), asyncio.Event()
 
     async def until_gone(request: Request) -> None:
         request.on_gone = gone.set
+        begun.set()
         await gone.wait()
 
     async with served(until_gone) as connect:
         wire = await connect()
         wire.send(GET + behind)
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(begun.wait(), 5)
+        assert not gone.is_set()
         wire.writer.transport.abort()
         await asyncio.wait_for(gone.wait(), 5)
 
 
 async def test_a_reader_of_a_body_learns_that_the_client_is_gone():
-    learned = asyncio.Event()
+    begun, learned = asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> None:
+        begun.set()
         with pytest.raises(Disconnected):
             await request.body(LIMIT)
         learned.set()
@@ -487,7 +501,8 @@ async def test_a_reader_of_a_body_learns_that_the_client_is_gone():
     async with served(handler) as connect:
         wire = await connect()
         wire.send(post(b"whole")[:-1])
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(begun.wait(), 5)
+        assert not learned.is_set()
         wire.writer.close()
         await asyncio.wait_for(learned.wait(), 5)
 

@@ -54,6 +54,8 @@ class _Memory:
     """What is remembered of a route between two looks."""
 
     state: controller.State
+    counted_until: float
+    """When the newest unit was that has been counted, as far as is known."""
     beside: controller.State | None = None
     facts: Facts = ALL_WELL
     facts_beside: Facts = ALL_WELL
@@ -61,8 +63,6 @@ class _Memory:
     cells_at: float = float("-inf")
     looked_at: float = float("-inf")
     served_at: float = float("-inf")
-    counted_until: float = float("inf")
-    """When the newest unit was that has been counted, as far as is known."""
     revision: int = 0
     refused: set[str] = field(default_factory=set)
     refused_at: int = 0
