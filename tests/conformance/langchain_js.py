@@ -5,13 +5,12 @@ tests of the client itself, and LangChain no longer those of its package.
 """
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 
+from tests.conformance.command import reported
 from tests.conformance.environments import node_environment
 from tests.conformance.obedient import obedient
-from tests.conformance.pytests import FOREIGN, RUN_S
+from tests.conformance.pytests import FOREIGN
 from tests.conformance.suite import Run, Suite
 
 VERSION = "0.0.33"
@@ -31,26 +30,18 @@ CONFIGURATION = {
 
 def run(run: Run) -> Mapping[str, bool]:
     home = node_environment("langchain-js", PACKAGES, {"openai": CLIENT})
-    report, said = run.folder / "report.json", run.folder / "jest.log"
+    report = run.folder / "report.json"
     configuration = json.dumps({**CONFIGURATION, "rootDir": str(home)})
-    command = [str(home / "node_modules/.bin/jest"), "--config", configuration, "--json", "--outputFile", str(report)]
-    with said.open("wb") as log:
-        subprocess.run(
-            [*command, "--forceExit"],
-            cwd=home,
-            env={
-                **os.environ,
-                "NODE_OPTIONS": "--experimental-vm-modules",
-                "OPENAI_BASE_URL": run.base_url,
-                "OPENAI_API_KEY": KEY,
-            },
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_S,
-            check=False,
-        )
-    if not report.exists():
-        raise RuntimeError(f"the suite did not run:\n{said.read_text(errors='replace')[-3_000:]}")
+    jest = [str(home / "node_modules/.bin/jest"), "--config", configuration, "--json", "--outputFile", str(report)]
+    reported(
+        run,
+        [*jest, "--forceExit"],
+        report,
+        folder=home,
+        NODE_OPTIONS="--experimental-vm-modules",
+        OPENAI_BASE_URL=run.base_url,
+        OPENAI_API_KEY=KEY,
+    )
     return {
         f"{file['name'].rpartition('/')[2]}::{case['fullName']}": case["status"] == "passed"
         for file in json.loads(report.read_text())["testResults"]

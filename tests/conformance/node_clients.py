@@ -3,16 +3,15 @@
 To add one: its script, its `Suite` here, and its line in `SUITES` of `__main__`.
 """
 
-import os
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from tests.conformance.command import reported
 from tests.conformance.environments import node_environment
 from tests.conformance.obedient import obedient
-from tests.conformance.pytests import RUN_S, results_of
+from tests.conformance.pytests import results_of
 from tests.conformance.suite import Run, Suite
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -24,19 +23,9 @@ def run_script(name: str, packages: Sequence[str], run: Run) -> Mapping[str, boo
     home = node_environment(name, packages)
     (run.folder / "node_modules").symlink_to(home / "node_modules")
     script = shutil.copy(CLIENTS / f"{name}.mjs", run.folder)  # modules are looked for beside the file that names them
-    report, said = run.folder / "report.xml", run.folder / "node.log"
-    with said.open("wb") as log:
-        subprocess.run(
-            ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}", str(script)],
-            cwd=run.folder,
-            env={**os.environ, "OPENAI_BASE_URL": run.base_url, "OPENAI_API_KEY": KEY},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_S,
-            check=False,
-        )
-    if not report.exists():
-        raise RuntimeError(f"the suite did not run:\n{said.read_text(errors='replace')[-3_000:]}")
+    report = run.folder / "report.xml"
+    argv = ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}", str(script)]
+    reported(run, argv, report, folder=run.folder, OPENAI_BASE_URL=run.base_url, OPENAI_API_KEY=KEY)
     return {name.removeprefix("test::"): good for name, good in results_of(report).items()}
 
 

@@ -1,35 +1,23 @@
 """A foreign pytest suite in its own environment, and what it says in JUnit's form."""
 
-import os
-import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.conformance.command import reported
 from tests.conformance.suite import Run
 
 FOREIGN = Path(__file__).parent / "foreign"
-RUN_S = 1_800
 
 
 def run_pytest(
     run: Run, python: Path, arguments: Sequence[str], *, folder: Path, **environment: str
 ) -> Mapping[str, bool]:
     """(test, passed) of every test that was not skipped. `environment` is added to this one's."""
-    report, said = run.folder / "report.xml", run.folder / "pytest.log"
-    with said.open("wb") as log:
-        subprocess.run(
-            [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(FOREIGN), "PYTHONDONTWRITEBYTECODE": "1", **environment},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_S,
-            check=False,
-        )
-    if not report.exists():
-        raise RuntimeError(f"the suite did not run:\n{said.read_text(errors='replace')[-3_000:]}")
-    return results_of(report)
+    report = run.folder / "report.xml"
+    argv = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
+    added = {"PYTHONPATH": str(FOREIGN), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    return results_of(reported(run, argv, report, folder=folder, **added))
 
 
 def results_of(report: Path) -> dict[str, bool]:
