@@ -20,7 +20,7 @@ QUIET = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiteLLM:
-    """The package from PyPI with its extra `proxy`, in an environment of its own, as it starts by default or with `environment`."""
+    """The package from PyPI with its extra `proxy`, as it starts by default or with more in its `environment`."""
 
     name: str = "litellm"
     environment: Mapping[str, str] = field(default_factory=dict)
