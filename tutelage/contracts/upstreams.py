@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tutelage.contracts.values import Instant, Seconds, Secret, Section
+from tutelage.contracts.values import Instant, Secret, Section, Wait
 
 TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
 """Fields of a request for which the gateway knows other words."""
@@ -40,10 +40,10 @@ class CostSettings(Section):
 class DeadlineSettings(Section):
     """Every wait has a name. `first_token` counts from the request's end to the first byte of the answer's body."""
 
-    connect: Seconds = 5.0
-    first_token: Seconds = 120.0
-    idle: Seconds = 60.0
-    total: Seconds = 600.0
+    connect: Wait = 5.0
+    first_token: Wait = 120.0
+    idle: Wait = 60.0
+    total: Wait = 600.0
 
 
 class UpstreamSettings(Section):
@@ -51,7 +51,7 @@ class UpstreamSettings(Section):
 
     kind: Literal["openai", "vllm", "litellm"]
     base_url: str | list[str] | None = None
-    model: str
+    model: str = Field(min_length=1)
     version: str = "unversioned"
     api_key: Secret | None = None
     account: Literal["own", "client"] = "own"
@@ -90,4 +90,6 @@ class UpstreamSettings(Section):
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
+            if not re.fullmatch(r"[^?#@]+", url):
+                raise ValueError("base_url: no user, query or fragment may stand in it; keys go into api_key")
         return self
