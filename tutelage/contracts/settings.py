@@ -16,7 +16,6 @@ from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.upstreams import UpstreamSettings
 from tutelage.contracts.values import Address, Name, RouteName, Seconds, Secret, Section
 
-
 RESERVED: Mapping[str, str] = {
     "default": "default_upstream's models",
     "passthrough": "default_upstream's other endpoints",
