@@ -161,9 +161,7 @@ class Settings(Section):
         arms = {arm: self.upstreams[arm] for arm in (route.teacher, route.student) if arm is not None}
         judges = {} if route.judge is None else {"upstream": route.judge.upstream, "fallback": route.judge.fallback}
         for key, judge in judges.items():
-            served = [
-                arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].same_model(model)
-            ]
+            served = [arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].may_be(model)]
             if served:
                 what = "it" if judge in served else f"the model of upstream {served[0]!r}"
                 raise ValueError(f"routes.{name}.judge.{key} {judge!r}: {what} serves an arm: no self-judging")

@@ -2,6 +2,7 @@
 
 import re
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -73,8 +74,13 @@ class UpstreamSettings(Section):
 
     def same_model(self, other: "UpstreamSettings") -> bool:
         """Whether both ask one model at one place."""
-        together = self.urls == other.urls or not set(self.urls).isdisjoint(other.urls)
-        return self.model == other.model and together
+        mine, others = ({_place(url) for url in one.urls} for one in (self, other))
+        return self.model == other.model and (mine == others or not mine.isdisjoint(others))
+
+    def may_be(self, other: "UpstreamSettings") -> bool:
+        """Whether both may ask one model: where a provider's prefix leaves the place open (`litellm`), the name tells."""
+        unplaced = not self.urls or not other.urls
+        return self.same_model(other) or (unplaced and _bare(self.model) == _bare(other.model))
 
     @model_validator(mode="after")
     def _reachable(self) -> "UpstreamSettings":
@@ -93,3 +99,14 @@ class UpstreamSettings(Section):
             if not re.fullmatch(r"[^?#@]+", url):
                 raise ValueError("base_url: no user, query or fragment may stand in it; keys go into api_key")
         return self
+
+
+def _place(url: str) -> tuple[str | None, int | None, str]:
+    """Where a URL leads, however it is spelled."""
+    parts = urlsplit(url)
+    port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
+    return parts.hostname, port, parts.path.rstrip("/")
+
+
+def _bare(model: str) -> str:
+    return model.rpartition("/")[2]
