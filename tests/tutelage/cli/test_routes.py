@@ -171,6 +171,19 @@ def test_what_was_saved_is_shown_with_status_and_explain(begun):
     assert (money["net_usd"], money["days"], money["unknown"]) == (1.25, 2, [])
 
 
+def test_less_than_a_cent_is_not_nothing_and_what_costs_more_than_it_saves_says_so(begun):
+    spend(begun, teacher=(3, 100, 0, 2.0), shadow=(3, 100, 0, 0.0042))
+    out = begun.run("explain", "triage").out
+    assert "net saving -$0.0042 in 1 day; avoided $0.00; spent: teacher $2.00, shadow $0.0042" in out
+    assert "it costs more than it saves at this rate (-$0.0042 a day)" in out
+
+
+def test_explain_on_the_last_rung_speaks_of_no_next_one(begun):
+    for _ in range(3):
+        begun.run("promote", "triage")
+    assert "to the next rung: there is none, it stands on the last one" in begun.run("explain", "triage").out
+
+
 def test_a_price_that_is_not_known_is_an_alarm_and_never_a_saving(begun):
     spend(begun, teacher=(3, 100, 0, 2.0), student=(3, 100, 100, 0.0))
     assert "net saving unknown: no price for student" in begun.run("status", "triage").out
