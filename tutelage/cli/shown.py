@@ -167,9 +167,9 @@ def _left(gate: Mapping[str, Json]) -> str:
     """Pairs, hours and dollars, each as a band."""
     if gate["next_rung"] == gate["rung"]:
         return "there is none, it stands on the last one"
-    pairs, hours, usd = gate["pairs_left"], gate["hours_left"], gate["usd_left"]
+    pairs, lately, hours, usd = gate["pairs_left"], gate["fresh_left"], gate["hours_left"], gate["usd_left"]
     parts = [
-        f"{_band(pairs, ',.0f')} forward pairs",
+        f"{_band(pairs, ',.0f')} forward pairs, {_band(lately, ',.0f')} {lately['direction']} pairs for the fresh key",
         f"{_band(hours, ',.1f')} hours at the pace so far",
         f"dollars {_band(usd, ',.2f')} for shadow and judge",
     ]
