@@ -66,9 +66,9 @@ class Labels:
         counts, unsaid, block, position = dict(self.counts), dict(self.unsaid), self.block, self.position
         awaited: Awaited | None = None
         for label in labels:
-            if label.epoch == epoch.id and label.revision >= since:
+            if label.epoch == epoch.id:
                 following, counted = block.counted((label,), epoch.gates.max_units_per_key)
-                if counted and draws(epoch, label.pair):
+                if counted and label.revision >= since and draws(epoch, label.pair):
                     if label.h is None and now < label.due_at:
                         awaited = Awaited(pair=label.pair, until=label.due_at)
                         break

@@ -23,7 +23,7 @@ from scoring.gates.latency import FROZEN_AT
 from scoring.gates.state import State, detector_values
 from scoring.simulate.figures.scale import Figures, Scale
 from scoring.simulate.plan import Plan, epoch_of, rollout_of
-from scoring.simulate.rows import Figure, reported_mean, reported_quantile
+from scoring.simulate.rows import Figure, mean_row, reported_mean, reported_quantile
 from scoring.simulate.streams import generator
 from scoring.stats import laws
 from scoring.stats.bets import FloatArray
@@ -42,6 +42,8 @@ QUICK_MS, SLOW_MS = 1_000.0, 2_000.0
 BoolArray = NDArray[np.bool_]
 
 LEVELS = {"down": A_DOWN, "back": A_BACK}
+GOALS = {"step-down": 105.0, "roll-back": 120.0}
+"""Three times the time that one conversation takes to be over, and two hours."""
 
 _PLAIN = Plan(law=laws.rubric5(0.0))
 _GATES = GateRules(severe=_PLAIN.delta, guardrails=GuardrailSettings().model_dump())
@@ -80,14 +82,16 @@ FAILING = Fall(says=_errors, before=0.01, after=0.30, first=1.0)
 SLOW_LATER = Fall(says=_times, before=0.03, after=0.60, first=0.0)
 
 
-def delay(fall: Fall, scale: Scale) -> tuple[Figure, ...]:
-    """Conversations begun since the fall until each alarm: with first turns read at once, as control does, and without."""
+def delay(fall: Fall, readings: tuple[int, ...], scale: Scale) -> tuple[Figure, ...]:
+    """Conversations begun since the fall until each alarm: with first turns read at once (1), as control does, or not (0)."""
     figures: list[Figure] = []
-    for words, first_turns in (("", 1), (", were first turns not read at once", 0)):
+    for first_turns in readings:
+        words = "" if first_turns else ", were first turns not read at once"
         rng = generator(scale.seed, f"conversations {fall.says.__name__}")
         found = np.array([_alarms(fall, first_turns, rng) for _ in range(max(20, scale.rollouts // 5))])
         for name, begun in zip(("step-down", "roll-back"), found.T, strict=True):
-            figures.append(reported_mean(f"mean conversations to {name}{words}", begun))
+            mean = f"mean conversations to {name}{words}"
+            figures.append(mean_row(mean, begun, GOALS[name]) if first_turns else reported_mean(mean, begun))
             figures.append(reported_quantile(f"p90 of conversations to {name}{words}", begun, 0.9))
     return tuple(figures)
 
@@ -127,6 +131,6 @@ def _unit(said: dict[str, Any], direction: Direction = Direction.REVERSE) -> Uni
 
 
 FIGURES: Figures = {
-    "conversations of which three turns in ten fail": partial(delay, FAILING),
-    "conversations slow from the second turn on": partial(delay, SLOW_LATER),
+    "conversations of which three turns in ten fail": partial(delay, FAILING, (1, 0)),
+    "conversations slow from the second turn on": partial(delay, SLOW_LATER, (1,)),
 }
