@@ -61,6 +61,10 @@ class GateRules(Record, frozen=True, kw_only=True):
     outcome_bp: int = 10_000
 
 
+IDLE_S = 1_800.0
+"""A conversation is over when it has been silent for this long, where the route says nothing else."""
+
+
 class Epoch(Record, frozen=True, kw_only=True):
     """What the operator declared, frozen before the first read. `id` is a digest of all of it.
 
@@ -90,6 +94,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     judge_fallback: str | None = None
     gates: GateRules = GateRules()
     weight: float = 1.0
+    idle_s: float = IDLE_S
     schema: int = SCHEMA_VERSION
 
 

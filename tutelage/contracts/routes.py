@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from router.types import FULL_BP
+from tutelage.contracts.decisions import IDLE_S
 from tutelage.contracts.values import BasisPoints, Seconds, Section, SliceValue
 
 STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifier", "user", "first_message")
@@ -158,6 +159,7 @@ class RouteSettings(Section):
     slices: SliceSettings = SliceSettings()
     shadow: ShadowSettings = ShadowSettings()
     unit: Literal["conversation", "request"] = "conversation"
+    conversation_idle: Seconds = Field(IDLE_S, ge=1, le=86_400)
     rubric: str | None = None
     judge: JudgeSettings | None = None
     fixed_cost: FixedCostSettings = FixedCostSettings()

@@ -86,14 +86,10 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tutelage.yaml"
     config.write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
-    site = Site(
-        folder=folder,
-        config=config,
-        url=url,
-        admin_url=admin_url,
-        key=_new_key(config, "--may-pin"),
-        admin_key=_new_key(config, "--admin"),
+    key, admin_key = await asyncio.gather(
+        asyncio.to_thread(_new_key, config, "--may-pin"), asyncio.to_thread(_new_key, config, "--admin")
     )
+    site = Site(folder=folder, config=config, url=url, admin_url=admin_url, key=key, admin_key=admin_key)
     serve = [sys.executable, "-m", "tutelage.cli.main", "serve", "--config", str(config)]
     async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz") as pid:
         await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
