@@ -55,6 +55,8 @@ def criterion(kind: str, options: dict[str, Any] | None = None, **more: Any) -> 
         (criterion("json_schema", {"schema": {"$ref": "http://127.0.0.1/x"}}), "leaves the schema"),
         (criterion("json_schema", {"schema": {"pattern": r"(a)\1"}}), "is not RE2 syntax"),
         (criterion("json_schema", {"schema": {"unevaluatedProperties": False}}), "write additionalProperties"),
+        (criterion("json_schema", {"schema": {"$ref": "#name", "$defs": {}}}), "write #/$defs/NAME"),
+        (criterion("json_schema", {"schema": {"items": {"$id": "http://a/b"}}}), "$id inside a schema"),
         (criterion("refusal", {"phrases": [""]}), "a blank phrase"),
         (criterion("numeric"), "write reference: label or teacher"),
         (criterion("tool_calls", {"expected": [{"nam": "f"}]}), "each call is"),
