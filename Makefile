@@ -42,7 +42,7 @@ record: setup  ## Make the recording that the demo replays: distil, serve and as
 	$(BIN)/tutelage demo --record
 
 test: lint  ## Everything that takes minutes: style, types, import contracts, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal --maxprocesses 8
 
 test-live: setup  ## The gateway in front of a real vLLM on this CPU (installs vLLM once, about 3 minutes)
 	PYTHON="$(PYTHON)" bash examples/vllm_cpu/install.sh

@@ -113,20 +113,22 @@ class Attempt:
             await self._held.aclose()
 
     async def held(self) -> Held:
-        """The reply, its first event or whole body read. Raises UpstreamError."""
+        """The reply, its first event or whole body read. Raises UpstreamError, or Overloaded where it must be held and cannot."""
         means, incoming, raw = self._means, self._incoming, self.raw
         avoid = self._serving.failed_replica if self._purpose == RETRY else None
         waits_from = means.monotonic()
         try:
             made = call_to(means, incoming, self._target, self._purpose, avoid)
             raw.left_out = made.left_out
-            reply = await means.lanes[raw.upstream].upstream.open(made.call)
+            lane = means.lanes[raw.upstream]
+            reply = await lane.upstream.open(made.call)
             held = self._held = Held(
                 reply=reply,
                 status=reply.status,
                 attempt=raw,
                 chunks=reply.chunks(),
                 form=incoming.endpoint.form,
+                wording=lane.wording,
                 echo=incoming.body.model if incoming.route.echoes_model else None,
             )
             await hold(held, self._keeper, strip_usage=made.injected, bound=means.answer_bytes)

@@ -6,7 +6,7 @@ read `JudgeStore.readings`.
 
 An anchor is due when its last reading under the same rubric, judge and prompt is old enough. So a round that was cut off,
 by a judge that cannot be reached or a worker that died, goes on where it stopped, and another judge or prompt begins with
-first readings of its own.
+first readings of its own. The parts of a route have its judge and its rubric: what is read for the route is read for all.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from scoring.rubrics.anchors import Anchor
 from scoring.rubrics.scorer import JUDGE_UNSCORABLE, Scorer
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.parts import is_part
 from tutelage.store.base import AnchorState, Judging, Store
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ class AnchorWatch:
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._store = store
-        self._routes = {name: route for name, route in routes.items() if route.anchors}
+        self._routes = {name: route for name, route in routes.items() if route.anchors and not is_part(name)}
         self._holder = holder
         self._metrics = metrics
         self._clock = clock

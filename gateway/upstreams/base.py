@@ -97,6 +97,10 @@ class Upstream(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def hidden(self) -> Sequence[bytes]:
+        """What no client may read in its errors: its key and its addresses. Empty where they hold neither."""
+
     async def open(self, call: Call) -> Reply:
         """Send `call`; return when the head is there. Either a Reply that must be closed or an UpstreamError, never both.
 

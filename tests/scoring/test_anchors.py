@@ -1,7 +1,8 @@
 """The anchor watch on the real store and a judge behind HTTP: read when due, compared with the first plain reading."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,14 +63,21 @@ CLOCK = Clock()
 
 @asynccontextmanager
 async def watch(
-    store: Store, scorer: Scorer, server: JudgeServer, clock: Clock = CLOCK, holder: str = "w", **how: Any
+    store: Store,
+    scorer: Scorer,
+    server: JudgeServer,
+    clock: Clock = CLOCK,
+    *,
+    holder: str = "w",
+    routes: Sequence[str] = ("r",),
+    **how: Any,
 ) -> AsyncIterator[AnchorWatch]:
     async with judge_at(server.url, both_bp=10_000, **how) as judge:
         route = RouteScoring(scorer=scorer, judge=judge, anchors=ANCHORS, anchors_every_s=DAY_S)
         ids = iter(range(10_000))
         yield AnchorWatch(
             store,
-            {"r": route},
+            dict.fromkeys(routes, route),
             holder=holder,
             metrics=WorkerMetrics(),
             clock=clock,
@@ -128,6 +136,17 @@ async def test_a_round_that_was_cut_off_goes_on_where_it_stopped(store: Store, s
             server.script = lambda *_: verdict(4, 4)
             assert await anchors.look("r") == 1
     assert [one.anchor for one in readings(store)] == ["refund", "hello"]
+
+
+async def test_what_is_read_for_a_route_is_read_for_its_parts(store: Store, scorer: Scorer):
+    with judge_server(verdict(4, 4)) as server:
+        async with watch(store, scorer, server, routes=("r:gold", "r")) as anchors:
+            watching = asyncio.create_task(anchors.run())
+            async with asyncio.timeout(30):
+                while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
+                    await asyncio.sleep(0.01)
+            watching.cancel()
+    assert store.readings("r:gold", 0, 100) == []
 
 
 async def test_one_worker_reads_at_a_time(store: Store, scorer: Scorer):

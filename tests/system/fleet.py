@@ -19,11 +19,13 @@ import httpx
 
 from examples.sections.task import chat_request, read_descriptions
 from router.rollout import Phase, Rollout
+from router.types import Direction
 from tests.system.driving import client_of
 from tests.system.replayed import EQUAL, HARMFUL, JUDGE
 from tutelage.contracts.decisions import Decision
 from tutelage.contracts.parts import family, is_part
 from tutelage.contracts.values import PART
+from tutelage.control import gates
 from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
@@ -32,6 +34,8 @@ from tutelage.store.registry import open_store
 
 STAGES_BP = (0, 1000, 5000, 9000)
 RUBRICS_OF = {"sections@1": RUBRICS, "judged@1": Path(__file__).parent / "rubrics"}
+LATER = "later"
+"""Who asks in every turn of a session but the first."""
 CLIENTS = 24
 LOOK_S = 0.25
 UNSCORED = 800
@@ -53,7 +57,8 @@ def rolled_back(rollout: Rollout) -> bool:
 class Story:
     """One route, or one part of a route, driven until its rollout is where the story ends, or for `requests_at_most`.
 
-    `degrades_at_bp` makes its student harmful when its share gets there.
+    `degrades_at_bp` makes its student `worse` when its share gets there: where sessions have more than one turn, in the later
+    ones alone. How many of `turns` a session has is drawn: users leave when they like.
     """
 
     route: str
@@ -61,6 +66,8 @@ class Story:
     until: Callable[[Rollout], bool] = at_top
     requests_at_most: int = 6_000
     degrades_at_bp: int | None = None
+    worse: str = HARMFUL
+    turns: int = 1
     requests: int = 0
     unscored: int = 0
     quiet_looks: int = 0
@@ -95,24 +102,26 @@ class Fleet:
         self._routes = routes
         self._students_url = students_url
         self._inputs = [row.text for row in read_descriptions("heldout")]
+        self._asked = self._known()
 
     async def play(self, stories: Sequence[Story], seed: int) -> None:
-        """Drive every route until its story is over, and wait until all pairs are judged. Any error ends it.
-
-        A busy gateway sheds shadows: there may be fewer pairs than requests.
-        """
+        """Drive every route until its story is over, and wait until all pairs are judged. Any error ends it."""
         await self.drive(stories, seed)
+        await self.joined()
         async with asyncio.timeout(SETTLE_S):
-            before = -1
-            while self._waiting() or before != (before := self._scored()):  # noqa: ASYNC110 other processes fill the store
-                await asyncio.sleep(SETTLED_S)
+            while self._total(lambda depth: depth.waiting):  # noqa: ASYNC110 other processes fill the store
+                await asyncio.sleep(LOOK_S)
 
     async def joined(self) -> None:
-        """Wait until no more pairs come, scored or not."""
+        """Wait until every request is a pair, scored or not, or counted with a reason. A busy gateway sheds shadows: where some
+        are missing, until no more come.
+        """
+        seen, quiet_since = -1, time.monotonic()
         async with asyncio.timeout(SETTLE_S):
-            before = -1
-            while before != (before := self._waiting() + self._scored()):  # noqa: ASYNC110 as above
-                await asyncio.sleep(SETTLED_S)
+            while (known := self._known()) < self._asked and time.monotonic() < quiet_since + SETTLED_S:
+                if known != seen:
+                    seen, quiet_since = known, time.monotonic()
+                await asyncio.sleep(LOOK_S)
 
     async def drive(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over."""
@@ -137,6 +146,17 @@ class Fleet:
         admitted = [pair.id for pair in self.store.pairs(route, 100_000) if start <= pair.admitted_at <= end]
         return sum(row.scored_at <= end for pair in admitted for row in self.store.judgements(pair)[:1])
 
+    def units(self, route: str) -> int:
+        """What the evidence of `route` counts: forward units."""
+        snapshot = self.store.snapshot()
+        assert snapshot is not None
+        return gates.look(self.store, snapshot, route, time.time()).view.state.overall.evidence.units
+
+    def conversations(self, route: str) -> int:
+        """Sessions of which there are forward pairs."""
+        pairs = self.store.pairs(route, 100_000)
+        return len({pair.sticky_key for pair in pairs if pair.direction is Direction.FORWARD})
+
     def decided_otherwise(self, routes: Iterable[str]) -> list[Again]:
         """What does not come out the same when everything is decided again from pairs and scores."""
         return [one for route in routes for one in replay(self.store, route, ()).again if one.found is not Found.SAME]
@@ -159,14 +179,23 @@ class Fleet:
             if not ready:
                 await asyncio.sleep(LOOK_S)
             for story in ready:
-                model, _, value = story.route.partition(PART)
-                body = chat_request(draw.choice(self._inputs), model=model) | {"user": value or "rest"}
-                headers = {"x-tutelage-session": f"{draw.getrandbits(64):016x}", "x-tutelage-slice": value or "rest"}
-                story.requests += 1
-                story.unscored += 1
-                async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
-                    assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
-                    await reply.read()
+                session = f"{draw.getrandbits(64):016x}"
+                for turn in range(draw.randint(1, story.turns)):
+                    await self._ask(http, story, session, turn, draw)
+
+    async def _ask(
+        self, http: aiohttp.ClientSession, story: Story, session: str, turn: int, draw: random.Random
+    ) -> None:
+        """One turn of a session. Students see of whom it is: of a part, or of somebody who has asked before."""
+        model, _, value = story.route.partition(PART)
+        body = chat_request(draw.choice(self._inputs), model=model) | {"user": LATER if turn else value or "rest"}
+        headers = {"x-tutelage-session": session, "x-tutelage-slice": value or "rest"}
+        story.requests += 1
+        story.unscored += 1
+        self._asked += 1
+        async with http.post("v1/chat/completions", json=body, headers=headers) as reply:
+            assert reply.status == 200, f"{story.route}: {reply.status} {(await reply.text())[:300]}"
+            await reply.read()
 
     async def _watch(self, stories: Sequence[Story]) -> None:
         """Look at every rollout now and then."""
@@ -176,38 +205,46 @@ class Fleet:
                 story.saw(self.store.depth(story.route))
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
-                    await self.make(story.route, HARMFUL)
+                    await self.make(story.route if story.turns == 1 else f"{story.route}:{LATER}", story.worse)
                     story.degraded_at = time.time()
                 story.over = story.over or story.until(rollout)
 
-    def _waiting(self) -> int:
-        return sum(self.store.depth(route).waiting for route in self._routes)
+    def _known(self) -> int:
+        """Requests of all time that are pairs, or of which it is known why they are none."""
+        return self._total(lambda depth: depth.waiting + depth.scored + sum(depth.by_exclusion.values()))
 
-    def _scored(self) -> int:
-        return sum(self.store.depth(route).scored for route in self._routes)
+    def _total(self, of: Callable[[QueueDepth], int]) -> int:
+        return sum(of(self.store.depth(route)) for route in self._routes)
 
 
 @asynccontextmanager
 async def running_fleet(
-    folder: Path, routes: Sequence[str], teacher_version: str = "1", rubric: str = "sections@1", heir: str | None = None
+    folder: Path,
+    routes: Sequence[str],
+    teacher_version: str = "1",
+    rubric: str = "sections@1",
+    heir: str | None = None,
+    **route: Any,
 ) -> AsyncIterator[Fleet]:
     """A site with one gateway, one control and one worker, and a gated route of each name, in parts where `routes` names
     them. `folder` keeps what they know.
 
-    `heir` names a successor that is declared in place of the routes' students.
+    `heir` names a successor that is declared in place of the routes' students. `route` has settings of all of them.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "tests.system.replayed", "--recording", str(RECORDING), "--port", str(port)]
     async with (
         running_process(argv, log=folder / "replayed.log", ready_url=f"{url}/health"),
-        running_site(folder, document(url, routes, teacher_version, rubric, heir)) as site,
+        running_site(folder, document(url, routes, teacher_version, rubric, heir, **route)) as site,
     ):
         with closing(open_store(f"sqlite:///{site.data_dir}/tutelage.db")) as store:
             yield Fleet(site, store, routes, url)
 
 
-def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str, heir: str | None) -> dict[str, Any]:
+def document(
+    url: str, routes: Sequence[str], teacher_version: str, rubric: str, heir: str | None, **route: Any
+) -> dict[str, Any]:
     """The configuration of a fleet: one teacher, one judge, a student for each route, or one heir for all."""
     made = provenance()
     student = {"kind": "vllm", "model": "student", "version": "1", "trained_until": made["trained_until"]}
@@ -223,6 +260,7 @@ def document(url: str, routes: Sequence[str], teacher_version: str, rubric: str,
             "sigma0": made["models"]["good"]["sigma0"],
             "dwell": "0s",
         },
+        **route,
     }
     named = [name for name in routes if not is_part(name)]
     return {

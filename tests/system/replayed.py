@@ -6,6 +6,7 @@
 `PUT /NAME` with another kind makes it that from then on, behind an unchanged version; `PUT /NAME:USER` does for requests of that
 `user` alone. A kind's mean d over the inputs is exact:
 the recorded good student is the base, and on as many inputs as it takes, in hash order, the teacher or the weak student answers.
+A LOST student says to every input what the good one said to the first of them.
 
 `/judge/v1` is a judge that reads what it is asked and knows the labels: 4 for the right section, 0 for another. `PUT /judge` with
 `down` makes it answer 503 until `up`.
@@ -23,7 +24,7 @@ import uvicorn
 from tutelage.demo.recording import GOOD, TEACHER, WEAK, Row, key_of, read
 from tutelage.demo.scorecard import answer_of
 
-EQUAL, BOUNDARY, HARMFUL = "equal", "boundary", "harmful"
+EQUAL, BOUNDARY, HARMFUL, LOST = "equal", "boundary", "harmful", "lost"
 MEAN_D: Mapping[str, float] = {EQUAL: 0.0, BOUNDARY: -0.05, HARMFUL: -0.10}
 
 JUDGE = "judge"
@@ -66,6 +67,7 @@ class Replayed:
     def __init__(self, rows: Sequence[Row], labels: Mapping[str, str]) -> None:
         self._teacher = bodies(rows, [TEACHER] * len(rows))
         self._kinds = {kind: bodies(rows, speakers(rows, labels, mean_d)) for kind, mean_d in MEAN_D.items()}
+        self._kinds[LOST] = dict.fromkeys(self._teacher, rows[0].answers[GOOD].body.encode())
         self._students: dict[str, str] = {}
         self._labels = labels
         self._judge_is_down = False

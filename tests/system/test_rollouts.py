@@ -12,8 +12,9 @@ import pytest
 from router.rollout import EPOCH, Phase, Rollout
 from scoring.stats.binomial import lower_limit
 from scoring.stats.ladder import rung_alphas
+from tests.system.driving import until
 from tests.system.fleet import STAGES_BP, Fleet, Story, rolled_back, running_fleet
-from tests.system.replayed import BOUNDARY, HARMFUL, JUDGE
+from tests.system.replayed import BOUNDARY, HARMFUL, JUDGE, LOST
 from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
@@ -26,6 +27,10 @@ MANY = 100
 """With fewer routes the pairs that wait for their score are a large part of the delay."""
 DOWN_PAIRS, BACK_PAIRS = 200, 420
 """A quarter more than a single stream of every pair takes, looked at after each: 160 and 335."""
+TURNS = 4
+"""Of a session, at most."""
+QUIET_S = 2.0
+"""Then a conversation is over: longer than a busy machine takes between two turns."""
 FIRST_BP, TOP_BP = STAGES_BP[1], STAGES_BP[-1]
 
 
@@ -52,7 +57,7 @@ def top_of(fleet: Fleet, route: str) -> int:
     return max((decision.to_bp for decision in fleet.decisions(route)), default=0)
 
 
-@pytest.mark.parametrize("routes", [12, pytest.param(200, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("routes", [8, pytest.param(200, marks=pytest.mark.nightly)])
 async def test_equal_students_climb_to_the_top_and_those_that_degrade_are_brought_back(tmp_path: Path, routes: int):
     climbing, degrading = named("climb", routes // 2), named("fall", routes // 2)
     stories = [Story(route=name) for name in climbing]
@@ -195,3 +200,26 @@ async def test_slices_that_climb_apart_reach_the_top_while_one_whose_student_is_
     assert served == {name: {"slice": "rest"}, f"{name}:gold": {"slice": "gold"}, bad: {"slice": "basic"}}
     tell(f"pairs of each part: {scored}")
     assert scored[bad] > MANY, "it was measured as long as the others climbed"
+
+
+async def test_conversations_are_counted_whole_and_a_student_that_gets_lost_in_later_turns_is_brought_back(
+    tmp_path: Path,
+):
+    good, lost = "talk", "astray"
+    stories = [Story(route=good, turns=TURNS)]
+    stories += [Story(route=lost, turns=TURNS, degrades_at_bp=5_000, worse=LOST, until=rolled_back)]
+    async with running_fleet(tmp_path, [good, lost], unit="conversation", conversation_idle=f"{QUIET_S:g}s") as fleet:
+        await fleet.play(stories, SEED)
+        await until(lambda: fleet.units(good) >= fleet.conversations(good), within_s=60.0)
+        tops = {name: top_of(fleet, name) for name in (good, lost)}
+        units, conversations = fleet.units(good), fleet.conversations(good)
+        turns = fleet.store.depth(good).scored
+        again = fleet.decided_otherwise(tops)
+        back = fleet.rollout(lost)
+
+    assert tops[good] == TOP_BP
+    assert (back.phase, tops[lost] >= 5_000) == (Phase.ROLLED_BACK, True)
+    assert again == []
+    tell(f"{turns} turns of {conversations} conversations, counted as {units} units")
+    assert units <= conversations * 1.05, "those that were cut in two where the machine paused"
+    assert turns > 2 * conversations

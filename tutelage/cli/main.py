@@ -11,12 +11,13 @@ import typer
 
 from router.rollout import IllegalTransition
 from tutelage import __version__
-from tutelage.cli import aa, check, demo, evaluate, keys, plan, routes, run, simulate
+from tutelage.cli import aa, check, demo, evaluate, keys, plan, routes, run, simulate, verbs
 from tutelage.contracts.errors import ConfigurationError, StaleRevision, StoreUnavailable, TutelageError, UnknownName
 
 COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     run.register,
     routes.register,
+    verbs.register,
     keys.register,
     check.register,
     demo.register,

@@ -99,6 +99,15 @@ def _labels(labels: Mapping[str, Json]) -> str:
     )
 
 
+def whole_words(name: str, whole: Mapping[str, Json]) -> str:
+    """What a route and its parts come to together (`tutelage.control.whole`)."""
+    share_bp = whole["share_in_force_bp"]
+    share = "an unknown share, as nobody has asked yet" if share_bp is None else f"{percent(share_bp)} of its traffic"
+    queue = f"{whole['waiting']} pairs wait, {whole['scored']} scored"
+    said = f"{name} as a whole: the student has {share}; {queue}"
+    return f"{said}; {saving_words(whole)}" if whole["days"] else said
+
+
 def saving_words(money: Mapping[str, Json]) -> str:
     """The net saving in a few words, with the alarm where prices are missing."""
     if money["unknown"]:

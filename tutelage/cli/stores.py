@@ -1,9 +1,10 @@
-"""Open the store that a configuration names, for one command."""
+"""What a configuration names, for one command: its store, a route's rollout in it, its kill file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from router.rollout import Rollout
 from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.load import load
 from tutelage.contracts.settings import Settings
@@ -27,3 +28,17 @@ def known(settings: Settings, route: str) -> str:
     if route not in settings.routes:
         raise UnknownName(f"no route {route[:128]!r}; there are {', '.join(sorted(settings.routes)) or 'none'}")
     return route
+
+
+def standing(settings: Settings, store: Store, route: str) -> Rollout:
+    """Where the route stands. Raises UnknownName where there is no such route, or no rollout of it."""
+    rollout = store.rollout(known(settings, route))
+    if rollout is None:
+        why = "has no student" if settings.routes[route].student is None else "is not published yet: start control once"
+        raise UnknownName(f"route {route!r} {why}")
+    return rollout
+
+
+def kill_file(settings: Settings, route: str) -> Path:
+    """What the gateways on this host obey: the student of `route` serves nothing while it exists."""
+    return Path(settings.data_dir) / "kill" / known(settings, route)

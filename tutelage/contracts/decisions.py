@@ -9,7 +9,8 @@ class Unit(Record, frozen=True, kw_only=True):
 
     `key` is the sticky key's pseudonym (distinct keys are counted). Of its sampled `turns`, `unscored` have no score for a
     reason that could hide bad answers. `revision` is the rollout's at admission. `metrics`
-    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times,
+    turn by turn.
     `harm` is what detectors read of d and `severe` where some turns have no plain score, which are 0 there; else empty.
     """
 
@@ -30,7 +31,7 @@ class Unit(Record, frozen=True, kw_only=True):
     missing: str | None = None
     slices: dict[str, str] = {}
     metrics: dict[str, float] = {}
-    times_ms: dict[str, float] = {}
+    times_ms: dict[str, tuple[float, ...]] = {}
     harm: dict[str, float] = {}
 
 
@@ -58,6 +59,10 @@ class GateRules(Record, frozen=True, kw_only=True):
     label_bp: int | None = None
     label_within_s: float = 1_209_600.0
     outcome_bp: int = 10_000
+
+
+IDLE_S = 1_800.0
+"""A conversation is over when it has been silent for this long, where the route says nothing else."""
 
 
 class Epoch(Record, frozen=True, kw_only=True):
@@ -89,6 +94,7 @@ class Epoch(Record, frozen=True, kw_only=True):
     judge_fallback: str | None = None
     gates: GateRules = GateRules()
     weight: float = 1.0
+    idle_s: float = IDLE_S
     schema: int = SCHEMA_VERSION
 
 

@@ -14,7 +14,6 @@ import msgspec
 import structlog
 
 from router.rollout import Effect, IllegalTransition, Rollout, candidate
-from router.types import UnitOf
 from scoring.evidence import OUTCOME
 from scoring.gates import controller
 from scoring.gates.facts import ALL_WELL, Facts
@@ -94,7 +93,6 @@ class Gatekeeper:
 
     def tend(self, snapshot: Snapshot, lease: Lease, route: str, now: float) -> bool:
         """Fold what is ready and look after every hundred units; True where more is ready at once."""
-        unit = UnitOf(self._settings.routes[route].unit)
         for _ in range(LOOKS_PER_TICK):
             rollout, epoch = self._store.rollout(route), snapshot.epochs.get(route)
             if rollout is None or epoch is None or rollout.epoch != epoch.id:
@@ -104,7 +102,7 @@ class Gatekeeper:
             heir, its = candidate(rollout), snapshot.successors.get(route)
             beside = None if heir is None or its is None or heir.epoch != its.id else Beside(rollout=heir, epoch=its)
             memory.beside = self._beside(memory, beside)
-            cut = self._cutter.cut(route, unit, now, self._settings.routes[route].slices.analysis)
+            cut = self._cutter.cut(epoch, now, self._settings.routes[route].slices.analysis)
             self._fold(memory, cut, rollout, epoch, lease=lease, beside=beside)
             self._fold_labels(memory, rollout, epoch, lease=lease, beside=beside, now=now)
             self._fold_servings(memory, rollout, epoch, lease, now)
@@ -186,12 +184,12 @@ class Gatekeeper:
         """How requests of all traffic were served, now and then: up to what people may still say something of."""
         if OUTCOME not in epoch.gates.guardrails or now < memory.served_at + SERVINGS_EVERY_S:
             return
-        memory.served_at, unit = now, UnitOf(epoch.unit)
-        since = now - quiet_s(unit)
+        memory.served_at = now
+        since = now - quiet_s(epoch)
         found = self._store.servings(rollout.route, since, since - UNIT_S, SERVINGS_AT_ONCE)
         if not found:
             return
-        state = controller.fold_servings(memory.state, units_of(found, unit), rollout, epoch)
+        state = controller.fold_servings(memory.state, units_of(found, epoch), rollout, epoch)
         fold = Fold(
             route=rollout.route,
             folded=(),

@@ -128,6 +128,7 @@ def _epoch(
         "approval": rollout.approval,
         "trained_until": student.trained_until,
         "unit": route.unit,
+        "idle_s": route.conversation_idle,
         "gates": gate_rules(route, rollout),
         "weight": weight_of(name, route),
     }

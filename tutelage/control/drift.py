@@ -1,7 +1,8 @@
 """Has the judge changed under its name? What it makes of labelled pairs today against what it made of them first.
 
-Owns one two-sided detector per route, over the readings of the judge and rubric of the route's epoch, and the alarm. Must
-not know how anchors are read. Kept in memory: the readings are in the store, and whoever begins anew reads them again.
+Owns one two-sided detector per route, over the readings of the judge and rubric of the route's epoch, and the alarm. A part
+has the judge of its route, and so its readings. Must not know how anchors are read. Kept in memory: the readings are in the
+store, and whoever begins anew reads them again.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from scoring.stats.bets import FloatArray
 from scoring.stats.shiryaev_roberts import drift_statistic, drift_step, fresh_drift
 from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.pairs import AnchorReading
+from tutelage.contracts.parts import whole_of
 from tutelage.contracts.signals import Watch
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.base import Lease, Store
@@ -74,7 +76,7 @@ class JudgeDrift:
             watch = self._watches.get(route)
             if watch is None or watch.epoch != epoch.id:
                 watch = self._watches[route] = _Watch(epoch=epoch.id)
-            while found := self._store.readings(route, watch.position, READINGS_AT_ONCE):
+            while found := self._store.readings(whole_of(route), watch.position, READINGS_AT_ONCE):
                 for number, reading in found:
                     watch.saw(reading, epoch)
                     watch.position = number

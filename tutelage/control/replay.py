@@ -140,7 +140,7 @@ class _Machine:
         cut = _cut(fold, UnitOf(epoch.unit), self.analyses)
         state = self._known(rollout, epoch)
         if fold.served:
-            self.state = controller.fold_servings(state, units_of(fold.served, UnitOf(epoch.unit)), rollout, epoch)
+            self.state = controller.fold_servings(state, units_of(fold.served, epoch), rollout, epoch)
         elif fold.label is None:
             self.state = controller.fold_all(state, cut.units, rollout, epoch, cut.turns)
             self._fold_beside(cut, rollout)

@@ -14,11 +14,10 @@ from itertools import groupby
 from router.split import sampled
 from router.types import FULL_BP, Direction, UnitOf
 from scoring.evidence import OUTCOME, SERVED
-from tutelage.contracts.decisions import Unit
+from tutelage.contracts.decisions import Epoch, Unit
 from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Exchange, Feedback, Json
 from tutelage.control.conclude import EMBEDDINGS, JoinRoute, direction_of
-from tutelage.control.units import IDLE_S
 from tutelage.store.base import Served
 
 FEEDBACK_S = 120.0
@@ -58,15 +57,15 @@ def serving_of(exchange: Exchange, route: JoinRoute) -> Serving | None:
     )
 
 
-def quiet_s(unit: UnitOf) -> float:
+def quiet_s(epoch: Epoch) -> float:
     """How long after its last request a unit is counted: and for how long people may say something of each."""
-    return FEEDBACK_S if unit is UnitOf.REQUEST else IDLE_S
+    return FEEDBACK_S if epoch.unit == UnitOf.REQUEST else epoch.idle_s
 
 
-def units_of(served: Sequence[Served], unit: UnitOf) -> tuple[Unit, ...]:
+def units_of(served: Sequence[Served], epoch: Epoch) -> tuple[Unit, ...]:
     """Each unit, direction and epoch apart, with the mean of its requests as its only metric."""
     ordered = sorted(served, key=_population)
-    units = [_unit(tuple(group), quiet_s(unit)) for _, group in groupby(ordered, key=_population)]
+    units = [_unit(tuple(group), quiet_s(epoch)) for _, group in groupby(ordered, key=_population)]
     return tuple(sorted(units, key=lambda made: (made.last_at, made.id)))
 
 

@@ -5,11 +5,12 @@ has waited for so long that the rollout is held. So neither evidence nor detecto
 while the judge is away, ties, which need no judge, would else speak for the student alone. What is judged late is folded
 late, and nothing is ever left out: a conversation waits for all of its turns.
 
-A unit is a request, or a conversation that is over: silent for `IDLE_S`, or `UNIT_TURNS` turns or `UNIT_S` long, where its
-next turns begin another. Then its d is the mean over its turns, one unit per direction and epoch. What needs no judge is given
-to detectors at once as well: of its first turn alone, since turns of one conversation are alike, and detectors promise a run
-length of things that are not. What has no score is named, never dropped: a turn that is "judge_unscorable", or whose
-answer was lost on the student's side, is d = -1 for promotion and 0 for detectors, a teacher that failed as the worker scored it.
+A unit is a request, or a conversation that is over: silent for as long as its epoch says, or `UNIT_TURNS` turns or `UNIT_S`
+long, where its next turns begin another. Then its d is the mean over its turns, one unit per direction and epoch. What needs no
+judge is given to detectors at once as well: of its first turn alone, since turns of one conversation are alike, and detectors
+promise a run length of things that are not. What has no score is named, never dropped: a turn that is "judge_unscorable", or
+whose answer was lost on the student's side, is d = -1 for promotion and 0 for detectors, a teacher that failed as the worker
+scored it.
 
 Must not know cells, gates or thresholds.
 """
@@ -24,7 +25,7 @@ import msgspec
 from router.types import FULL_BP, Direction, UnitOf
 from scoring.evidence import QUALITY, SEVERE, TEACHER_FAILED
 from scoring.stats.lattice import weight_milli
-from tutelage.contracts.decisions import Unit
+from tutelage.contracts.decisions import Epoch, Unit
 from tutelage.control.analysis import slices_of
 from tutelage.control.conclude import CONTENT_LOST
 from tutelage.control.measures import OF_THE_WHOLE, metrics_of, times_ms_of
@@ -34,8 +35,6 @@ JUDGE_DEADLINE_S = 900.0
 """A pair that waits longer for its score holds the rollout."""
 WAITED_FOR_S = JUDGE_DEADLINE_S + 60.0
 """Until then the pairs admitted after it wait with it: longer than the hold takes to stand."""
-IDLE_S = 1800.0
-"""A conversation is over when it has been silent for this long."""
 UNIT_TURNS = 100
 UNIT_S = 86_400.0
 """A key that never pauses, such as a service under one name, is one conversation for no longer than this."""
@@ -73,9 +72,10 @@ class Cutter:
         self._store = store
         self._limit = limit
 
-    def cut(self, route: str, unit: UnitOf, now: float, analyses: Sequence[str] = ()) -> Cut:
-        """The next units of `route`, with the slices that `analyses` find; empty where nothing is ready."""
-        if unit is UnitOf.REQUEST:
+    def cut(self, epoch: Epoch, now: float, analyses: Sequence[str] = ()) -> Cut:
+        """The next units of the route of `epoch`, with the slices that `analyses` find; empty where nothing is ready."""
+        route = epoch.route
+        if epoch.unit == UnitOf.REQUEST:
             return of_requests(self._store.unfolded(route, self._limit, now - WAITED_FOR_S), analyses)
         unwatched = self._store.unwatched(route, self._limit, now - WAITED_FOR_S)
         begun = self._store.begun(route, {turn.pair.sticky_key for turn in unwatched})
@@ -83,7 +83,9 @@ class Cutter:
         first = {(turn.pair.sticky_key, turn.pair.epoch): turn.order for turn in reversed(new)}
         firsts = [turn for turn in new if turn.order in first.values()]
         # All turns of a conversation that is over have been watched or passed: closing waits longer for what is not judged.
-        closed = () if len(unwatched) >= self._limit else self._store.closed(route, _closing(now), self._limit)
+        closed = (
+            () if len(unwatched) >= self._limit else self._store.closed(route, _closing(now, epoch.idle_s), self._limit)
+        )
         return replace(
             of_conversations(closed, analyses),
             turns=of_turns(firsts, analyses),
@@ -92,9 +94,9 @@ class Cutter:
         )
 
 
-def _closing(now: float) -> Closing:
+def _closing(now: float, idle_s: float) -> Closing:
     return Closing(
-        idle_since=now - IDLE_S,
+        idle_since=now - idle_s,
         waiting_since=now - CONVERSATIONS_WAIT_S,
         begun_before=now - UNIT_S,
         turns=UNIT_TURNS,
@@ -122,7 +124,7 @@ def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = (
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)
-        units += [_whole(_unit(tuple(group), analyses)) for _, group in groupby(ordered, key=_population)]
+        units += [_unit(tuple(group), analyses) for _, group in groupby(ordered, key=_population)]
     in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
     return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
 
@@ -135,11 +137,6 @@ def of_turns(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> tuple[Un
 def _at_once(unit: Unit) -> Unit:
     kept = {name: value for name, value in unit.metrics.items() if name not in OF_THE_WHOLE}
     return msgspec.structs.replace(unit, d=None, missing=None, metrics=kept, harm={})
-
-
-def _whole(unit: Unit) -> Unit:
-    """The unit of a conversation. How long an answer took is said by first turns: a limit on times is one of single answers."""
-    return msgspec.structs.replace(unit, times_ms={})
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:

@@ -22,6 +22,7 @@ import yaml
 
 from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.snapshot import SNAPSHOT
+from tutelage.lifetime import end_with_parent
 
 ROUTE = "sections"
 READY_S = 60.0
@@ -86,14 +87,10 @@ async def running_site(folder: Path, document: Mapping[str, Any]) -> AsyncIterat
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "tutelage.yaml"
     config.write_text(yaml.safe_dump(complete, sort_keys=False), encoding="utf-8")
-    site = Site(
-        folder=folder,
-        config=config,
-        url=url,
-        admin_url=admin_url,
-        key=_new_key(config, "--may-pin"),
-        admin_key=_new_key(config, "--admin"),
+    key, admin_key = await asyncio.gather(
+        asyncio.to_thread(_new_key, config, "--may-pin"), asyncio.to_thread(_new_key, config, "--admin")
     )
+    site = Site(folder=folder, config=config, url=url, admin_url=admin_url, key=key, admin_key=admin_key)
     serve = [sys.executable, "-m", "tutelage.cli.main", "serve", "--config", str(config)]
     async with running_process(serve, log=folder / "serve.log", ready_url=f"{site.url}/readyz") as pid:
         await _wait_until_up(f"{site.admin_url}/admin/routes", site.admin_key)
@@ -109,7 +106,12 @@ async def running_process(
     """Run `argv` until the block ends; yields its pid once `ready_url` answers 200. Raises SiteFailed where it does not."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - starting takes a millisecond, and nothing else runs yet
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, looked up before the fork
         )
     try:
         await _wait_ready(process, ready_url, log, ready_s)

@@ -5,14 +5,14 @@ which moves are right (that is `router.rollout`'s and the gates'). A new kind of
 here.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from router.events import Event
-from router.rollout import Effect, IllegalTransition, Rollout, step
+from router.rollout import Effect, Rollout, step
 from tutelage import __version__
 from tutelage.contracts.decisions import CellNumbers, Decision, Epoch
-from tutelage.contracts.errors import StaleRevision, TutelageError, UnknownName
+from tutelage.contracts.errors import StaleRevision, UnknownName
 from tutelage.contracts.records import Json
 from tutelage.store.base import Audit, Lease, RolloutChange, RolloutStore
 
@@ -82,24 +82,6 @@ def apply(
             tries -= 1
             if not tries:
                 raise
-
-
-def apply_to_all(
-    store: RolloutStore, routes: Iterable[str], event: Event, *, new_id: Callable[[float], str]
-) -> tuple[Applied, ...]:
-    """Move each of `routes`, in this order, whatever its state, where it has a rollout and the event applies; each is a move by
-    itself. Raises as `apply` for the first where it is none.
-    """
-    moved: list[Applied] = []
-    refused: TutelageError | IllegalTransition | None = None
-    for route in routes:
-        try:
-            moved.append(apply(store, route, event, expected_revision=None, new_id=new_id))
-        except (UnknownName, IllegalTransition) as fault:
-            refused = refused or fault
-    if refused is not None and not moved:
-        raise refused
-    return tuple(moved)
 
 
 def create(

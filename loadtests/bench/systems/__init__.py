@@ -1,7 +1,7 @@
 """The systems under test. To add one: a file beside this one that satisfies `base.System`, and its line in SYSTEMS."""
 
 from loadtests.bench.systems.base import System
-from loadtests.bench.systems.litellm import LiteLLM
+from loadtests.bench.systems.litellm import QUIET, LiteLLM
 from loadtests.bench.systems.nginx import Nginx
 from loadtests.bench.systems.portkey import Portkey
 from loadtests.bench.systems.tutelage import CAPTURE_OFF, CAPTURE_ON, Tutelage
@@ -15,6 +15,7 @@ SYSTEMS: tuple[System, ...] = (
     VllmRouter(name="vllm-router lean", options=LEAN),
     Portkey(),
     LiteLLM(),
+    LiteLLM(name="litellm lean", environment=QUIET),
 )
 """In the order in which each round asks them."""
 WAYS: tuple[System, ...] = (

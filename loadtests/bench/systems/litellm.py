@@ -1,8 +1,9 @@
-"""LiteLLM's proxy, the version that the project pins: one worker, a master key, no database, quiet."""
+"""LiteLLM's proxy, the version that the project pins: one worker, a master key, no database."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,11 +13,17 @@ from loadtests.bench.install import python
 from loadtests.bench.processes import running
 from loadtests.bench.systems.base import Place, Target, free_port
 
+OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HF_HUB_OFFLINE": "1"}
+QUIET = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION"}
+"""The least that it can be told to do: no line per request."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiteLLM:
-    """The package from PyPI, with its extra `proxy`, in an environment of its own."""
+    """The package from PyPI with its extra `proxy`, as it starts by default or with more in its `environment`."""
 
-    name = "litellm"
+    name: str = "litellm"
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def install(self) -> None:
         self._interpreter()
@@ -30,13 +37,7 @@ class LiteLLM:
             str(self._interpreter().parent / "litellm"),
             *("--config", str(configuration), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"),
         ]
-        environment = {
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-            "LITELLM_LOG": "ERROR",
-            "LITELLM_MODE": "PRODUCTION",
-            "LITELLM_TELEMETRY": "False",
-            "HF_HUB_OFFLINE": "1",
-        }
+        environment = {**OFFLINE, **self.environment}
         url = f"http://127.0.0.1:{port}"
         log = place.folder / "litellm.log"
         with running(argv, log=log, ready_url=f"{url}/health/liveliness", environment=environment) as pid:
@@ -50,6 +51,5 @@ def _document(place: Place, key: str) -> dict[str, object]:
     model = {"model": "openai/mock-1", "api_base": f"{place.upstream}/v1", "api_key": "sk-mock"}
     return {
         "model_list": [{"model_name": "mock-1", "litellm_params": model}],
-        "litellm_settings": {"set_verbose": False, "json_logs": False, "telemetry": False},
         "general_settings": {"master_key": key},
     }

@@ -16,6 +16,7 @@ from tutelage.cli.main import main
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.load import load
 from tutelage.contracts.snapshot import PublishedConfig
+from tutelage.control.snapshot import Publisher, Sources
 from tutelage.store.apply import apply, create
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
@@ -96,4 +97,23 @@ def begun(site: Site) -> Site:
     create(site.store, rollout, epoch=epoch(), actor="configuration", reason="declared", at=1.0, new_id=uuid7)
     begin = Begin(at=2.0, actor="configuration", reason="it may be measured")
     apply(site.store, "triage", begin, expected_revision=None, new_id=uuid7)
+    return site
+
+
+@pytest.fixture
+def carved(site: Site, capsys) -> Site:
+    """The site with `triage` of which `gold` climbs apart, both in shadow."""
+    written = site.config.read_text().replace(
+        "dwell: 0}", "dwell: 0, gates: {carve_outs: {slice: slice, weights: {gold: 0.5}}}}"
+    )
+    site.config.write_text(
+        written.replace("    rubric: exact@1", "    rubric: exact@1\n    slices: {routing: [header:x-tutelage-slice]}")
+    )
+    settings = load(site.config)
+    lease = site.store.acquire("control", "test", 10.0, 1e9)
+    assert lease is not None
+    Publisher(settings, {"exact@1": "digest"}, Sources(new_id=uuid7, new_salt=lambda: "salt")).publish(
+        site.store, lease, 2e9
+    )
+    capsys.readouterr()
     return site

@@ -1,227 +1,21 @@
 import getpass
-import sqlite3
-from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
 from router.events import Advance
-from router.rollout import OPERATOR, Phase, Rollout
-from router.types import Direction
-from scoring.gates import controller
 from tests.tutelage.cli.conftest import Site
-from tests.tutelage.store.made import decision, epoch
+from tests.tutelage.cli.made import folded, standing
+from tests.tutelage.store.made import decision
 from tests.tutelage.store.made import rollout as other_rollout
-from tutelage.cli.routes import share_of
-from tutelage.contracts.decisions import CellNumbers, Unit
+from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.ids import uuid7
-from tutelage.contracts.load import load
 from tutelage.contracts.records import Spending
 from tutelage.contracts.signals import Signals, Watch
 from tutelage.control.remaining import pair_usd_of
-from tutelage.control.snapshot import Publisher, Sources
-from tutelage.store import database
 from tutelage.store.apply import Basis, apply, create
-from tutelage.store.base import Fold, Joined
+from tutelage.store.base import Joined
 
 ESCAPE = "\x1b[31m\x07"
-
-
-def standing(site: Site, route: str = "triage") -> Rollout:
-    rollout = site.store.rollout(route)
-    assert rollout is not None
-    return rollout
-
-
-@pytest.fixture
-def unreachable(begun: Site, monkeypatch) -> Any:
-    """The store is locked by somebody who never lets go."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
-    blocker = sqlite3.connect(begun.data_dir / "tutelage.db", isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    yield begun
-    blocker.close()
-
-
-# --- verbs ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("verb", "phase", "share_bp", "event"),
-    [
-        (("split", "triage", "2.5%"), Phase.MANUAL, 250, "SetShare"),
-        (("pause", "triage"), Phase.HELD, 0, "Pause"),
-        (("promote", "triage"), Phase.RAMPING, 100, "Promote"),
-        (("rollback", "triage"), Phase.ROLLED_BACK, 0, "Rollback"),
-    ],
-)
-def test_a_verb_moves_the_rollout_in_the_users_name(
-    begun: Site, verb: tuple[str, ...], phase: Phase, share_bp: int, event: str
-):
-    answered = begun.run(*verb, "--reason", "we looked", "--json")
-    assert answered.code == 0
-    assert (answered.document["phase"], answered.document["share_bp"]) == (phase, share_bp)
-    after = standing(begun)
-    assert (after.phase, after.share_bp, after.revision) == (phase, share_bp, 3)
-    written = begun.store.history("triage")[0]
-    assert (written.event, written.actor, written.reason) == (event, f"cli:{getpass.getuser()}", "we looked")
-
-
-def test_resume_ends_a_pause(begun: Site):
-    begun.run("pause", "triage")
-    assert OPERATOR in standing(begun).holds
-    assert begun.run("resume", "triage").code == 0
-    assert standing(begun).phase is Phase.SHADOW
-
-
-def test_resume_after_a_rollback_opens_an_attempt_with_another_salt(begun: Site):
-    begun.run("rollback", "triage")
-    before = standing(begun)
-    assert begun.run("resume", "triage").code == 0
-    after = standing(begun)
-    assert after.attempt == before.attempt + 1
-    assert after.salt != before.salt
-
-
-def test_a_promotion_past_the_evidence_waives_the_guarantee_and_says_so(begun: Site):
-    answered = begun.run("promote", "triage")
-    assert "the guarantee is waived in your name" in answered.out
-    assert standing(begun).waived_by == f"cli:{getpass.getuser()}"
-
-
-def folded(begun: Site, count: int, d: float, every_s: float = 0.0) -> None:
-    """`count` forward units of different users in the route's gate."""
-    rollout, declared = standing(begun), epoch()
-    units = [
-        Unit(
-            id=f"u{number}",
-            route="triage",
-            epoch=declared.id,
-            direction=Direction.FORWARD,
-            revision=rollout.revision,
-            key=f"k{number}",
-            d=d,
-            first_at=3.0 + number * every_s,
-            last_at=3.0 + number * every_s,
-        )
-        for number in range(count)
-    ]
-    state = controller.fold_all(controller.initial(rollout, declared), units, rollout, declared)
-    lease = begun.store.acquire("control", "test", 10.0, 0.0)
-    assert lease is not None
-    assert begun.store.fold(
-        Fold(route="triage", revision=1, folded=(), gate_state=controller.encode(state), lease=lease)
-    )
-
-
-def test_a_promotion_on_proven_evidence_is_the_approval(begun: Site):
-    folded(begun, 200, 0.5)
-    assert begun.run("explain", "triage", "--json").document["gates"]["proven"] is True
-    answered = begun.run("promote", "triage")
-
-    assert "waived" not in answered.out
-    assert standing(begun).confirmed is True
-    assert standing(begun).waived_by is None
-
-
-def test_kill_and_clear(begun: Site):
-    begun.run("split", "triage", "10")
-    assert begun.run("kill", "triage").code == 0
-    assert standing(begun).share_in_force_bp == 0
-    assert begun.run("clear", "triage").code == 0
-    assert standing(begun).share_in_force_bp == 1000
-
-
-def test_the_right_revision_is_let_through_and_a_stale_one_is_not(begun: Site):
-    assert begun.run("pause", "triage", "--revision", "2").code == 0
-    answered = begun.run("rollback", "triage", "--revision", "2")
-    assert answered.code == 3
-    assert "at revision 3, not 2" in answered.err
-    assert standing(begun).revision == 3
-
-
-def test_a_verb_that_does_not_apply_is_refused(begun: Site):
-    answered = begun.run("resume", "triage")
-    assert answered.code == 1
-    assert answered.out == ""
-    assert answered.err.startswith("tutelage: Resume does not apply to route 'triage' in phase SHADOW")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("pause", "nowhere"), "no route 'nowhere'; there are fixed, plain, triage"),
-        (("pause", "plain"), "route 'plain' has no student"),
-        (("pause", "fixed"), "route 'fixed' is not published yet"),
-        (("kill", "../../etc"), "no route '../../etc'"),
-        (("status", "nowhere"), "no route 'nowhere'"),
-        (("explain", "plain"), "route 'plain' has no student"),
-        (("history", "nowhere"), "no route 'nowhere'"),
-    ],
-)
-def test_an_unknown_name_is_exit_code_3(begun: Site, arguments: tuple[str, ...], message: str):
-    answered = begun.run(*arguments)
-    assert answered.code == 3
-    assert message in answered.err
-
-
-@pytest.mark.parametrize(("text", "share_bp"), [("0", 0), ("10", 1000), ("2.5%", 250), ("0.01 %", 1), ("100%", 10_000)])
-def test_a_share_is_read_in_percent(text: str, share_bp: int):
-    assert share_of(text) == share_bp
-
-
-@pytest.mark.parametrize("text", ["", "101", "-1", "1e1", "0.001", "ten", "10%%", "nan", "1,5"])
-def test_what_is_no_share_is_refused(text: str):
-    with pytest.raises(typer.BadParameter, match="in percent"):
-        share_of(text)
-
-
-def test_a_bad_share_is_a_usage_error(begun: Site):
-    assert begun.run("split", "triage", "150").code == 2
-    assert standing(begun).revision == 2
-
-
-# --- kill without a store ---------------------------------------------------------------------------------------------
-
-
-def test_kill_leaves_a_file_where_the_store_is_out_of_reach(unreachable: Site):
-    answered = unreachable.run("kill", "triage", "--reason", "it burns")
-    file = unreachable.data_dir / "kill" / "triage"
-    assert answered.code == 0
-    assert "it burns" in file.read_text()
-    assert "out of reach" in answered.out
-    assert str(file) in answered.out
-
-
-def test_other_verbs_fail_with_exit_code_4_where_the_store_is_out_of_reach(unreachable: Site):
-    answered = unreachable.run("pause", "triage")
-    assert answered.code == 4
-    assert "locked" in answered.err
-
-
-def test_clear_removes_the_file_and_says_that_the_store_was_not_asked(unreachable: Site):
-    unreachable.run("kill", "triage")
-    answered = unreachable.run("clear", "triage")
-    assert answered.code == 4
-    assert "still stands" in answered.err
-    assert not (unreachable.data_dir / "kill" / "triage").exists()
-
-
-def test_clear_takes_back_a_kill_that_is_a_file_only(begun: Site):
-    file = begun.data_dir / "kill" / "triage"
-    file.parent.mkdir()
-    file.touch()
-    assert "KILLED on this host" in begun.run("status", "triage").out
-    assert begun.run("clear", "triage").code == 0
-    assert not file.exists()
-    assert begun.run("clear", "triage").code == 1
-
-
-def test_a_kill_of_an_unknown_route_leaves_no_file_anywhere(unreachable: Site, tmp_path: Path):
-    before = sorted(tmp_path.rglob("*"))
-    assert unreachable.run("kill", "../../nowhere").code == 3
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -361,9 +155,9 @@ def test_control_characters_never_reach_the_terminal(begun: Site):
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
-def spend(site, **fields):
+def spend(site, route="triage", **fields):
     rows = [
-        Spending(route="triage", day=day, account=name, calls=calls, unpriced=unpriced, nusd=round(usd * 1e9))
+        Spending(route=route, day=day, account=name, calls=calls, unpriced=unpriced, nusd=round(usd * 1e9))
         for name, (day, calls, unpriced, usd) in fields.items()
     ]
     site.store.join(Joined(spent=rows))
@@ -411,25 +205,6 @@ def test_a_forward_pair_costs_its_shadow_call_and_its_part_of_the_judge():
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def carved(site: Site, capsys) -> Site:
-    """The site with `triage` of which `gold` climbs apart, both in shadow."""
-    written = site.config.read_text().replace(
-        "dwell: 0}", "dwell: 0, gates: {carve_outs: {slice: slice, weights: {gold: 0.5}}}}"
-    )
-    site.config.write_text(
-        written.replace("    rubric: exact@1", "    rubric: exact@1\n    slices: {routing: [header:x-tutelage-slice]}")
-    )
-    settings = load(site.config)
-    lease = site.store.acquire("control", "test", 10.0, 1e9)
-    assert lease is not None
-    Publisher(settings, {"exact@1": "digest"}, Sources(new_id=uuid7, new_salt=lambda: "salt")).publish(
-        site.store, lease, 2e9
-    )
-    capsys.readouterr()
-    return site
-
-
 def test_a_part_is_moved_and_explained_by_its_name(carved: Site):
     assert carved.run("split", "triage:gold", "25").code == 0
     assert (standing(carved, "triage:gold").share_bp, standing(carved).share_bp) == (2500, 0)
@@ -447,22 +222,27 @@ def test_the_status_of_a_route_shows_its_parts(carved: Site):
     assert "triage:gold: small@v7 SHADOW" in carved.run("status").out
 
 
-def test_kill_and_clear_are_of_a_route_with_all_of_its_parts(carved: Site):
-    carved.run("split", "triage:gold", "25")
-    answered = carved.run("kill", "triage", "--json").document
-    assert (answered["route"], answered["parts"][0]["route"]) == ("triage", "triage:gold")
-    assert standing(carved, "triage:gold").share_in_force_bp == 0
-    carved.run("clear", "triage:gold")
-    assert (standing(carved).killed, standing(carved, "triage:gold").share_in_force_bp) == (True, 2500)
-    assert carved.run("clear", "triage").code == 0
-    assert standing(carved).killed is False
+def test_what_a_route_and_its_parts_come_to_together_is_shown_with_the_route(carved: Site):
+    assert "triage as a whole: the student has an unknown share" in carved.run("status", "triage").out
+    carved.run("split", "triage:gold", "40")
+    spend(carved, teacher=(20_000, 900, 0, 9.0), judge=(20_000, 10, 0, 0.5))
+    spend(carved, route="triage:gold", teacher=(20_000, 60, 0, 0.6), student=(20_000, 40, 0, 0.1))
+    spend(carved, route="triage:gold", reverse=(19_000, 7_000, 0, 1.0))
+    said = carved.run("status", "triage").out.splitlines()
+    assert said[0].startswith(
+        "triage as a whole: the student has 4 % of its traffic; 0 pairs wait, 0 scored; net saving"
+    )
+    whole = carved.run("status", "triage", "--json").document["whole"]
+    assert (whole["share_in_force_bp"], whole["spent_usd"]["teacher"]) == (400, 9.6)
+    assert whole["mix"] == {"triage": 0.9, "triage:gold": 0.1}
+    parts = [
+        carved.run("status", name, "--json").document["economics"]["net_usd"] for name in ("triage", "triage:gold")
+    ]
+    assert whole["net_usd"] == pytest.approx(sum(parts))
+    assert carved.run("explain", "triage", "--json").document["whole"] == whole
+    assert carved.run("status", "triage:gold", "--json").document["whole"] is None
 
 
-def test_the_kill_file_of_a_route_is_shown_with_its_parts_and_cleared_with_it(carved: Site):
-    folder = carved.data_dir / "kill"
-    folder.mkdir()
-    (folder / "triage").touch()
-    assert "KILLED on this host" in carved.run("status", "triage:gold").out
-    (folder / "triage:gold").touch()
-    assert carved.run("clear", "triage").code == 0
-    assert list(folder.iterdir()) == []
+def test_what_a_part_does_not_know_the_whole_does_not(carved: Site):
+    spend(carved, route="triage:gold", shadow=(20_000, 5, 5, 0.0))
+    assert "net saving unknown: no price for shadow" in carved.run("status", "triage").out.splitlines()[0]

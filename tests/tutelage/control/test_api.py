@@ -290,3 +290,16 @@ async def test_a_kill_is_of_a_route_with_its_parts_or_of_a_part_alone(carving: S
     assert (await act(admin, "clear")).json()["killed"] is False
     assert await killed() == [False, False]
     assert (await act(admin, "clear")).status_code == 409
+
+
+async def test_a_rollback_is_of_a_route_with_its_parts_and_a_promotion_of_the_rest_alone(
+    carving: Site, admin: httpx.AsyncClient
+):
+    promoted = (await act(admin, "promote", await revision(admin))).json()
+    assert (promoted["share_bp"], promoted["parts"][0]["share_bp"]) == (1000, 0)
+    assert promoted["parts"][0]["unmoved"] == "it is moved by its own name"
+    back = (await act(admin, "rollback", await revision(admin))).json()
+    assert [back["phase"], *(part["phase"] for part in back["parts"])] == ["ROLLED_BACK", "ROLLED_BACK"]
+    assert (await act(admin, "resume", 1)).status_code == 412
+    whole = (await admin.get(AT)).json()["whole"]
+    assert (whole["share_in_force_bp"], whole["waiting"]) == (None, 0)

@@ -12,12 +12,13 @@ from tests.tutelage.control.conftest import Site, built
 from tests.tutelage.control.made import ROUTE, exchange, shadow
 from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_loop import rollout_of
+from tutelage.contracts.decisions import IDLE_S
 from tutelage.contracts.pairs import Judgement, Outcome
 from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.control import gates
 from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, replay
-from tutelage.control.units import IDLE_S, UNIT_TURNS
+from tutelage.control.units import UNIT_TURNS
 from tutelage.store.registry import open_store
 
 FAULT = {"error": Outcome(teacher=0, student=1)}
@@ -97,6 +98,21 @@ def test_a_conversation_is_read_at_once_by_its_first_turn_alone_and_each_new_one
     turns(talk, 1, "user", FAULT)
     assert error_stream(talk, AT_ONCE) > once
     assert {one.found for one in replay(talk.store, ROUTE, ()).again} == {Found.SAME}
+
+
+def test_when_a_conversation_is_over_is_the_routes_to_say_and_part_of_its_epoch(talk: Site):
+    before = rollout_of(talk).epoch
+    talk.loop.release()
+    talk.loop = built(
+        talk.data_dir, talk.store, Metrics(), lambda: talk.now, unit="conversation", conversation_idle="10s"
+    )
+    talk.tick()
+    assert rollout_of(talk).epoch != before
+    turns(talk, 3, "user", NO_FAULT)
+    assert seen(talk).view.state.overall.evidence.units == 0
+    talk.now += 11.0
+    talk.tick()
+    assert seen(talk).view.state.overall.evidence.units == 1
 
 
 def test_a_key_that_never_pauses_is_a_unit_each_time_it_is_long_enough(talk: Site):

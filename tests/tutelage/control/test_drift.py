@@ -74,6 +74,14 @@ def test_a_judge_that_reads_labelled_pairs_otherwise_than_at_first_is_an_alarm(s
     assert alarm(again) == alarm(watched)
 
 
+def test_a_part_is_held_by_what_the_judge_of_its_route_reads(store: Store):
+    watched = JudgeDrift(store)
+    readings(store, 80, 0.2, name="kinder")
+    watched.do(snapshot(**{ROUTE: JUDGED, f"{ROUTE}:gold": JUDGED}), LEASE, NOW)
+    assert watched.watch(f"{ROUTE}:gold") == watched.watch(ROUTE)
+    assert alarm(watched) is not None
+
+
 def test_another_judge_is_another_watch(store: Store):
     watched = JudgeDrift(store)
     readings(store, 80, -0.2, name="stricter")

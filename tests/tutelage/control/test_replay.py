@@ -18,12 +18,13 @@ from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_loop import events, rollout_of, traffic
 from tests.tutelage.control.test_succession import live as live  # noqa: PLC0414 - a fixture
 from tests.tutelage.control.test_succession import measured
+from tutelage.contracts.decisions import IDLE_S
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.pairs import Judgement
 from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.control.metrics import Metrics
 from tutelage.control.replay import Found, Replay, replay
-from tutelage.control.units import IDLE_S, JUDGE_DEADLINE_S
+from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store import apply as writes
 from tutelage.store.base import Store
 

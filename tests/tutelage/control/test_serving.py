@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from router.events import Promote
-from router.types import Arm, Direction, UnitOf
+from router.types import Arm, Direction
 from scoring.gates.harm import A_BACK
 from scoring.rubrics.scorer import Scorer, compile_rubric
 from tests.tutelage.control.conftest import Site, built
@@ -17,13 +17,12 @@ from tests.tutelage.control.spooling import spool
 from tests.tutelage.control.test_join import HERE
 from tests.tutelage.control.test_loop import events, rollout_of
 from tests.tutelage.control.test_replay import all_same
-from tutelage.contracts.decisions import GateRules
+from tutelage.contracts.decisions import IDLE_S, GateRules
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.pairs import Serving
 from tutelage.contracts.records import Answer, CapturePolicy, Exchange, Feedback
 from tutelage.control.metrics import Metrics
 from tutelage.control.serving import FEEDBACK_S, serving_of, units_of
-from tutelage.control.units import IDLE_S
 from tutelage.store import apply as writes
 from tutelage.store.base import Served
 
@@ -117,14 +116,14 @@ def one(at: float, value: float, *, unit: str = "u", said: Sequence[tuple[float,
     ids=["nothing", "down", "both", "too late"],
 )
 def test_people_count_half_where_they_spoke_in_time(said: list[tuple[float, str]], expected: float):
-    [unit] = units_of([one(0.0, 1.0, said=said)], UnitOf.REQUEST)
+    [unit] = units_of([one(0.0, 1.0, said=said)], epoch(unit="request"))
     assert unit.metrics == {"served": expected}
     assert (unit.d, unit.missing, unit.turns) == (None, None, 0)
 
 
 def test_a_conversation_is_one_unit_however_many_turns_it_has():
     turns = [one(0.0, 1.0, said=[(IDLE_S - 1, "down")]), one(10.0, 0.0), one(20.0, 1.0, unit="v")]
-    units = units_of(turns, UnitOf.CONVERSATION)
+    units = units_of(turns, epoch(unit="conversation"))
     assert [(made.id, made.metrics["served"], made.last_at) for made in units] == [
         ("u-0.0", 0.25, 10.0),
         ("v-20.0", 1.0, 20.0),

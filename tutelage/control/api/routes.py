@@ -1,33 +1,29 @@
 """Routes and their rollouts: show, explain, and the operator's verbs.
 
-Owns the translation between HTTP and events. What an event does is `router.rollout`'s, what a gate says
-`tutelage.control.gates`'s. share, pause, resume, promote and rollback take `If-Match: REVISION`: who moves a
-rollout says what they saw. kill and clear do not: in an emergency nobody reads first.
+Owns the translation between HTTP and verbs. Which event a verb is, is `tutelage.control.verbs`'s, what it does
+`router.rollout`'s, what a gate says `tutelage.control.gates`'s. share, pause, resume, promote and rollback take `If-Match:
+REVISION`: who moves a rollout says what they saw. kill and clear do not: in an emergency nobody reads first.
 """
 
-import os
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.errors import BadRequest, of_status
-from router.events import Clear, Event, Kill, Pause, Promote, Resume, Rollback, SetShare, Succeed
-from router.rollout import Rollout
 from router.types import FULL_BP
-from tutelage.contracts.errors import StaleRevision, UnknownName
+from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.keys import Key
 from tutelage.contracts.parts import family
 from tutelage.contracts.records import Json
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control import gates, replay
+from tutelage.control import gates, replay, verbs
 from tutelage.control.api.access import Admin, AtDesk
 from tutelage.control.desk import Desk
-from tutelage.control.shown import economics_document, family_document, rollout_document
-from tutelage.store import apply as writes
+from tutelage.control.shown import economics_document, rollout_document
+from tutelage.control.whole import whole_document
 from tutelage.store.base import Store
 
 router = APIRouter(prefix="/admin/routes")
@@ -120,7 +116,9 @@ def known_route(store: Store, name: str) -> Snapshot:
 
 
 def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
-    settings = snapshot.config.settings["routes"][name]
+    written = snapshot.config.settings["routes"]
+    settings = written[name]
+    routes = {each: RouteSettings.model_validate(written[each]) for each in family(written, name)}
     rollout = snapshot.rollouts.get(name) if settings.get("student") else None
     depth = store.depth(name)
     oldest = depth.oldest_admitted_at
@@ -136,7 +134,8 @@ def _route(store: Store, snapshot: Snapshot, name: str, now: float) -> Json:
         },
         "exclusions": dict(depth.by_exclusion),
         "alarms": {} if (seen := store.signals(name)) is None else seen.alarms,
-        "economics": economics_document(RouteSettings.model_validate(settings), store.spending(name)),
+        "economics": economics_document(routes[name], store.spending(name)),
+        "whole": whole_document(store, routes, name),
         "sampling": msgspec.to_builtins(snapshot.samplings.get(name)),
         "snapshot": {
             "generation": snapshot.generation,
@@ -169,57 +168,26 @@ def _arm(snapshot: Snapshot, upstream: str) -> Json:
 
 # --- verbs ------------------------------------------------------------------------------------------------------------
 
-Make = Callable[[Store, Rollout, dict[str, Any]], Event]
-"""Makes an event of the store, the rollout as it stands, and {at, actor, reason}."""
-
-
-def _plain(event: type[Event]) -> Make:
-    return lambda store, rollout, who: event(**who)
-
-
-def _resume(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
-    return Resume(**who, salt=os.urandom(8).hex())
-
-
-def _promote(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
-    """The next rung; first the succession, where a successor has earned it and only waits for a person's word."""
-    look = gates.look(store, published(store), rollout.route, who["at"])
-    if look.beside is not None and look.beside.proven:
-        return Succeed(**who)
-    return Promote(**who, waived=not look.proven)
-
-
-GUARDED: dict[str, Make] = {
-    "pause": _plain(Pause),
-    "resume": _resume,
-    "promote": _promote,
-    "rollback": _plain(Rollback),
-}
-UNGUARDED: dict[str, type[Event]] = {"kill": Kill, "clear": Clear}
-
 
 @router.put("/{name}/share")
 async def set_share(name: str, verb: ShareVerb, admin: Admin, desk: AtDesk, if_match: IfMatch = None) -> Json:
     """Set the student's share by hand: MANUAL until `resume`."""
-
-    def make(store: Store, rollout: Rollout, who: dict[str, Any]) -> Event:
-        return SetShare(**who, share_bp=verb.student_bp)
-
-    return await _act(desk, admin, name, verb.reason, make=make, expected=revision(if_match))
+    return await _act(desk, admin, name, verb.reason, verb=verbs.split(verb.student_bp), expected=revision(if_match))
 
 
 @router.post("/{name}/{verb_name}")
 async def act(
     *, name: str, verb_name: str, admin: Admin, desk: AtDesk, verb: Verb | None = None, if_match: IfMatch = None
 ) -> Json:
-    """pause, resume, promote, rollback (with If-Match), kill and clear (without; with all parts of a route)."""
+    """pause, resume, promote, rollback (with If-Match), kill and clear (without)."""
     reason = "" if verb is None else verb.reason
-    if verb_name in UNGUARDED:
-        return await _act_on_all(desk, admin, name, reason, UNGUARDED[verb_name])
-    if verb_name not in GUARDED:
-        verbs = ", ".join((*GUARDED, *UNGUARDED))
-        raise UnknownName(f"no verb {verb_name[:64]!r} for a route; there are {verbs}, and PUT …/share")
-    return await _act(desk, admin, name, reason, make=GUARDED[verb_name], expected=revision(if_match))
+    asked = verbs.VERBS.get(verb_name)
+    if asked is None:
+        raise UnknownName(
+            f"no verb {verb_name[:64]!r} for a route; there are {', '.join(verbs.VERBS)}, and PUT …/share"
+        )
+    expected = None if verb_name in verbs.UNGUARDED else revision(if_match)
+    return await _act(desk, admin, name, reason, verb=asked, expected=expected)
 
 
 def revision(if_match: str | None) -> int:
@@ -234,40 +202,13 @@ def revision(if_match: str | None) -> int:
     return int(text)
 
 
-async def _act(desk: Desk, admin: Key, name: str, reason: str, *, make: Make, expected: int) -> Json:
-    who = _who(desk, admin, reason)
+async def _act(desk: Desk, admin: Key, name: str, reason: str, *, verb: verbs.Verb, expected: int | None) -> Json:
+    who = {"at": desk.clock(), "actor": admin.id, "reason": reason or "no reason given"}
 
     def write(store: Store) -> Json:
-        rollout = _with_student(store, name)
-        event = make(store, rollout, who)
-        if expected != rollout.revision:
-            raise StaleRevision(rollout.route, expected, rollout.revision)
-        applied = writes.apply(store, rollout.route, event, expected_revision=expected, new_id=desk.new_id)
-        return rollout_document(applied.rollout)
-
-    return await desk.ask(write)
-
-
-async def _act_on_all(desk: Desk, admin: Key, name: str, reason: str, event: type[Event]) -> Json:
-    """In an emergency a route is meant with all of its parts, whatever their revisions."""
-    who = _who(desk, admin, reason)
-
-    def write(store: Store) -> Json:
-        _with_student(store, name)
         names = family(known_route(store, name).config.settings["routes"], name)
-        moved = writes.apply_to_all(store, names, event(**who), new_id=desk.new_id)
-        return family_document([rollout_document(applied.rollout) for applied in moved])
+        if store.rollout(name) is None:
+            raise UnknownName(f"route {name!r} has no student: there is nothing to split or to roll out")
+        return verbs.moved_document(verbs.move(store, names, verb, who, expected_revision=expected, new_id=desk.new_id))
 
     return await desk.ask(write)
-
-
-def _who(desk: Desk, admin: Key, reason: str) -> dict[str, Any]:
-    return {"at": desk.clock(), "actor": admin.id, "reason": reason or "no reason given"}
-
-
-def _with_student(store: Store, name: str) -> Rollout:
-    known_route(store, name)
-    rollout = store.rollout(name)
-    if rollout is None:
-        raise UnknownName(f"route {name!r} has no student: there is nothing to split or to roll out")
-    return rollout
