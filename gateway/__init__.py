@@ -17,6 +17,8 @@
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]
     fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
+    prefix.py     JSON of which only the beginning is there [pure]
+    wording.py    an upstream's error as clients may read it [pure]
     raw.py        what the relay keeps of a request, for the spool
     capture.py    from what was kept to records [pure]
     asked.py      what was asked: hashes, turns, people [pure]

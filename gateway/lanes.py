@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from gateway.upstreams.base import Upstream
+from gateway.wording import Wording
 from router.breaker import Breaker, BreakerPolicy, BreakerState
 from router.budget import RetryBudget
 from router.types import Outcome
@@ -28,6 +29,7 @@ class Lane:
         self.upstream = upstream
         self.settings = settings
         self.name = upstream.name
+        self.wording = Wording(upstream.hidden)
         self.calls = 0
         self._breaker = Breaker(BreakerPolicy())
         self._budget = RetryBudget(monotonic())

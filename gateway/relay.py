@@ -7,6 +7,9 @@ held and the rest. After the first byte a failure becomes an in-band error event
     fault            status_NNN · error_event (200 with an error) · malformed · truncated (ended before its end)
                      · the kinds of `gateway.upstreams.base`
 
+However full the memory is, what decides on a fault is held: an error whole, of anything else the beginning. An answer that must
+be changed (`model: echo`) and cannot be held is refused: it would say something else than the same answer a minute later.
+
 Must not know of routes, plans or breakers.
 """
 
@@ -17,18 +20,21 @@ from typing import Protocol
 import msgspec
 
 from gateway.client import SHUTDOWN, Client, Line
-from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, envelope, in_band, in_band_typed
+from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, Overloaded, envelope, in_band, in_band_typed
 from gateway.memory import Memory
+from gateway.prefix import text_of
 from gateway.raw import RawAttempt
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Headers, Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
 from gateway.wire import header, to_client
+from gateway.wording import REFUSED, Wording
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 TRUNCATED = "truncated"
 MALFORMED = "malformed"
 ERROR_EVENT = "error_event"
+UNHELD = "memory_full"
 
 
 class Clock(Protocol):
@@ -50,6 +56,8 @@ OPAQUE_BYTES = 2**20
 """Of a body of any kind that is held; one without a length is a stream of its own kind, such as speech, and is not."""
 ERROR_BYTES = 2**20
 """Of an upstream's error. It is looked through before it is handed on, so it is held whole, however full the memory is."""
+KNOWN_BYTES = 64 * 1024
+"""Of anything else, likewise: an error with status 200 is shorter, and so is what comes before an answer's `model`."""
 
 CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
@@ -57,13 +65,15 @@ ANY = Form(field=None, ending=Ending.ANY)
 
 class Held(msgspec.Struct, kw_only=True):
     """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `lines` are the
-    header lines that go with them; `echo` is what the model is to be called instead of what the upstream says."""
+    header lines that go with them; `echo` is what the model is to be called instead of what the upstream says; an error is told
+    in the upstream's `wording`."""
 
     reply: Reply
     status: int
     attempt: RawAttempt
     chunks: AsyncIterator[bytes]
     form: Form
+    wording: Wording
     echo: str | None = None
     scanner: Scanner | None = None
     parts: list[bytes] = []
@@ -123,13 +133,17 @@ class Keeper:
 
 
 async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> None:
-    """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held."""
+    """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held.
+
+    Raises Overloaded where the answer must be changed and there is no room for it.
+    """
     headers = held.reply.headers
     held.attempt.status = held.status
     held.attempt.headers = held.lines = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
     if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo)
+        told = held.wording.events
+        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo, told=told)
     if held.status >= 400:
         bound = min(bound, ERROR_BYTES)
     elif held.form.field is None:
@@ -145,8 +159,11 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.error = held.fault
     if held.status >= 400:
         _look_through(held, plain)
-    elif held.complete and held.scanner is None and plain and held.echo is not None:
-        held.parts = [with_model_named(b"".join(held.parts), held.echo)]
+    elif held.scanner is None and plain:
+        if held.fault is ERROR_EVENT:
+            held.parts = [held.wording.body(b"".join(held.parts))]
+        if held.echo is not None:
+            _name_model(held, held.echo)
 
 
 async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
@@ -156,21 +173,33 @@ async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
         keeper.hold(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
-        full = keeper.memory.full and held.status < 400
+        full = size > KNOWN_BYTES and keeper.memory.full and held.status < 400
         if size > bound or full or (held.scanner is not None and held.scanner.events):
             break
     else:
         held.complete = True
 
 
+def _name_model(held: Held, name: str) -> None:
+    """The answer, or its beginning, that calls its model so. Raises Overloaded."""
+    body = b"".join(held.parts)
+    if held.complete:
+        held.parts = [with_model_named(body, name)]
+    elif (found := text_of(body, "model")) is not None:
+        held.parts = [body[: found[0]], msgspec.json.encode(name), body[found[1] :]]
+    elif held.form.field is not None:
+        held.attempt.error = UNHELD
+        raise Overloaded
+
+
 def _look_through(held: Held, plain: bool) -> None:  # noqa: FBT001 a fact
-    """Leave of an upstream's error what clients may read: as it came, but for our own credentials and the upstream's address."""
+    """Leave of an upstream's error what clients may read."""
     if held.status == 401:
-        _say(held, "The model's server refused the gateway's credentials.")
+        _say(held, REFUSED)
     elif plain and not held.complete:
         _say(held, f"The model's server refused the request, in more than {ERROR_BYTES} bytes.")
-    elif plain and (host := held.reply.replica.partition("/")[0].encode("latin-1", "replace")):
-        held.parts = [b"".join(held.parts).replace(host, b"upstream")]
+    elif plain:
+        held.parts = [held.wording.body(b"".join(held.parts))]
 
 
 def _say(held: Held, message: str) -> None:

@@ -4,14 +4,14 @@ A `Scanner` follows one stream: whether it stands inside an event, whether `[DON
 with CR, LF or CRLF and with nothing else. Without `strip_usage` every byte leaves as it came, in the same chunk. With it, what
 was only sent because the gateway asked for usage is removed again: the usage chunk (`choices: []`) and `"usage": null`; with a
 `model`, that is what answers call themselves. Then whole events leave as soon as they are complete, everything else in them byte
-for byte.
+for byte. From the first error on, what leaves passes through `told`.
 
 An endpoint's streams end as its `Ending` says; `scanner_of` gives the scanner that knows it. Must not know of HTTP, of arms or of
 what an answer means beyond these marks.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -43,18 +43,25 @@ class Ending(StrEnum):
 
 
 _TYPED = Ending.TYPED
+Told = Callable[[bytes], bytes]
+"""What of a piece in which an error is told may be sent."""
+
+
+def _as_it_is(piece: bytes) -> bytes:
+    return piece
 
 
 class Scanner:
     """One stream that ends with `[DONE]`, chunk by chunk."""
 
-    __slots__ = ("_edits", "_model", "_pending", "_strip", "done", "error", "events", "inside", "malformed")
+    __slots__ = ("_edits", "_model", "_pending", "_strip", "_told", "done", "error", "events", "inside", "malformed")
 
     _MARKS: tuple[bytes, ...] = (b'"error"', b"[DONE]")
     """Events without any of these change nothing in what is known of the stream."""
 
-    def __init__(self, *, strip_usage: bool, model: str | None = None) -> None:
+    def __init__(self, *, strip_usage: bool, model: str | None = None, told: Told = _as_it_is) -> None:
         self._strip = strip_usage
+        self._told = told
         self._model = model
         self._edits = strip_usage or model is not None
         self._pending = bytearray()
@@ -82,7 +89,8 @@ class Scanner:
             self.inside = True
         elif not self._edits:
             self.inside = bool(self._pending)
-        return out if self._edits else chunk
+        out = out if self._edits else chunk
+        return self._told(out) if self.error else out
 
     def rest(self) -> bytes:
         """What was held back of an unfinished event when the stream ended; only the end of one that broke off."""
@@ -156,8 +164,8 @@ class TypedScanner(Scanner):
 
     _MARKS = (b'"response.completed"', b'"error"', b'"response.incomplete"', b'"response.failed"')
 
-    def __init__(self, *, strip_usage: bool, model: str | None = None) -> None:
-        super().__init__(strip_usage=strip_usage, model=model)
+    def __init__(self, *, strip_usage: bool, model: str | None = None, told: Told = _as_it_is) -> None:
+        super().__init__(strip_usage=strip_usage, model=model, told=told)
         self._latest = b""
 
     @property
@@ -181,10 +189,10 @@ _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
 _FAILED = (b'"response.failed"', b'"error"')
 
 
-def scanner_of(ending: Ending, *, strip_usage: bool, model: str | None = None) -> Scanner:
+def scanner_of(ending: Ending, *, strip_usage: bool, model: str | None = None, told: Told = _as_it_is) -> Scanner:
     """A scanner for streams that end so."""
     kind = TypedScanner if ending is _TYPED else Scanner
-    return kind(strip_usage=strip_usage, model=model)
+    return kind(strip_usage=strip_usage, model=model, told=told)
 
 
 def with_model_named(body: bytes, model: str) -> bytes:

@@ -157,10 +157,11 @@ def statement_of(spendings: Iterable[Spending]) -> Statement:
 
 
 def spendings_of(records: Iterable[Spooled]) -> tuple[Spending, ...]:
-    """What spooled records cost, per route, UTC day and account. A call that gave no answer and no price is no call."""
+    """What spooled records cost, per route, UTC day and account. A call that gave no answer and no price is no call; one
+    whose answer broke off cost something."""
     total: dict[tuple[str, int, str], tuple[int, int, int]] = {}
     for route, attempt in _attempts(records):
-        if attempt.cost_nusd is not None or attempt.error is None:
+        if attempt.cost_nusd is not None or attempt.error is None or attempt.broke:
             place = (route, int(attempt.started // DAY_S), account_of(attempt))
             calls, unpriced, nusd = total.get(place, (0, 0, 0))
             total[place] = (calls + 1, unpriced + (attempt.cost_nusd is None), nusd + (attempt.cost_nusd or 0))

@@ -55,6 +55,10 @@ class LitellmUpstream:
     def name(self) -> str:
         return self._name
 
+    @property
+    def hidden(self) -> tuple[bytes, ...]:
+        return ()  # its errors are in our words already
+
     async def open(self, call: Call) -> Reply:
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -109,6 +109,8 @@ class OpenAIUpstream:
             )
             for url in dict.fromkeys(base_urls)
         ]
+        keys = [] if api_key is None else [api_key.encode("latin-1", "replace")]
+        self.hidden = (*keys, *(pool.address.authority.encode("ascii") for pool in pools))
         self.replicas = tuple(Replica(pool, Breaker(policy), clock) for pool in pools)
 
     @property

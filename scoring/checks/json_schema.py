@@ -1,14 +1,16 @@
 """`json_schema`: the answer is JSON that a schema accepts (draft 2020-12).
 
-Bounded on purpose: the answer's size, patterns in RE2, uniqueness in linear time. No reference leaves the schema, so
-nothing is fetched.
+Bounded on purpose, since a client's schema is data too: the answer's size, patterns in RE2, uniqueness in linear time, and
+the steps that a schema may take, for a short one whose references branch can ask for more of them than there are
+nanoseconds in a year. No reference leaves the schema, so nothing is fetched.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
-from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.protocols import Validator
 from jsonschema.validators import extend
 from pydantic import Field, field_validator
@@ -19,8 +21,28 @@ from scoring.checks.base import CheckOptions, passed, text_of
 from scoring.checks.regex import compile_pattern
 from tutelage.contracts.records import Answer
 
-_REFERENCES = ("$ref", "$dynamicRef")
+MAX_STEPS = 300_000
+"""What an answer may take: keywords applied to its values, each with as many more as it names, about 5 µs each. An answer that
+takes more fails."""
+MAX_SCHEMA_STEPS = 1_000_000
+"""The same for reading the schema itself."""
+_PATTERN_WORK_PER_STEP = 2_000
+"""RE2 in its slowest mode: instructions times characters."""
 _MAX_DEPTH = 64
+_UNSUPPORTED = {
+    "unevaluatedProperties": "write additionalProperties",
+    "unevaluatedItems": "write items",
+    "$dynamicRef": "write $ref",
+    "$dynamicAnchor": "write $defs",
+    "$anchor": "write $defs",
+}
+"""Each would look through the whole schema once more at every value."""
+
+_left: ContextVar[list[int]] = ContextVar("steps left")
+
+
+class _Endless(Exception):
+    """A schema asks for more steps than it may take."""
 
 
 class JsonSchemaOptions(CheckOptions):
@@ -33,9 +55,13 @@ class JsonSchemaOptions(CheckOptions):
     @classmethod
     def _usable(cls, definition: dict[str, Any]) -> dict[str, Any]:
         try:
-            Draft202012Validator.check_schema(definition)
-        except (SchemaError, RecursionError) as fault:
-            raise ValueError(f"not a JSON schema: {getattr(fault, 'message', 'nested too deep')}") from None
+            fault = _first_fault(_META, definition, MAX_SCHEMA_STEPS)
+        except RecursionError:
+            raise ValueError("not a JSON schema: nested too deep") from None
+        except _Endless:
+            raise ValueError("not a JSON schema: too large") from None
+        if fault is not None:
+            raise ValueError(f"not a JSON schema: {fault.message[:200]}")
         _look_through(definition, 0)
         return definition
 
@@ -52,9 +78,25 @@ class JsonSchemaCheck:
         if not text or len(text) > self._max_characters:
             return 0.0
         try:
-            return passed(self._validator.is_valid(msgspec.json.decode(text)))
-        except (msgspec.DecodeError, RecursionError, ArithmeticError, ValueError, Unresolvable):
+            return passed(_first_fault(self._validator, msgspec.json.decode(text), MAX_STEPS) is None)
+        except (msgspec.DecodeError, RecursionError, ArithmeticError, ValueError, Unresolvable, _Endless):
             return 0.0
+
+
+def _first_fault(validator: Validator, instance: Any, steps: int) -> ValidationError | None:
+    """What does not fit first, None where all does. Raises _Endless."""
+    token = _left.set([steps])
+    try:
+        return next(validator.iter_errors(instance), None)
+    finally:
+        _left.reset(token)
+
+
+def _spend(steps: int) -> None:
+    left = _left.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise _Endless
 
 
 def _look_through(schema: Any, depth: int) -> None:
@@ -67,10 +109,14 @@ def _look_through(schema: Any, depth: int) -> None:
     if not isinstance(schema, dict):
         return
     for name, value in schema.items():
-        if name in _REFERENCES and isinstance(value, str) and not value.startswith("#"):
-            raise ValueError(f"{name} {value!r} leaves the schema: copy what it names under $defs")
-        if name == "unevaluatedProperties":
-            raise ValueError("unevaluatedProperties is not supported: write additionalProperties")
+        if name == "$ref" and isinstance(value, str) and value != "#" and not value.startswith("#/"):
+            raise ValueError(
+                f"$ref {value!r} leaves the schema: copy what it names under $defs, and write #/$defs/NAME"
+            )
+        if name == "$id" and isinstance(value, str) and depth > 0:
+            raise ValueError("$id inside a schema is not supported: write $defs")
+        if name in _UNSUPPORTED:
+            raise ValueError(f"{name} is not supported: {_UNSUPPORTED[name]}")
         if name == "pattern" and isinstance(value, str):
             compile_pattern(value)
         if name == "patternProperties" and isinstance(value, dict):
@@ -79,8 +125,14 @@ def _look_through(schema: Any, depth: int) -> None:
         _look_through(value, depth + 1)
 
 
+def _found(pattern: str, text: str) -> bool:
+    compiled = compile_pattern(pattern)
+    _spend(1 + compiled.programsize * len(text) // _PATTERN_WORK_PER_STEP)
+    return compiled.search(text) is not None
+
+
 def _pattern(_: Validator, pattern: str, instance: Any, __: Any) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and compile_pattern(pattern).search(instance) is None:
+    if isinstance(instance, str) and not _found(pattern, instance):
         yield ValidationError(f"does not match {pattern!r}")
 
 
@@ -90,9 +142,8 @@ def _pattern_properties(
     if not isinstance(instance, dict):
         return
     for pattern, subschema in patterns.items():
-        compiled = compile_pattern(pattern)
         for name, value in instance.items():
-            if compiled.search(name) is not None:
+            if _found(pattern, name):
                 yield from validator.descend(value, subschema, path=name, schema_path=pattern)  # type: ignore[attr-defined]  # the protocol leaves it out
 
 
@@ -101,9 +152,9 @@ def _additional_properties(
 ) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
-    compiled = [compile_pattern(pattern) for pattern in schema.get("patternProperties", ())]
     for name, value in instance.items():
-        if name in schema.get("properties", ()) or any(pattern.search(name) for pattern in compiled):
+        known = name in schema.get("properties", ())
+        if known or any(_found(pattern, name) for pattern in schema.get("patternProperties", ())):
             continue
         yield from validator.descend(value, allowed, path=name)  # type: ignore[attr-defined]  # the protocol leaves it out
 
@@ -126,12 +177,34 @@ def _as_schema_sees(value: Any) -> Any:
     return value
 
 
+_Apply = Callable[[Validator, Any, Any, Any], Iterator[ValidationError] | None]
+
+
+def _counted(apply: _Apply) -> _Apply:
+    def counted(validator: Validator, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        _spend(1 + (len(value) if isinstance(value, list | dict) else 0))
+        yield from apply(validator, value, instance, schema) or ()
+
+    return counted
+
+
+_LINEAR: Mapping[str, _Apply] = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+    "uniqueItems": _unique_items,
+}
 _BOUNDED: type[Validator] = extend(  # type: ignore[no-untyped-call]  # published without types
     Draft202012Validator,
-    {
-        "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "additionalProperties": _additional_properties,
-        "uniqueItems": _unique_items,
-    },
+    {name: _counted(_LINEAR.get(name, apply)) for name, apply in Draft202012Validator.VALIDATORS.items()},
 )
+
+
+def _evolved(validator: Any, **changes: Any) -> Any:
+    """The library would go over to its own, unbounded class at every subschema, or `$ref: "#"`, that says `$schema`."""
+    same = {one.alias: getattr(validator, one.name) for one in type(validator).__attrs_attrs__ if one.init}
+    return type(validator)(**same | changes)
+
+
+_BOUNDED.evolve = _evolved  # type: ignore[method-assign, assignment]  # the protocol's method names itself twice
+_META = _BOUNDED(Draft202012Validator.META_SCHEMA)

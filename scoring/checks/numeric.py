@@ -1,6 +1,9 @@
-"""`numeric`: the answer's number is a given one, or the reference's, within a tolerance."""
+"""`numeric`: the answer's number is a given one, or the reference's, within a tolerance.
 
-import math
+Reckoned in decimals, as people write numbers: 1.1 is within 0.1 of 1.0.
+"""
+
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
@@ -26,25 +29,25 @@ class NumericOptions(CheckOptions):
 
 
 class NumericCheck:
-    """1 where the number is near enough. No number, an infinite one or NaN fails."""
+    """1 where the number is near enough. No number fails, nor is NaN or an infinite one a number."""
 
     def __init__(self, options: NumericOptions) -> None:
-        self._options = options
+        self._where = options.where
+        self._value = None if options.value is None else _decimal(options.value)
+        self._absolute, self._relative = _decimal(options.absolute), _decimal(options.relative)
 
     def score(self, answer: Answer | None, reference: str | None) -> float | None:
-        if self._options.value is None and reference is None:
+        if self._value is None and reference is None:
             return None
-        wanted = (
-            self._options.value if self._options.value is not None else number(text_of(Answer(text=reference)), "whole")
-        )
-        said = number(text_of(answer), self._options.where)
+        wanted = self._value if self._value is not None else number(text_of(Answer(text=reference)), "whole")
+        said = number(text_of(answer), self._where)
         if wanted is None or said is None:
             return 0.0
-        return passed(abs(said - wanted) <= max(self._options.absolute, self._options.relative * abs(wanted)))
+        return passed(abs(said - wanted) <= max(self._absolute, self._relative * abs(wanted)))
 
 
-def number(text: str, where: str) -> float | None:
-    """The finite number that a text is, or its first or last one; None where there is none."""
+def number(text: str, where: str) -> Decimal | None:
+    """The number that a text is, or its first or last one; None where there is none."""
     if len(text) > MAX_CHARACTERS:
         return None
     if where == "whole":
@@ -52,10 +55,12 @@ def number(text: str, where: str) -> float | None:
         found = [whole] if _NUMBER.fullmatch(whole) else []
     else:
         found = _NUMBER.findall(text)
-    if not found:
-        return None
-    value = float(found[-1 if where == "last" else 0].replace(",", "").replace("−", "-"))
-    return value if math.isfinite(value) else None
+    return Decimal(found[-1 if where == "last" else 0].replace(",", "").replace("−", "-")) if found else None
+
+
+def _decimal(value: float) -> Decimal:
+    """The shortest decimal that reads back as `value`: what its author wrote."""
+    return Decimal(repr(value))
 
 
 def no_number(reference: str) -> str | None:

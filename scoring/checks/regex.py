@@ -1,4 +1,5 @@
-"""`regex`: the answer matches a pattern. RE2 syntax: linear time, so no pattern and no answer can stall a worker."""
+"""`regex`: the answer matches a pattern. RE2 syntax: time is linear in the answer, and the answer is bounded, so that no
+pattern and no answer can stall a worker."""
 
 from functools import lru_cache
 from typing import Any, Literal
@@ -11,14 +12,17 @@ from tutelage.contracts.records import Answer
 
 MAX_PATTERN_BYTES = 1 << 20
 """What a compiled pattern may take; RE2 refuses more."""
+MAX_CHARACTERS = 100_000
+"""A longer answer fails unread: the slowest patterns take some ten microseconds a character."""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Any:
     """A compiled RE2 pattern. Raises ValueError for one that RE2 cannot read: back-references, look-arounds, bombs."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MAX_PATTERN_BYTES
+    options.never_capture = True
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as fault:
@@ -41,7 +45,7 @@ class RegexOptions(CheckOptions):
 
 
 class RegexCheck:
-    """1 where the pattern does what is expected of it. No answer fails."""
+    """1 where the pattern does what is expected of it. No answer fails, and one that is too long."""
 
     def __init__(self, options: RegexOptions) -> None:
         compiled = compile_pattern(options.pattern)
@@ -49,6 +53,7 @@ class RegexCheck:
         self._wanted = options.expect == "match"
 
     def score(self, answer: Answer | None, reference: str | None) -> float | None:
-        if answer is None:
+        text = text_of(answer)
+        if answer is None or len(text) > MAX_CHARACTERS:
             return 0.0
-        return passed((self._match(text_of(answer)) is not None) == self._wanted)
+        return passed((self._match(text) is not None) == self._wanted)

@@ -13,12 +13,12 @@ MAX_REPLY_CHARACTERS = 100_000
 
 
 def reply_object(text: str | None, names: tuple[str, ...]) -> tuple[dict[str, Any], str]:
-    """The object of a rationale and `names`, and the rationale. Raises Unscorable."""
+    """The object of a rationale and `names`, and the rationale, as text that a record can hold. Raises Unscorable."""
     reply = _object(text)
     named(reply, ("rationale", *names), "the reply")
     if not isinstance(reply["rationale"], str):
         raise Unscorable("the rationale is no text")
-    return reply, reply["rationale"]
+    return reply, reply["rationale"].encode("utf-8", "replace").decode()
 
 
 def named(value: Any, names: tuple[str, ...], what: str) -> None:

@@ -16,6 +16,8 @@ from scoring.rubrics.answers import answer_of, failed
 from tutelage.contracts.pairs import Outcome, Pair
 from tutelage.contracts.records import Answer, Attempt, Json
 
+MAX_SCHEMA_BYTES = 65_536
+"""A client's schema that is longer is not read: its answers are only asked to be JSON."""
 _REFUSAL = CHECKS["refusal"].build({})
 
 
@@ -94,7 +96,8 @@ def _asked_form(request: Json) -> tuple[Check, ...]:
     given = asked.get("json_schema")
     schema = given.get("schema") if isinstance(given, dict) else None
     try:
-        return (_form(msgspec.json.encode(schema if isinstance(schema, dict) else {})),)
+        form = msgspec.json.encode(schema if isinstance(schema, dict) else {})
+        return (_form(form if len(form) <= MAX_SCHEMA_BYTES else b"{}"),)
     except (UnicodeEncodeError, RecursionError, msgspec.MsgspecError):
         return ()
 

@@ -1,6 +1,7 @@
 """One bound over all bodies and answers: new requests are refused, what is on its way is served, what was taken comes back."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,18 @@ import pytest
 
 from gateway.memory import Memory
 from tests.gateway.harness import KEY, Running, running, until
-from tests.gateway.model_server import Asked, ModelServer, completion, failing, plain
+from tests.gateway.model_server import (
+    DONE,
+    Asked,
+    ModelServer,
+    Script,
+    answering,
+    completion,
+    event,
+    failing,
+    plain,
+    streamed,
+)
 from tutelage.contracts.settings import LimitSettings
 
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
@@ -132,6 +144,68 @@ async def test_an_error_is_looked_through_however_full_the_memory_is(
         assert host not in answer.text
         assert ("sk-" in answer.text) == (code == "x"), "the client's own error is the client's to read"
         memory(gateway).taken_bytes -= MB
+
+
+def filling(gateway: list[Running], answer: Any) -> Script:
+    """A model that answers when the gateway's memory has just become full, for as long as the test lasts."""
+
+    async def script(asked: Asked) -> Any:
+        memory(gateway[0]).taken_bytes += MB
+        return await answer(asked) if callable(answer) else plain(answer)
+
+    return script
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_with_status_200_falls_back_however_full_the_memory_is(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path, stream: bool
+):
+    told = event({"error": {"message": "m" * 50_000, "code": "x"}})
+    at: list[Running] = []
+
+    async def in_pieces(asked: Asked) -> Any:
+        return await streamed(asked, *(told[start : start + 7_000] for start in range(0, len(told), 7_000)), DONE)
+
+    student.script = filling(at, in_pieces if stream else told[6:])
+    async with running(teacher, student, tmp_path, share_bp=10_000, change=of_one_mb) as gateway:
+        at.append(gateway)
+        answer = await gateway.http().post(PATH, json={**ASK, "stream": stream})
+        memory(gateway).taken_bytes -= MB
+        assert (answer.status_code, answer.headers["x-tutelage-arm"]) == (200, "teacher")
+        assert len(student.asked) == 1
+        assert b"mmm" not in answer.content
+
+
+@pytest.mark.parametrize("where", ["whole", "at its beginning"])
+async def test_the_model_is_echoed_however_full_the_memory_is(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path, where: str
+):
+    long, at = completion("x" * (1_000 if where == "whole" else 2 * MB), model="nested"), list[Running]()
+    teacher.script = filling(at, long)
+    async with running(teacher, student, tmp_path, model="echo", change=of_one_mb) as gateway:
+        at.append(gateway)
+        answer = await gateway.http().post(PATH, json=ASK)
+        memory(gateway).taken_bytes -= MB
+        assert answer.json() == {**json.loads(long), "model": "chat"}
+        await until(lambda: memory(gateway).taken_bytes == 0)
+
+
+async def test_an_answer_whose_model_could_not_be_echoed_is_refused_not_changed(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    fields, at = json.loads(completion("x" * 2 * MB)), list[Running]()
+    teacher.script = filling(at, json.dumps({**dict(reversed(fields.items()))}).encode())
+    async with running(teacher, student, tmp_path, model="echo", change=of_one_mb) as gateway:
+        at.append(gateway)
+        refused = await gateway.http().post(PATH, json=ASK)
+        memory(gateway).taken_bytes -= MB
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        kept = await gateway.exchange()
+        assert (kept.outcome, kept.cause) == ("upstream_error", "memory_full")
+        teacher.script = answering("short")
+        again = await gateway.http().post(PATH, json=ASK)
+        assert (again.status_code, again.json()["model"]) == (200, "chat")
+        await until(lambda: memory(gateway).taken_bytes == 0)
 
 
 def test_a_bound_below_the_largest_request_is_refused():

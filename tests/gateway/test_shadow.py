@@ -43,6 +43,7 @@ class FakeUpstream:
     """Answers with what it was given: a reply, an error, or a reply after an event."""
 
     name = "student"
+    hidden = ()
 
     def __init__(self, answer, *, after=None):
         self.answer = answer

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from gateway import errors
+from gateway import errors, wording
 from router.types import Sampling
 from tests.gateway.harness import running, until
 from tests.gateway.model_server import (
@@ -25,6 +25,7 @@ from tests.gateway.model_server import (
     begun,
     completion,
     delta,
+    event,
     failing,
     plain,
     streamed,
@@ -217,6 +218,52 @@ async def test_no_key_and_no_host_of_an_upstream_is_told(teacher: ModelServer, s
     assert (unauthorized.status_code, unauthorized.json()["error"]["code"]) == (401, "upstream_status_401")
     assert "sk-" not in unauthorized.text
     assert named.json()["error"]["message"] == "see http://upstream/docs"
+
+
+def with_a_key(content: dict[str, Any]) -> None:
+    content["upstreams"]["big"]["api_key"] = "${TUTELAGE_TEST_UPSTREAM_KEY}"
+
+
+@pytest.mark.parametrize("usage", ["inject", "if_asked"])
+async def test_an_error_in_a_stream_tells_no_more_than_one_by_itself(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usage: str
+):
+    monkeypatch.setenv("TUTELAGE_TEST_UPSTREAM_KEY", "sk-of-the-upstream")
+    host = teacher.url.removeprefix("http://").removesuffix("/v1")
+
+    async def script(asked: Asked) -> web.StreamResponse:
+        key = asked.headers["authorization"].removeprefix("Bearer ")
+        return await streamed(asked, before + event({"error": {"message": f" {host} {key}", "code": code}}) + DONE)
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path, usage=usage, change=with_a_key) as at:
+        client = at.http()
+        for before, code, told in (
+            (b"", "invalid_api_key", wording.REFUSED),
+            (b": still here\n\n", "x", " upstream upstream"),
+            (delta("a"), "invalid_api_key", wording.REFUSED),
+            (delta("a"), "x", " upstream upstream"),
+        ):
+            answer = await client.post(PATH, json={**ASK, "stream": True})
+            assert answer.content.startswith(before + b"data: "), "what came before stays"
+            assert answer.content.endswith(b"\n\n" + DONE)
+            error = answer.content.removeprefix(before + b"data: ").removesuffix(DONE)
+            assert json.loads(error) == {"error": {"message": told, "code": code}}
+
+
+async def test_an_error_in_a_body_with_status_200_tells_no_more(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    host = teacher.url.removeprefix("http://").removesuffix("/v1")
+    said = {"error": {"message": f"no room at {host}", "type": "t", "param": None, "code": "x"}}
+
+    async def script(_: Asked) -> web.StreamResponse:
+        return plain(json.dumps(said).encode())
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json=ASK)
+    assert answer.json()["error"]["message"] == "no room at upstream"
 
 
 async def test_a_401_in_another_coding_tells_no_more(teacher: ModelServer, student: ModelServer, tmp_path: Path):

@@ -102,8 +102,9 @@ def test_calls_are_summed_by_day_and_a_price_that_is_not_known_is_counted():
         shadow(3),
         shadow(4, error="timeout"),
         shadow(5, cost_nusd=0),
+        shadow(6, error="truncated", broke=True),
     ]
-    assert spendings_of(records) == (Spending(route="triage", day=3, account="shadow", calls=4, unpriced=1, nusd=12),)
+    assert spendings_of(records) == (Spending(route="triage", day=3, account="shadow", calls=5, unpriced=2, nusd=12),)
 
 
 def test_a_statement_spans_its_days():

@@ -2,12 +2,14 @@
 
 An upstream's own `cost` (per million tokens, or per GPU-hour) goes first; a provider's model without one is looked up in
 litellm's table, read as a file from the installed distribution, once, when first asked, without importing litellm. What
-is not known costs None, never 0. The version stands on every row, so that a corrected price list can be applied to what
+is not known costs None, never 0: the table writes 0 for models that somebody else's hardware serves, and says dearer prices
+for long prompts in other words than ours. The version stands on every row, so that a corrected price list can be applied to what
 the old one got wrong.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +24,7 @@ NUSD = 1_000_000_000
 _MTOK = 1_000_000
 _MS_PER_HOUR = 3_600_000
 _TABLE = "litellm/model_prices_and_context_window_backup.json"
+_ABOVE = re.compile(r"(?:input|output)_cost_per_token_above_(\d+)k_tokens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +37,21 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPrices:
-    """Nano-dollars per million tokens. Cached tokens are part of the prompt; None: they cost what the prompt costs."""
+    """Nano-dollars per million tokens. Cached tokens are part of the prompt; None: they cost what the prompt costs. For a
+    prompt of more than `up_to_tokens` there is another price, which we do not know."""
 
     prompt: int
     completion: int
     cached: int | None = None
+    up_to_tokens: int | None = None
 
     def of(self, usage: Usage) -> int | None:
-        """None where a count that costs something is unknown."""
+        """None where a count that costs something is unknown, or too large for these prices."""
         if (usage.prompt is None and self.prompt) or (usage.completion is None and self.completion):
             return None
         prompt = usage.prompt or 0
+        if self.up_to_tokens is not None and prompt > self.up_to_tokens:
+            return None
         cached = min(usage.cached or 0, prompt)
         cached_price = self.prompt if self.cached is None else self.cached
         total = (prompt - cached) * self.prompt + cached * cached_price + (usage.completion or 0) * self.completion
@@ -121,11 +128,15 @@ def _listed(settings: UpstreamSettings) -> TokenPrices | None:
     prompt, completion = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
     if not isinstance(prompt, int | float) or not isinstance(completion, int | float):
         return None
+    if not prompt and not completion:
+        return None
+    steps = [int(found[1]) * 1_000 for name in entry if (found := _ABOVE.fullmatch(name))]
     cached = entry.get("cache_read_input_token_cost")
     return TokenPrices(
         prompt=round(prompt * _MTOK * NUSD),
         completion=round(completion * _MTOK * NUSD),
         cached=round(cached * _MTOK * NUSD) if isinstance(cached, int | float) else None,
+        up_to_tokens=min(steps, default=None),
     )
 
 

@@ -7,6 +7,7 @@ here is the file as a whole, and what its parts must agree on. Parts that are de
 Add a setting: one field, one row in docs/CONFIGURATION.md.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,11 @@ from pydantic import Field, model_validator
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.upstreams import UpstreamSettings
 from tutelage.contracts.values import Address, Name, RouteName, Seconds, Secret, Section
+
+RESERVED: Mapping[str, str] = {
+    "default": "default_upstream's models",
+    "passthrough": "default_upstream's other endpoints",
+}
 
 
 class GatewaySettings(Section):
@@ -136,14 +142,26 @@ class Settings(Section):
                 raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only later pairs")
         return self
 
+    @model_validator(mode="after")
+    def _one_route_per_name(self) -> "Settings":
+        """What two routes matched would be the first one's, and a route's own name is its own: the other would wait in vain."""
+        taken = {name: name for name in self.routes}
+        for name, route in self.routes.items():
+            if name in RESERVED:
+                raise ValueError(f"routes.{name}: this is what metrics call {RESERVED[name]}; name the route otherwise")
+            for model in route.match:
+                if (other := taken.setdefault(model, name)) != name:
+                    raise ValueError(
+                        f"routes.{name}.match: {model!r} is taken by routes.{other}; name it in one of them"
+                    )
+        return self
+
     def _no_self_judging(self, name: str, route: RouteSettings) -> None:
         """A judge is another model than both arms, whatever its upstream is called, and not its own fallback."""
         arms = {arm: self.upstreams[arm] for arm in (route.teacher, route.student) if arm is not None}
         judges = {} if route.judge is None else {"upstream": route.judge.upstream, "fallback": route.judge.fallback}
         for key, judge in judges.items():
-            served = [
-                arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].same_model(model)
-            ]
+            served = [arm for arm, model in arms.items() if judge is not None and self.upstreams[judge].may_be(model)]
             if served:
                 what = "it" if judge in served else f"the model of upstream {served[0]!r}"
                 raise ValueError(f"routes.{name}.judge.{key} {judge!r}: {what} serves an arm: no self-judging")

@@ -2,10 +2,11 @@
 
 import re
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from tutelage.contracts.values import Instant, Seconds, Secret, Section
+from tutelage.contracts.values import Instant, Secret, Section, Wait
 
 TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
 """Fields of a request for which the gateway knows other words."""
@@ -40,10 +41,10 @@ class CostSettings(Section):
 class DeadlineSettings(Section):
     """Every wait has a name. `first_token` counts from the request's end to the first byte of the answer's body."""
 
-    connect: Seconds = 5.0
-    first_token: Seconds = 120.0
-    idle: Seconds = 60.0
-    total: Seconds = 600.0
+    connect: Wait = 5.0
+    first_token: Wait = 120.0
+    idle: Wait = 60.0
+    total: Wait = 600.0
 
 
 class UpstreamSettings(Section):
@@ -51,7 +52,7 @@ class UpstreamSettings(Section):
 
     kind: Literal["openai", "vllm", "litellm"]
     base_url: str | list[str] | None = None
-    model: str
+    model: str = Field(min_length=1)
     version: str = "unversioned"
     api_key: Secret | None = None
     account: Literal["own", "client"] = "own"
@@ -73,8 +74,13 @@ class UpstreamSettings(Section):
 
     def same_model(self, other: "UpstreamSettings") -> bool:
         """Whether both ask one model at one place."""
-        together = self.urls == other.urls or not set(self.urls).isdisjoint(other.urls)
-        return self.model == other.model and together
+        mine, others = ({_place(url) for url in one.urls} for one in (self, other))
+        return self.model == other.model and (mine == others or not mine.isdisjoint(others))
+
+    def may_be(self, other: "UpstreamSettings") -> bool:
+        """Whether both may ask one model: where a provider's prefix leaves the place open (`litellm`), the name tells."""
+        unplaced = not self.urls or not other.urls
+        return self.same_model(other) or (unplaced and _bare(self.model) == _bare(other.model))
 
     @model_validator(mode="after")
     def _reachable(self) -> "UpstreamSettings":
@@ -90,4 +96,17 @@ class UpstreamSettings(Section):
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
+            if not re.fullmatch(r"[^?#@]+", url):
+                raise ValueError("base_url: no user, query or fragment may stand in it; keys go into api_key")
         return self
+
+
+def _place(url: str) -> tuple[str | None, int | None, str]:
+    """Where a URL leads, however it is spelled."""
+    parts = urlsplit(url)
+    port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
+    return parts.hostname, port, parts.path.rstrip("/")
+
+
+def _bare(model: str) -> str:
+    return model.rpartition("/")[2]

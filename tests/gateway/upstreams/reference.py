@@ -64,6 +64,8 @@ class HttpxReply:
 class HttpxUpstream:
     """One base URL."""
 
+    hidden = ()
+
     def __init__(self, *, name: str, base_url: str, api_key: str, max_connections: int) -> None:
         self.name = name
         self._base_url = base_url

@@ -230,6 +230,7 @@ def await_open(pool: HttpPool) -> "asyncio.Task[HttpReply]":
 async def pool_ask(pool: HttpPool) -> None:
     class Named:
         name = pool.upstream
+        hidden = ()
         open = pool.open
         aclose = pool.aclose
 

@@ -1,5 +1,6 @@
 """What each check calls good."""
 
+import time
 from typing import Any
 
 import pytest
@@ -57,6 +58,9 @@ CALL = ({"function": {"name": "f"}},)
         ("json_schema", {"schema": {"properties": {"a": {}}, "additionalProperties": False}}, '{"b": 1}', 0),
         ("json_schema", {"schema": {"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}}, "null", 1),
         ("json_schema", {"schema": {"$ref": "#"}}, "1", 0),
+        ("json_schema", {"schema": {"uniqueItems": True}}, "[1e30, 2]", 1),
+        ("json_schema", {"schema": {"properties": {"$id": {}, "unevaluated": {}}}}, "1", 1),
+        ("regex", {"pattern": "b", "expect": "no_match"}, "a" * 100_001, 0),
         ("refusal", {}, "I’m sorry, but I can’t help with that.", 0),
         ("refusal", {}, "Sure: I can help.", 1),
         ("refusal", {"opening": 10}, "Of course. " * 3 + "I can't help", 1),
@@ -75,6 +79,9 @@ CALL = ({"function": {"name": "f"}},)
         ("numeric", {"value": 12, "where": "first"}, "7 + 5 = 12.", 0),
         ("numeric", {"value": 100, "absolute": 1}, "101", 1),
         ("numeric", {"value": 100, "relative": 0.01}, "101.5", 0),
+        ("numeric", {"value": 1.0, "absolute": 0.1}, "1.1", 1),
+        ("numeric", {"value": 1.0, "absolute": 0.1}, "1.1000000000000000001", 0),
+        ("numeric", {"value": 0.1, "relative": 1e300}, "1e400", 0),
         ("numeric", {"value": 0, "relative": 0.5}, "0.1", 0),
         ("numeric", {"value": 1}, "NaN", 0),
         ("numeric", {"value": 1}, "1e400", 0),
@@ -95,6 +102,48 @@ CALL = ({"function": {"name": "f"}},)
 def test_score(kind: str, options: dict[str, Any], answer: str | Answer, score: float):
     given = Answer(text=answer) if isinstance(answer, str) else answer
     assert CHECKS[kind].build(options).score(given, "net") == pytest.approx(score, abs=1e-6)
+
+
+def branching(levels: int) -> dict[str, Any]:
+    """A schema of `levels` definitions that asks for 2^levels looks at one value."""
+    parts: dict[str, Any] = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    return {"$ref": "#/$defs/d0", "$defs": parts | {f"d{levels}": {}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        (branching(60), "1"),
+        ({"items": {"enum": [str(n) for n in range(4_000)]}}, '["3999"' + ',"3999"' * 12_000 + "]"),
+        ({"items": {"properties": {str(n): {} for n in range(4_000)}}}, "[{}" + ",{}" * 30_000 + "]"),
+        ({"allOf": [{"pattern": f"(?:a?){{1000}}{end}"} for end in "bcdefghij"]}, '"' + "a" * 90_000 + '"'),
+    ],
+    ids=["branching", "enum", "properties", "patterns"],
+)
+def test_a_schema_that_asks_for_too_many_steps_fails_its_answer_soon(schema: dict[str, Any], answer: str):
+    check = CHECKS["json_schema"].build({"schema": schema})
+    began = time.process_time()
+    assert check.score(Answer(text=answer), None) == 0
+    assert time.process_time() - began < 10
+
+
+def test_a_schema_is_read_in_bounded_time():
+    mixed: list[Any] = [part for n in range(8_000) for part in (n, str(n))]
+    began = time.process_time()
+    with pytest.raises(ValueError, match="not a JSON schema"):
+        CHECKS["json_schema"].build({"schema": {"type": mixed}})
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "draft", ["https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/draft-07/schema#"]
+)
+def test_a_part_that_names_a_draft_is_read_as_the_rest_is(draft: str):
+    """With RE2, which alone knows `\\pL`."""
+    schema = {"$schema": draft, "properties": {"a": {"$ref": "#"}, "b": {"$schema": draft, "pattern": r"^\pL+$"}}}
+    check = CHECKS["json_schema"].build({"schema": schema})
+    assert check.score(Answer(text='{"a": {"b": "\u00e9"}}'), None) == 1
+    assert check.score(Answer(text='{"a": {"b": "1"}}'), None) == 0
 
 
 @pytest.mark.parametrize("kind", ["label", "exact", "tool_calls", "numeric", "similarity"])

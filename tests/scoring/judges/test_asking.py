@@ -18,7 +18,7 @@ from scoring.rubrics.scorer import Scorer, compile_rubric
 from tests.scoring.judges.asked import CALL_NUSD, judge_at, judged
 from tests.scoring.judges.server import Reply, completion, judge_server, verdict
 from tests.scoring.pairs import attempt, failed, pair
-from tutelage.contracts.records import Answer
+from tutelage.contracts.records import Answer, encode
 
 pytestmark = pytest.mark.anyio
 
@@ -290,6 +290,14 @@ async def test_the_second_question_counts(scorer: Scorer, reply: Reply):
     with judge_server(reply, verdict(2, 2)) as server:
         judgement = await judged(scorer, server, pair(0, student="mail"))
     assert (judgement.failure, judgement.d, judgement.retries) == (None, 0.0, 1)
+
+
+async def test_a_rationale_that_no_encoder_takes_can_be_stored(scorer: Scorer):
+    """JSON may spell half of a pair of surrogates. A record cannot hold it, and the judge would be asked and paid for ever."""
+    with judge_server(completion(json.dumps(GOOD | {"rationale": "half \ud83d"}))) as server:
+        judgement = await judged(scorer, server, pair(0, student="mail"))
+    assert (judgement.rationale, judgement.failure) == ("half ?", None)
+    assert encode(judgement)
 
 
 async def test_both_questions_are_paid_for(scorer: Scorer):

@@ -63,9 +63,19 @@ def test_a_refusal_is_found_by_field_and_by_phrase(answer: Answer, refusal: floa
         (asking(type="json_schema", json_schema={"schema": PERSON}), "{}", 1.0),
         (asking(type="json_schema", json_schema={"schema": {"$ref": "http://127.0.0.1/"}}), "{}", 0.0),
         (asking(type="json_schema", json_schema={"schema": {"pattern": r"(a)\1"}}), "no", 1.0),
+        (asking(type="json_schema", json_schema={"schema": PERSON | {"title": "t" * 65_536}}), "{}", 0.0),
         (asking(type="json_schema", json_schema=3), "{}", 0.0),
     ],
-    ids=["no JSON", "JSON", "fits", "does not fit", "a schema that would fetch", "one that RE2 refuses", "none"],
+    ids=[
+        "no JSON",
+        "JSON",
+        "fits",
+        "does not fit",
+        "a schema that would fetch",
+        "one that RE2 refuses",
+        "a long one",
+        "none",
+    ],
 )
 def test_an_answer_keeps_the_form_that_was_asked_for(request_: Any, said: str, invalid: float):
     assert outcomes(pair(0, student=said, request=request_), ())["invalid"].student == invalid

@@ -55,6 +55,8 @@ def criterion(kind: str, options: dict[str, Any] | None = None, **more: Any) -> 
         (criterion("json_schema", {"schema": {"$ref": "http://127.0.0.1/x"}}), "leaves the schema"),
         (criterion("json_schema", {"schema": {"pattern": r"(a)\1"}}), "is not RE2 syntax"),
         (criterion("json_schema", {"schema": {"unevaluatedProperties": False}}), "write additionalProperties"),
+        (criterion("json_schema", {"schema": {"$ref": "#name", "$defs": {}}}), "write #/$defs/NAME"),
+        (criterion("json_schema", {"schema": {"items": {"$id": "http://a/b"}}}), "$id inside a schema"),
         (criterion("refusal", {"phrases": [""]}), "a blank phrase"),
         (criterion("numeric"), "write reference: label or teacher"),
         (criterion("tool_calls", {"expected": [{"nam": "f"}]}), "each call is"),
@@ -371,7 +373,7 @@ def test_one_answer_alone_is_worth_what_needs_no_judge(
     assert compile_rubric(folder, "r@1").alone(made, request_body, KEY) == worth
 
 
-def test_an_arm_that_failed_is_worth_nothing_and_one_whose_answer_was_lost_has_no_known_fault(tmp_path: Path):
+def test_an_arm_that_failed_is_worth_nothing_and_neither_is_one_whose_answer_could_not_be_read(tmp_path: Path):
     scorer = compile_rubric(written(tmp_path, JUDGED), "r@1")
     assert scorer.alone(failed(Arm.STUDENT), {}, None) == 0.0
-    assert scorer.alone(attempt(Arm.STUDENT, answer=None), {}, None) == 1.0
+    assert scorer.alone(attempt(Arm.STUDENT, answer=None), {}, None) == 0.0

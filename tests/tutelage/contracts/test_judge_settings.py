@@ -43,6 +43,20 @@ def test_no_arm_judges(judge: dict[str, Any], message: str):
         settings(judge, disguised=disguised)
 
 
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"kind": "openai", "base_url": "http://gpt/v1/"},
+        {"kind": "openai", "base_url": "http://GPT:80/v1"},
+        {"kind": "litellm", "model": "openai/gpt"},
+    ],
+    ids=["a slash", "spelled otherwise", "by its provider"],
+)
+def test_an_arm_is_known_however_its_place_is_spelled(again: dict[str, Any]):
+    with pytest.raises(ConfigurationError, match="'again': the model of upstream 'gpt' serves an arm"):
+        settings({"upstream": "again"}, again={"model": "gpt"} | again)
+
+
 def test_two_models_of_one_provider_are_not_the_same():
     settings({"upstream": "large"}, large={"kind": "openai", "base_url": "http://gpt/v1", "model": "large"})
     named = {"kind": "litellm", "model": "anthropic/claude"}

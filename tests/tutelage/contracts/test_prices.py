@@ -77,6 +77,21 @@ def test_what_is_not_known_is_none_and_never_zero(unknown):
     assert PriceList({}).price("nobody", USED, 1.0) is None
 
 
+@pytest.mark.parametrize(("prompt", "nusd"), [(200_000, 200_000 * 3_000), (200_001, None)])
+def test_a_prompt_beyond_which_the_table_has_another_price_has_none(monkeypatch, prompt, nusd):
+    entry = {"input_cost_per_token": 3e-6, "output_cost_per_token": 1.5e-5}
+    entry |= {"input_cost_per_token_above_200k_tokens": 6e-6, "output_cost_per_token_above_272k_tokens": 2e-5}
+    monkeypatch.setattr(prices, "table", lambda: {"gpt-4.1": entry})
+    found = price(Usage(prompt=prompt, completion=0))
+    assert (found and found.nusd) == nusd
+
+
+def test_a_listed_price_of_nothing_is_none_and_ones_own_is_zero(monkeypatch):
+    monkeypatch.setattr(prices, "table", lambda: {"gpt-4.1": {"input_cost_per_token": 0, "output_cost_per_token": 0.0}})
+    assert price() is None
+    assert price(cost={"prompt_usd_per_mtok": 0, "completion_usd_per_mtok": 0}).nusd == 0
+
+
 def test_embeddings_cost_their_prompt_only():
     assert TokenPrices(prompt=20_000_000, completion=0).of(Usage(prompt=1000)) == 20_000
 
