@@ -8,6 +8,7 @@
     ├── UnknownPath      404     the client's: nothing is served there
     ├── NotPassedOn      404     the client's: only a `default_upstream` could serve it, and there is none
     ├── WrongMethod      405     the client's
+    ├── NoWebSocket      400     the client's: WebSockets are not relayed
     ├── TooLarge         413     the client's: the body is above limits.request_mb
     ├── WrongEncoding    415     the client's: compressed bodies are not read
     ├── LimitReached     429     the client's: a limit of its own key
@@ -147,6 +148,15 @@ class WrongMethod(Refusal):
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"Not allowed to {method} on this URL. Use {allowed}.")
         self.headers = ((b"allow", allowed.encode()),)
+
+
+class NoWebSocket(Refusal):
+    """Relayed as what it would be without its upgrade, it would be answered with something else than was asked for."""
+
+    code = "websocket_not_supported"
+
+    def __init__(self) -> None:
+        super().__init__("This gateway relays no WebSockets: speak HTTP, or connect to the provider itself.")
 
 
 class TooLarge(Refusal):
