@@ -302,9 +302,10 @@ def _to_loop(loop: asyncio.AbstractEventLoop, apply: Callable[[View], None], vie
 
 
 def _own_bind(settings: Settings, index: int) -> str:
+    """Without a port that is told to scrapers, probes and metrics are this machine's own business."""
     host = settings.gateway.bind.rpartition(":")[0]
     port = settings.gateway.metrics_port
-    return f"{host}:{port + index if port else 0}"
+    return f"{host}:{port + index}" if port else "127.0.0.1:0"
 
 
 async def run(settings: Settings, index: int) -> int:
