@@ -188,14 +188,16 @@ _NUSD = 1_000_000_000
 
 
 class LimitReached(Refusal):
-    """A limit of the client's own key. What waiting does not cure, SDKs are told not to retry."""
+    """A limit of the client's own key, `limit` as it is declared for all processes. What waiting does not cure, SDKs are told not
+    to retry."""
 
     status = 429
 
-    def __init__(self, exceeded: Exceeded, processes: int) -> None:
+    def __init__(self, exceeded: Exceeded, limit: int, processes: int) -> None:
         kind, code, words = _LIMITS[exceeded.which]
-        limit, wait_s = exceeded.limit * processes, exceeded.wait_s
+        wait_s = exceeded.wait_s
         shown = f"{limit / _NUSD:g}" if exceeded.which is Which.MONEY else str(limit)
+        words += f", of which each of {processes} gateway processes gives a part" if processes > 1 else ""
         cure = "" if wait_s is None else f" Try again in {wait_s:.3g} s."
         reason = "asks for more than" if wait_s is None and exceeded.which is Which.TOKENS else "has reached"
         super().__init__(f"This request {reason} the limit of its key: {shown} {words}.{cure}", code=code)
