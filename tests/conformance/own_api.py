@@ -44,4 +44,4 @@ def _checked(place: Path, document: Mapping[str, Any], url: str, key: str) -> Ma
     place.mkdir(parents=True)
     (place / "openapi.json").write_text(json.dumps(document, indent=1))
     run = Run(base_url=url, folder=place)
-    return checked(run, place / "openapi.json", key, checks=CHECKS, phases=PHASES, examples=EXAMPLES)
+    return checked(run, place / "openapi.json", key, mode="all", checks=CHECKS, phases=PHASES, examples=EXAMPLES)

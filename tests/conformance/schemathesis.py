@@ -16,15 +16,16 @@ SEED = 7
 
 
 def checked(
-    run: Run, document: Path, key: str, *, checks: Sequence[str], phases: Sequence[str], examples: int
+    run: Run, document: Path, key: str, *, mode: str, checks: Sequence[str], phases: Sequence[str], examples: int
 ) -> Mapping[str, bool]:
-    """(operation, nothing found) of `document` at the run's base URL, with up to `examples` requests a phase and operation."""
+    """(operation, nothing found) of `document` at the run's base URL, with up to `examples` requests a phase and operation; `mode`
+    says whether they are good: `positive`, `negative` or `all`."""
     report = run.folder / "report.xml"
     argv = [
         str(python_environment("schemathesis", [f"schemathesis=={VERSION}"]).with_name("schemathesis")), "run", str(document),
         "--url", run.base_url, "--header", f"Authorization: Bearer {key}", f"--report-junit-path={report}",
-        "--checks", ",".join(checks), "--phases", ",".join(phases), "--max-examples", str(examples), "--seed", str(SEED),
-        "--request-timeout", "20", "--continue-on-failure", "--no-color", "--generation-database", "none",
+        "--mode", mode, "--checks", ",".join(checks), "--phases", ",".join(phases), "--max-examples", str(examples),
+        "--seed", str(SEED), "--request-timeout", "20", "--continue-on-failure", "--no-color", "--generation-database", "none",
     ]  # fmt: skip
     reported(run, argv, report, folder=run.folder, NO_PROXY="127.0.0.1")
     return {name.removeprefix("None::"): good for name, good in results_of(report).items()}
