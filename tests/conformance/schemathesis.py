@@ -18,8 +18,10 @@ SEED = 7
 def checked(
     run: Run, document: Path, key: str, *, mode: str, checks: Sequence[str], phases: Sequence[str], examples: int
 ) -> Mapping[str, bool]:
-    """(operation, nothing found) of `document` at the run's base URL, with up to `examples` requests a phase and operation; `mode`
-    says whether they are good: `positive`, `negative` or `all`."""
+    """(operation, nothing found) of `document` at the run's base URL, with up to `examples` requests a phase and operation.
+
+    `mode` says whether they are good: `positive`, `negative` or `all`.
+    """
     report = run.folder / "report.xml"
     argv = [
         str(python_environment("schemathesis", [f"schemathesis=={VERSION}"]).with_name("schemathesis")), "run", str(document),
