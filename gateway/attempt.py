@@ -196,8 +196,9 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
         for field, rule in done:
             means.metrics.field(target.upstream, field, rule)
     untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
-    name = client_id(incoming.headers) if purpose == SERVE and target is incoming.route.teacher else None
-    lines = (of_any_kind if endpoint.opaque else to_upstream)(incoming.headers, name or means.new_id().encode())
+    lines = (of_any_kind if endpoint.opaque else to_upstream)(
+        incoming.headers, _id_of(means, incoming, target, purpose)
+    )
     if target.account_is_clients:
         lines += account_of(incoming.headers)
     if purpose in (SHADOW, RESCORE):  # a call of its own, to be made whatever became of the client's
@@ -217,6 +218,14 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
         left_out,
         asked,
     )
+
+
+def _id_of(means: Means, incoming: Incoming, target: Target, purpose: str) -> bytes:
+    """What this call is known by: no two calls by the same name. The client's own name reaches the teacher only."""
+    if purpose != SERVE:
+        return means.new_id().encode()
+    name = client_id(incoming.headers) if target is incoming.route.teacher else None
+    return name or incoming.id.encode()
 
 
 def _may_be_repeated(method: str, headers: Headers) -> bool:

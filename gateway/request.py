@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from httptools import parse_url
 
 from gateway.memory import Memory
-from gateway.upstreams.base import Headers
+from gateway.upstreams.base import Headers, joined
 
 MAX_AHEAD_BYTES = 64 * 1024
 """Of what nobody has asked for yet: the body of a request that may be refused, the requests behind it. Then reading pauses."""
@@ -228,15 +228,10 @@ class Request:
             self.keep_alive = False
         elif self._connection.is_last(self):
             lines = [*lines, closing]
-        parts = [status_line(status), date_line(int(time.time())), framing]
-        for name, value in lines:
-            parts += (name, b": ", value, b"\r\n")
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        breaks = 3 + bool(framing) + len(lines)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks:
+        head = joined(lines)
+        if head is None:
             raise ValueError("a header of this answer holds a line break")
-        return head
+        return b"%b%b%b%b\r\n" % (status_line(status), date_line(int(time.time())), framing, head)
 
     # --- for the connection
 
@@ -247,7 +242,7 @@ class Request:
         self.headers = headers
         self.named = dict(reversed(headers))
         self.expects_100 = b"expect" in self.named
-        if target.startswith(b"/") and b"%" not in target and b"#" not in target:
+        if target.startswith(b"/") and target.find(b"%") < 0 and target.find(b"#") < 0:  # `in` costs an exception each
             path, _, self.query = target.partition(b"?")
             self.path = path.decode("ascii")
         else:

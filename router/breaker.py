@@ -66,7 +66,7 @@ class Breaker:
     __slots__ = (
         "_backoff_s",
         "_consecutive",
-        "_generation",
+        "_permit",
         "_policy",
         "_probe_is_out",
         "_recent",
@@ -77,7 +77,8 @@ class Breaker:
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
         self._state = BreakerState.CLOSED
-        self._generation = 0
+        self._permit = Permit(0)
+        """What every call of this generation gets."""
         self._consecutive = 0
         self._backoff_s = policy.backoff_s
         self._retry_at = 0.0
@@ -90,7 +91,7 @@ class Breaker:
 
     @property
     def generation(self) -> int:
-        return self._generation
+        return self._permit.generation
 
     def available(self, now: float) -> bool:
         """Whether `acquire` would give a permit. Changes nothing."""
@@ -101,17 +102,17 @@ class Breaker:
     def acquire(self, now: float) -> Permit | None:
         """The right to one call, or None. Out of OPEN and HALF_OPEN the permit is the probe's."""
         if self._state is _CLOSED:
-            return Permit(self._generation)
+            return self._permit
         if not self.available(now):
             return None
         self._state = BreakerState.HALF_OPEN
         self._probe_is_out = True
-        self._generation += 1
-        return Permit(self._generation)
+        self._next_generation()
+        return self._permit
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
         """What the call came to. Ignored where the breaker changed since the permit was given."""
-        if permit.generation != self._generation:
+        if permit.generation != self._permit.generation:
             return
         if self._probe_is_out:
             self._settle_probe(outcome, now)
@@ -146,10 +147,13 @@ class Breaker:
     def _change(self, state: BreakerState) -> None:
         """Enter `state` with a clean sheet: permits given before say nothing any more."""
         self._state = state
-        self._generation += 1
+        self._next_generation()
         self._probe_is_out = False
         self._consecutive = 0
         self._recent.clear()
+
+    def _next_generation(self) -> None:
+        self._permit = Permit(self._permit.generation + 1)
 
 
 class _Recent:

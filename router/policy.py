@@ -35,7 +35,7 @@ SCREENED = (
 STUDENT_UNAVAILABLE = "student_unavailable"
 TEACHER_UNAVAILABLE = "teacher_unavailable"
 REASONS = (NO_STUDENT, PINNED, *SCREENED, STUDENT_UNAVAILABLE, TEACHER_UNAVAILABLE)
-_BOTH, _REQUEST = FallbackRule.BOTH, UnitOf.REQUEST
+_BOTH, _NOBODY, _REQUEST = FallbackRule.BOTH, FallbackRule.NONE, UnitOf.REQUEST
 
 
 def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_available: bool) -> RoutePlan:
@@ -125,7 +125,7 @@ def _fallback(
 ) -> Arm | None:
     """Who takes over before the first byte. The teacher even where its breaker is open now: it is the last resort."""
     if serve is STUDENT:
-        return None if rule is FallbackRule.NONE else TEACHER
+        return None if rule is _NOBODY else TEACHER
     return STUDENT if rule is _BOTH and student_available else None
 
 

@@ -7,7 +7,8 @@ Knows not  margins, thresholds, rungs: those belong to whoever reads it (`scorin
 A cell counts its own metric of a unit (`reading`): the score difference d, or one of the unit's `metrics`, on the same
 lattice and called d here all the same. Two readings of the same counts, each rounded against its reader:
     `promotion()`  d as counted (rounded down); what had no score is read as it was entered, the worst where nothing is known
-    `opposed()`    the histogram of -d, d one step up; what had no score is read as d = 0
+    `opposed()`    the histogram of -d, d one step up; what had no score is read as d = 0, a conversation of which some
+                   turns had none with those turns as 0, as detectors read it (`harm_milli`)
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from typing import Self, TypeVar
 import msgspec
 
 from router.types import Direction
-from scoring.stats.lattice import LATTICE, Histogram, Key, floor_milli, opposed
+from scoring.stats.lattice import LATTICE, Histogram, Key, ceil_milli, floor_milli, opposed
 from tutelage.contracts.decisions import Unit
 from tutelage.contracts.records import Json
 
 Count = tuple[int, int, int]
 """(policy version, w in 1/1000, d in 1/1000)."""
-Missing = tuple[str, int, int, int]
-"""(class, policy version, w in 1/1000, d in 1/1000 as promotion reads it)."""
+Missing = tuple[str, int, int, int, int]
+"""(class, policy version, w in 1/1000, d in 1/1000 as promotion reads it, and as what gains from low scores reads it)."""
 
 POOLED = "all"
 QUALITY, SEVERE, FLOOR, DISAGREEMENT = "quality", "severe", "floor", "disagreement"
@@ -91,7 +92,8 @@ class Evidence:
                 place = (unit.policy_version, unit.weight_milli, d_milli)
                 counts[place] = counts.get(place, 0) + 1
             else:
-                missing = _plus(missing, (unit.missing, unit.policy_version, unit.weight_milli, d_milli))
+                harm = harm_milli(unit, self.cell.metric)
+                missing = _plus(missing, (unit.missing, unit.policy_version, unit.weight_milli, d_milli, harm))
             keys = _with_key(keys, unit.key)
         marks = [(unit.last_at, unit.id) for unit in units]
         return Evidence(
@@ -129,15 +131,15 @@ class Evidence:
         histogram: dict[Key, int] = {}
         for (_, w_milli, d_milli), count in self.counts.items():
             histogram[w_milli, d_milli] = histogram.get((w_milli, d_milli), 0) + count
-        for (_, _, w_milli, d_milli), count in self.missing.items():
+        for (_, _, w_milli, d_milli, _), count in self.missing.items():
             histogram[w_milli, d_milli] = histogram.get((w_milli, d_milli), 0) + count
         return histogram
 
     def opposed(self) -> dict[Key, int]:
         """{(w, -d): count} as a test reads it that gains from low scores."""
         histogram: dict[Key, int] = opposed(self.scored())
-        for (_, _, w_milli, _), count in self.missing.items():
-            histogram[w_milli, 0] = histogram.get((w_milli, 0), 0) + count
+        for (_, _, w_milli, _, harm), count in self.missing.items():
+            histogram[w_milli, -harm] = histogram.get((w_milli, -harm), 0) + count
         return histogram
 
     def scored(self) -> Histogram:
@@ -150,7 +152,7 @@ class Evidence:
     def missing_by_class(self) -> dict[str, int]:
         """Units without a plain score, by class."""
         classes: dict[str, int] = {}
-        for (name, _, _, _), count in self.missing.items():
+        for (name, *_), count in self.missing.items():
             classes[name] = classes.get(name, 0) + count
         return classes
 
@@ -187,7 +189,7 @@ class Evidence:
                 metric=plain["metric"],
             ),
             counts={(version, w, d): count for version, w, d, count in plain["counts"]},
-            missing={(name, version, w, d): count for name, version, w, d, count in plain["missing"]},
+            missing={(name, version, w, d, harm): count for name, version, w, d, harm, count in plain["missing"]},
             units=plain["units"],
             keys=tuple(plain["keys"]),
             first=_mark(plain["first"]),
@@ -214,6 +216,16 @@ def promotion_milli(unit: Unit, metric: str = QUALITY) -> int:
     """d in thousandths as promotion reads it: rounded down, the worst where nothing is known."""
     value = reading(unit, metric)
     return WORST_MILLI[metric] if value is None else floor_milli(value)
+
+
+def harm_of(unit: Unit, metric: str = QUALITY) -> float:
+    """What a unit that is missing says to whoever gains from low scores: its turns without a plain score say nothing, 0."""
+    return unit.harm.get(metric, 0.0)
+
+
+def harm_milli(unit: Unit, metric: str = QUALITY) -> int:
+    """The same in thousandths, rounded up."""
+    return ceil_milli(harm_of(unit, metric))
 
 
 def hash_of(key: str) -> int:

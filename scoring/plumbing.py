@@ -2,6 +2,8 @@
 
 Both arms are the same model, so the mean of d is 0 in each direction whatever the judge thinks, if the judge is blind and
 the order is drawn fairly. A mean that is not 0 is a leak of identity, a broken join, or arms that are not asked the same.
+What the answer shown first has over the second is said beside it, and is no fault of the plumbing: the order is drawn anew
+for each pair, so that a judge who minds it costs pairs and moves no mean.
 Pure: judged pairs in, findings out. Directions are populations of their own, never averaged.
 """
 
@@ -10,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.types import Direction
+from scoring.gates.order import TOLERANCE
 from scoring.stats.bets import planning_prior
-from scoring.stats.eprocess import lower_confidence
+from scoring.stats.eprocess import lower_confidence, upper_confidence
 from scoring.stats.lattice import FULL_WEIGHT, floor_milli
 from tutelage.contracts.pairs import Judgement, Pair
 
@@ -26,17 +29,20 @@ _PRIOR = planning_prior(null_mean=-0.05, sigma0=0.3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One direction: E[d] lies between `lower` and `upper`, at all times at once."""
+    """A mean of `pairs`: what it is of lies between `lower` and `upper`, at all times at once."""
 
     pairs: int
-    mean_d: float
+    mean: float
     lower: float
     upper: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plumbing:
-    """What came of `asked` requests. `excluded` by the join's reasons, `missing` by class; `lost` left no trace at all."""
+    """What came of `asked` requests. `excluded` by the join's reasons, `missing` by class; `lost` left no trace at all.
+
+    `directions` are means of d. `order` is what the answer shown first has over the second; None where no judge was asked.
+    """
 
     asked: int
     judged: int
@@ -44,7 +50,8 @@ class Plumbing:
     excluded: Mapping[str, int]
     missing: Mapping[str, int]
     directions: Mapping[str, Seen]
-    first_minus_second: float | None
+    order: Seen | None
+    order_alarm: str | None
     alarms: tuple[str, ...]
 
     @property
@@ -59,11 +66,14 @@ class Plumbing:
 def plumbing(asked: int, judged: Sequence[tuple[Pair, Judgement]], excluded: Mapping[str, int]) -> Plumbing:
     """The findings. `excluded` are those of the requests that became no judged pair, by reason."""
     by_direction = {direction: _plain(judged, direction) for direction in Direction}
-    directions = {direction.value: _seen(found) for direction, found in by_direction.items() if found}
+    directions = {
+        direction.value: _seen(found, ALPHA / len(Direction)) for direction, found in by_direction.items() if found
+    }
     missing = Counter(
         judgement.missing or "no_d" for _, judgement in judged if judgement.d is None or judgement.missing
     )
-    effects = [j.first_minus_second for _, j in judged if j.first_minus_second is not None]
+    order = [j.first_minus_second for _, j in judged if j.first_minus_second is not None]
+    order_seen = _seen(order, ALPHA) if order else None
     lost = asked - len(judged) - sum(excluded.values())
     return Plumbing(
         asked=asked,
@@ -72,7 +82,8 @@ def plumbing(asked: int, judged: Sequence[tuple[Pair, Judgement]], excluded: Map
         excluded=dict(excluded),
         missing=dict(missing),
         directions=directions,
-        first_minus_second=sum(effects) / len(effects) if effects else None,
+        order=order_seen,
+        order_alarm=None if order_seen is None else _minded(order_seen),
         alarms=(*_uneven(directions), *_unaccounted(lost, excluded)),
     )
 
@@ -81,25 +92,36 @@ def _plain(judged: Sequence[tuple[Pair, Judgement]], direction: Direction) -> li
     return [j.d for pair, j in judged if pair.direction is direction and j.d is not None and j.missing is None]
 
 
-def _seen(found: Sequence[float]) -> Seen:
-    each = ALPHA / (2 * len(Direction))
+def _seen(found: Sequence[float], alpha: float) -> Seen:
+    """`alpha` is of both sides together."""
     up = Counter((FULL_WEIGHT, floor_milli(d)) for d in found)
     down = Counter((FULL_WEIGHT, floor_milli(-d)) for d in found)
     return Seen(
         pairs=len(found),
-        mean_d=sum(found) / len(found),
-        lower=lower_confidence(up, _PRIOR, alpha=each),
-        upper=-lower_confidence(down, _PRIOR, alpha=each),
+        mean=sum(found) / len(found),
+        lower=lower_confidence(up, _PRIOR, alpha=alpha / 2),
+        upper=upper_confidence(down, _PRIOR, alpha=alpha / 2),
     )
 
 
 def _uneven(directions: Mapping[str, Seen]) -> list[str]:
     return [
-        f"{name}: the mean of d is {seen.mean_d:+.3f}, between {seen.lower:+.3f} and {seen.upper:+.3f}; of a model against "
+        f"{name}: the mean of d is {seen.mean:+.3f}, between {seen.lower:+.3f} and {seen.upper:+.3f}; of a model against "
         "itself it is 0. Who is who leaks to the judge, or the arms are not asked the same"
         for name, seen in directions.items()
         if seen.lower > 0.0 or seen.upper < 0.0
     ]
+
+
+def _minded(order: Seen) -> str | None:
+    """The alarm about a judge who minds the order, or None. A place worth less than the tolerance is none, as in the gate."""
+    if order.lower <= TOLERANCE and order.upper >= -TOLERANCE:
+        return None
+    return (
+        f"the judge minds the order: the answer shown first has {order.mean:+.3f} over the second, between "
+        f"{order.lower:+.3f} and {order.upper:+.3f}, where ±{TOLERANCE:g} is none. Scores are noisier for it: ask more pairs "
+        "in both orders"
+    )
 
 
 def _unaccounted(lost: int, excluded: Mapping[str, int]) -> list[str]:

@@ -7,6 +7,7 @@ cli/        one file per command group
 demo/       the recorded demonstration
 evaluation/ real inputs through both arms, and what they suggest
 serve.py    the supervisor of one machine's processes
+lifetime.py a child process ends with its parent
 logs.py tasks.py   structured logs; background tasks that are kept and drained
 """
 

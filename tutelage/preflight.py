@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tutelage.contracts.errors import ConfigurationError
@@ -61,26 +61,32 @@ def addresses(settings: Settings, cores: int) -> Iterator[tuple[str, str]]:
 
 
 def free(settings: Settings, cores: int, within_s: float = FREE_WITHIN_S) -> None:
-    """Raises ConfigurationError for the first address that cannot be listened on `within_s`."""
+    """Raises ConfigurationError for the first address that cannot be listened on `within_s`.
+
+    All are held until the last: the gateway's sockets may share an address, and would share it with its own metrics too.
+    """
     deadline = time.monotonic() + within_s
-    for setting, address in addresses(settings, cores):
-        while (fault := _fault(address)) is not None:
-            if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f"{setting} {address}: {fault.strerror}; end what listens there, or name another address"
-                ) from fault
-            time.sleep(_POLL_S)
+    with ExitStack() as held:
+        for setting, address in addresses(settings, cores):
+            while (fault := _fault(address, held)) is not None:
+                if time.monotonic() > deadline:
+                    raise ConfigurationError(
+                        f"{setting} {address}: {fault.strerror}; end what listens there, or name another address"
+                    ) from fault
+                time.sleep(_POLL_S)
 
 
-def _fault(address: str) -> OSError | None:
-    """Why nobody could listen there now; None where one could."""
+def _fault(address: str, held: ExitStack) -> OSError | None:
+    """Why nobody could listen there now; None where `held` has it."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-            probe.listen(1)
-        except OSError as fault:
-            return fault
+        probe.bind((host, int(port)))
+        probe.listen(1)
+    except OSError as fault:
+        probe.close()
+        return fault
+    held.enter_context(probe)
     return None

@@ -6,7 +6,6 @@ spool, then ends the rest. A child whose supervisor is killed gets SIGTERM from 
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import secrets
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from tutelage.contracts.settings import Settings
+from tutelage.lifetime import end_with_parent
 
 log = structlog.get_logger()
 
@@ -27,7 +27,6 @@ MAX_BACKOFF_S = 30.0
 STEADY_S = 60.0
 """A child that lived this long starts again without delay."""
 STOP_S = 10.0
-_PR_SET_PDEATHSIG = 1
 _IN_ORDER = (0, -signal.SIGTERM)
 """How a child ends that was told to: after its drain, or before it had anything to drain."""
 
@@ -95,7 +94,11 @@ class Supervisor:
         while not self._stopping.is_set():
             started = self._clock()
             child = await asyncio.create_subprocess_exec(
-                *role.argv, env=self._environment, preexec_fn=_end_with_parent, stdin=asyncio.subprocess.DEVNULL
+                *role.argv,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # terminal signals go to the supervisor only
+                preexec_fn=end_with_parent,
             )
             self._children[role.name] = child
             log.info("started", child=role.name, pid=child.pid)
@@ -123,10 +126,3 @@ class Supervisor:
             await child.wait()
             return False
         return child.returncode in _IN_ORDER
-
-
-def _end_with_parent() -> None:
-    """Runs in the child before exec: SIGTERM when the supervisor dies; terminal signals go to the supervisor only."""
-    os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -22,6 +22,16 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Header lines in order, names in lower case."""
 
 
+def joined(headers: Headers) -> bytes | None:
+    """`headers` as they go over the wire; None where one holds a line break, and would be two."""
+    lines = [b": ".join(line) for line in headers]
+    text = b"".join(lines)
+    if text.find(b"\r") >= 0 or text.find(b"\n") >= 0:
+        return None
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. `first_token_s` runs from the request's end to the first body byte, `idle_s` between two pieces of the body."""
 

@@ -11,9 +11,19 @@ the head and a short body are one write, whatever one read brought is one piece 
 import asyncio
 import ssl
 from collections import OrderedDict
+from functools import lru_cache
 from math import inf
 
-from gateway.upstreams.base import Call, CallRefused, ConnectFailed, Deadlines, ReplyBroken, TimedOut, UpstreamError
+from gateway.upstreams.base import (
+    Call,
+    CallRefused,
+    ConnectFailed,
+    Deadlines,
+    ReplyBroken,
+    TimedOut,
+    UpstreamError,
+    joined,
+)
 from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered, Unsent
 from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
 from tutelage.contracts.errors import ConfigurationError
@@ -55,7 +65,6 @@ class HttpPool:
         relayed_by = None if secure else proxy
         self._prefix = address.path if relayed_by is None else f"http://{address.authority}{address.path}"
         self._fixed = _fixed_lines(address, api_key, relayed_by)
-        self._fixed_count = self._fixed.count(b"\n")
         self._keep_alive_s = KEEP_ALIVE_S[address.scheme]
         self._max = max_connections
         self._connections: set[Connection] = set()
@@ -159,18 +168,15 @@ class HttpPool:
         """What is written: one piece, or two where the body is too long to copy. Raises CallRefused."""
         body = call.body
         try:
-            line = f"{call.method} {self._prefix}{call.path} HTTP/1.1\r\n".encode("ascii")
-        except UnicodeEncodeError as fault:
-            raise CallRefused(self.upstream, f"path {call.path!r} is not ASCII: percent-encode it") from fault
-        parts = [line, self._fixed]
-        for name, value in call.headers:
-            parts += (name, b": ", value, b"\r\n")
-        bodiless = not body and call.method in _MAY_BE_BODILESS
-        parts.append(b"\r\n" if bodiless else b"content-length: %d\r\n\r\n" % len(body))
-        head = b"".join(parts)
-        breaks = 2 + self._fixed_count + len(call.headers) + (not bodiless)  # our own; any other is somebody's attempt
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or line.count(b" ") != 2:
-            raise CallRefused(self.upstream, "the path holds a space, or a header a line break")
+            line = _request_line(call.method, self._prefix + call.path)
+        except ValueError as fault:
+            raise CallRefused(self.upstream, f"path {call.path!r}: {fault}") from fault
+        headers = joined(call.headers)
+        if headers is None:
+            raise CallRefused(self.upstream, "a header holds a line break")
+        if not body and call.method in _MAY_BE_BODILESS:
+            return (b"%b%b%b\r\n" % (line, self._fixed, headers),)
+        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (line, self._fixed, headers, len(body))
         return (head + body,) if len(body) <= _ONE_WRITE_BYTES else (head, body)
 
     # --- finding a connection
@@ -249,6 +255,16 @@ class HttpPool:
             if connection.deadline_at <= now:
                 connection.expire(now)
         self._ticker = loop.call_later(TICK_S, self._tick, loop) if self._connections else None
+
+
+@lru_cache(maxsize=256)
+def _request_line(method: str, target: str) -> bytes:
+    """Raises ValueError where that is not one line of three words."""
+    if not target.isascii():
+        raise ValueError("it is not ASCII: percent-encode it")
+    if any(map(str.isspace, method + target)):
+        raise ValueError("it holds a space or a line break")
+    return f"{method} {target} HTTP/1.1\r\n".encode("ascii")
 
 
 def _fixed_lines(address: Address, api_key: str | None, relayed_by: Proxy | None) -> bytes:

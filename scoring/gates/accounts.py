@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scoring.evidence import Cell, Evidence, promotion_milli
+from scoring.evidence import Cell, Evidence, harm_milli, promotion_milli
 from scoring.stats.bets import FloatArray, Prior
 from scoring.stats.eprocess import log_capital, log_e, log_e_of, log_increment
 from scoring.stats.lattice import LATTICE
@@ -37,7 +37,7 @@ class Account:
         for unit in units:
             d_milli = promotion_milli(unit, metric)
             capital = capital + log_increment(unit.weight_milli, d_milli, self.null_mean)
-            opposed = 0 if unit.missing is not None else -min(d_milli + 1, LATTICE)
+            opposed = -min(d_milli + 1, LATTICE) if unit.missing is None else -harm_milli(unit, metric)
             against = against + log_increment(unit.weight_milli, opposed, -self.null_mean)
         evidence = self.evidence.add_all(units)
         return Account(evidence=evidence, null_mean=self.null_mean, capital=capital, against=against)

@@ -1,10 +1,14 @@
-"""How much one user may weigh: of a block of 200 counted units, at most so many are of one sticky key.
+"""How much one user may weigh: of each 200 units that come, at most so many of one sticky key count.
 
-Owns   `Block`: how often each key was counted in the current block of one direction.
+Owns   `Block`: how many units have come in the current block of one direction, and how often each key was counted.
 Knows not  what a unit says: which units count follows from the order of their keys alone, so no cap can be gamed by scores.
 
 Units of one key are alike in ways that the e-process allows for, and a reader of its numbers does not expect: one busy
-script must not promote a student, nor stop it.
+script must not promote a student. Evidence, the fresh key, labels and the comparison between users count so. Detectors of
+pairs read every unit: harm to one user is harm, and where few users have all the traffic a cap would hide it for long.
+
+A block ends with the 200th unit that comes, counted or not. One that ended with the 200th that counts would never end
+where users are few: evidence would stop, and nobody would be told.
 """
 
 from __future__ import annotations
@@ -32,25 +36,25 @@ K = TypeVar("K", bound=Keyed)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """`keys` counts by the hash of the sticky key, in this block."""
+    """`seen` units have come in this block; `keys` counts those that count, by the hash of the sticky key."""
 
+    seen: int = 0
     keys: Mapping[int, int] = field(default_factory=dict)
 
     def counted(self, units: Sequence[K], most: int | None) -> tuple[Block, list[K]]:
         """The block after `units`, in order, and those of them that count: at most `most` of one key."""
         if most is None:
             return self, list(units)
-        keys, kept = dict(self.keys), list[K]()
-        total = sum(keys.values())
+        seen, keys, kept = self.seen, dict(self.keys), list[K]()
         for unit in units:
-            if total >= BLOCK:
-                keys, total = {}, 0
+            if seen >= BLOCK:
+                seen, keys = 0, {}
+            seen += 1
             key = hash_of(unit.key)
             if keys.get(key, 0) < most:
                 keys[key] = keys.get(key, 0) + 1
-                total += 1
                 kept.append(unit)
-        return Block(keys=keys), kept
+        return Block(seen=seen, keys=keys), kept
 
 
 Blocks = Mapping[str, Block]

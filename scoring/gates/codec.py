@@ -34,7 +34,7 @@ def encode(state: State) -> bytes:
             "fresh": _plain(state.fresh),
             "streams": [[*stream, state.streams[stream].tolist()] for stream in sorted(state.streams)],
             "named": {name: list(state.named[name]) for name in sorted(state.named)},
-            "baselines": _sorted(state.baselines),
+            "baselines": {read: _sorted(state.baselines[read]) for read in sorted(state.baselines)},
             "comparisons": {name: _sorted(state.comparisons[name]) for name in sorted(state.comparisons)},
             "blocks": {name: _block_plain(state.blocks[name]) for name in sorted(state.blocks)},
             "labels": _labels_plain(state.labels),
@@ -61,9 +61,9 @@ def decode(body: bytes) -> State:
             for direction, where, metric, rows in plain["streams"]
         },
         named={name: tuple(values) for name, values in plain["named"].items()},
-        baselines=msgspec.convert(plain["baselines"], Baselines),
+        baselines=msgspec.convert(plain["baselines"], dict[str, Baselines]),
         comparisons=msgspec.convert(plain["comparisons"], dict[str, Comparison]),
-        blocks={name: Block(keys=dict(keys)) for name, keys in plain["blocks"].items()},
+        blocks={name: _block(block) for name, block in plain["blocks"].items()},
         traffic=plain["traffic"],
         tallies=msgspec.convert(plain["tallies"], dict[str, Tally]),
         entered=plain["entered"],
@@ -76,7 +76,7 @@ def _labels_plain(labels: Labels) -> dict[str, Any]:
     return {
         "position": labels.position,
         "counts": [[*key, n] for key, n in sorted(labels.counts.items())],
-        "late": labels.late,
+        "unsaid": [[*key, n] for key, n in sorted(labels.unsaid.items())],
         "block": _block_plain(labels.block),
         "awaited": labels.awaited,
     }
@@ -86,14 +86,18 @@ def _labels(plain: dict[str, Any]) -> Labels:
     return Labels(
         position=plain["position"],
         counts={(w, f, h): n for w, f, h, n in plain["counts"]},
-        late=plain["late"],
-        block=Block(keys=dict(plain["block"])),
+        unsaid={(w, f): n for w, f, n in plain["unsaid"]},
+        block=_block(plain["block"]),
         awaited=msgspec.convert(plain["awaited"], Awaited | None),
     )
 
 
-def _block_plain(block: Block) -> list[tuple[int, int]]:
-    return sorted(block.keys.items())
+def _block_plain(block: Block) -> dict[str, Any]:
+    return {"seen": block.seen, "keys": sorted(block.keys.items())}
+
+
+def _block(plain: dict[str, Any]) -> Block:
+    return Block(seen=plain["seen"], keys=dict(plain["keys"]))
 
 
 def _plain(account: Account) -> dict[str, Any]:

@@ -20,19 +20,19 @@ def fresh(view: View) -> Finding:
     """PASS when the current block stands at 1/α_f or more and holds at least 30 distinct keys."""
     key, prior = view.state.fresh, promotion_prior(view.epoch)
     evidence, reached = key.evidence, key.reaches(FRESH_NEED, prior)
-    few = evidence.distinct_keys < MIN_KEYS
+    users = evidence.distinct_keys
+    few = users < MIN_KEYS
     return Finding(
         gate=NAME,
         verdict=Verdict.PASS if reached and not few else Verdict.INCONCLUSIVE,
         value=key.log_e(prior),
         need=FRESH_NEED,
-        n=evidence.distinct_keys if reached and few else evidence.units,
-        template=_FEW if reached and few else _LAGGING[evidence.cell.direction.value],
+        n=evidence.units,
+        template=_template(evidence.cell.direction.value, users if few else None),
     )
 
 
-_FEW = f"fresh key: {{n}} of {MIN_KEYS} different users"
-_LAGGING = {
-    direction: f"fresh key: log E {{value:.2f}} of {{need:.2f}} over the {{n}} {direction} pairs of this block"
-    for direction in ("forward", "reverse")
-}
+def _template(direction: str, few: int | None) -> str:
+    """`few` users in a block of which much is over are all that there are: no evidence of theirs opens this gate."""
+    users = "" if few is None else f", of {few} different users where {MIN_KEYS} are needed"
+    return f"fresh key: log E {{value:.2f}} of {{need:.2f}} over the {{n}} {direction} pairs of this block{users}"

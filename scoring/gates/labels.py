@@ -10,7 +10,7 @@ choose among them afterwards, so drawn pairs count in the order in which they we
 * The count ends at the first one that has no score. Whoever leaves it there has stopped, and may: the e-process is bounded
   at all its prefixes at once.
 * One that had no score `label_within_s` after its admission counts as h = -1, for good. E rises in h, so that what stands
-  there is at most what the score would have given, whatever it was.
+  there is at most what the score would have given, whatever it was. What gains from low scores reads it as 0 (`opposed`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 
 from router.split import sampled
 from scoring.gates.caps import Block
-from scoring.stats.lattice import LATTICE, floor_milli
+from scoring.stats.lattice import LATTICE, Key, floor_milli, opposed
 from tutelage.contracts.decisions import Epoch
 
 
@@ -51,31 +51,34 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What has been counted, up to which folded pair; `late` of it had no score in time. `block` is the cap's."""
+    """What has been counted, up to which folded pair; `unsaid` {(w, f): count} of it had no score in time. `block` is the
+    cap's."""
 
     position: int = 0
     counts: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    late: int = 0
+    unsaid: dict[tuple[int, int], int] = field(default_factory=dict)
     block: Block = field(default_factory=Block)
     awaited: Awaited | None = None
 
     def after(self, labels: Sequence[Label], epoch: Epoch, since: int, now: float) -> Labels:
         """The counts with those of `labels`, in their order, that belong to this evidence: up to the first that is drawn and
         still waited for."""
-        counts, late, block, position = dict(self.counts), self.late, self.block, self.position
+        counts, unsaid, block, position = dict(self.counts), dict(self.unsaid), self.block, self.position
         awaited: Awaited | None = None
         for label in labels:
-            if label.epoch == epoch.id and label.revision >= since:
+            if label.epoch == epoch.id:
                 following, counted = block.counted((label,), epoch.gates.max_units_per_key)
-                if counted and draws(epoch, label.pair):
+                if counted and label.revision >= since and draws(epoch, label.pair):
                     if label.h is None and now < label.due_at:
                         awaited = Awaited(pair=label.pair, until=label.due_at)
                         break
-                    late += label.h is None
-                    counts[_read(label)] = counts.get(_read(label), 0) + 1
+                    w, f, h = _read(label)
+                    counts[w, f, h] = counts.get((w, f, h), 0) + 1
+                    if label.h is None:
+                        unsaid[w, f] = unsaid.get((w, f), 0) + 1
                 block = following
             position = label.number
-        return Labels(position=position, counts=counts, late=late, block=block, awaited=awaited)
+        return Labels(position=position, counts=counts, unsaid=unsaid, block=block, awaited=awaited)
 
     def restarted(self) -> Labels:
         return Labels(position=self.position)
@@ -83,6 +86,22 @@ class Labels:
     @property
     def n(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def late(self) -> int:
+        return sum(self.unsaid.values())
+
+    def opposed(self) -> dict[Key, int]:
+        """{(w, -h): count} as a test reads it that gains from low scores: h one step up, what nobody said as 0."""
+        said: dict[Key, int] = {}
+        for (w, f, h), count in self.counts.items():
+            left = count - (self.unsaid.get((w, f), 0) if h == -LATTICE else 0)
+            if left:
+                said[w, h] = said.get((w, h), 0) + left
+        mirror = opposed(said)
+        for (w, _), count in self.unsaid.items():
+            mirror[w, 0] = mirror.get((w, 0), 0) + count
+        return mirror
 
     @property
     def mean(self) -> float | None:

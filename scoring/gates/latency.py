@@ -1,11 +1,15 @@
 """The teacher's frozen p95: what "slow" means in this epoch.
 
 Owns   `Baselines`: the teacher's times until they are frozen, the limit of each from then on; the indicators of a unit.
-Knows not  what a slow student leads to: the indicators are metrics that detectors watch.
+Knows not  what a slow student leads to: the indicators are metrics that detectors watch. Which units these are the limits of.
 
 The first 100 forward units of the evidence set the limits; the indicators begin after them. A limit that moved with the
 traffic would drift with the harm that it should show. Both sides are measured while serving: a shadow call waits behind
 what is served, and nobody waits for it.
+
+A limit is one of single answers: each turn of a unit is held against it, and then their mean is taken, since a mean of times
+hides the one that was slow. So that the p95 is that of the same turns, a unit sets it with one of its turns: the first, of the
+next unit the second, and so on, whatever the times.
 """
 
 from __future__ import annotations
@@ -40,21 +44,21 @@ class Baselines:
             return self
         seen, limits = dict(self.seen), dict(self.limit_ms)
         for name in TIMES:
-            taken_ms = unit.times_ms.get(f"teacher_{name}")
-            if taken_ms is not None and name not in limits:
-                seen[name] = (*seen.get(name, ()), round(taken_ms))
+            taken_ms, before = unit.times_ms.get(f"teacher_{name}", ()), seen.get(name, ())
+            if taken_ms and name not in limits:
+                seen[name] = (*before, round(taken_ms[len(before) % len(taken_ms)]))
                 if len(seen[name]) >= FROZEN_AT:
                     limits[name] = _limit_ms(sorted(seen.pop(name))[int(_QUANTILE * FROZEN_AT)])
         return Baselines(seen=seen, limit_ms=limits)
 
     def read(self, unit: Unit) -> Unit:
-        """A unit that the student served, with its indicators of slowness: -1 where it was slow, 0 where it was not."""
+        """A unit that the student served, with its indicators of slowness: the part of its turns that were slow, negative."""
         if unit.direction is not Direction.REVERSE:
             return unit
         found = {
-            f"slow_{name}": -1.0 if taken_ms > limit else 0.0
+            f"slow_{name}": -sum(one_ms > limit for one_ms in taken_ms) / len(taken_ms)
             for name, limit in self.limit_ms.items()
-            if (taken_ms := unit.times_ms.get(f"student_{name}")) is not None
+            if (taken_ms := unit.times_ms.get(f"student_{name}"))
         }
         return msgspec.structs.replace(unit, metrics=unit.metrics | found) if found else unit
 

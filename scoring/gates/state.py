@@ -14,7 +14,7 @@ and a unit admitted under an older revision does not count for it: a restart is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -52,7 +52,8 @@ class State:
     """One route's statistics. `fresh` is the current block of the fresh key. Equal states have equal bytes (`codec`).
 
     `cells` are the forward promotion cells by (slice, metric); `named` are the slices' values with a cell of their own;
-    `entered` counts forward units since the fresh key last began: since the stage was entered.
+    `baselines` go by how units are read; `entered` counts forward units since the fresh key last began: since the stage was
+    entered.
     """
 
     epoch: str
@@ -62,7 +63,7 @@ class State:
     fresh: Account
     streams: Streams
     named: Named
-    baselines: Baselines
+    baselines: Mapping[str, Baselines]
     comparisons: Comparisons
     blocks: Blocks
     traffic: Traffic
@@ -92,7 +93,7 @@ def initial(rollout: Rollout, epoch: Epoch, wiring: Wiring = Wiring.DIRECTED) ->
         fresh=_fresh_key(wiring, rollout, epoch),
         streams={},
         named={},
-        baselines=Baselines(),
+        baselines={},
         comparisons={},
         blocks={},
         traffic={},
@@ -114,7 +115,7 @@ def fold_all(state: State, units: Sequence[Unit], rollout: Rollout, epoch: Epoch
     `turns` come first: the first ones of conversations that may go on, with what needs no judge. Detectors alone read them.
     """
     state = caught_up(state, rollout, epoch)
-    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch, enters=streams.first_turn)
+    state = _detected(state, [turn for turn in turns if turn.epoch == state.epoch], epoch, read=streams.AT_ONCE)
     left = [unit for unit in units if unit.epoch == state.epoch]
     while left:
         batch, left = _until_naming(state, left, epoch)
@@ -209,26 +210,25 @@ def _detected(
     state: State,
     units: Sequence[Unit],
     epoch: Epoch,
-    *,
-    enters: Callable[[Unit], Collection[str]] = streams.whole,
+    read: str = streams.WHOLE,
 ) -> State:
     """The state after detectors have read the units."""
     if not units:
         return state
-    baselines, watched = _observed(state, units, epoch)
+    baselines, watched = _observed(state, units, epoch, read)
     parts = streams.budget(epoch, state.named, state.wiring)
     return replace(
         state,
-        streams=streams.watched(state.streams, watched, parts, state.since, epoch, enters=enters),
-        baselines=baselines,
+        streams=streams.watched(state.streams, watched, parts, state.since, epoch, read=read),
+        baselines={**state.baselines, read: baselines} if baselines != Baselines() else state.baselines,
     )
 
 
 def _observed(
-    state: State, units: Sequence[Unit], epoch: Epoch
+    state: State, units: Sequence[Unit], epoch: Epoch, read: str
 ) -> tuple[Baselines, list[tuple[Unit, tuple[str, ...]]]]:
     """What detectors read of the units, in their order: each with its labels."""
-    baselines, guarded = state.baselines, epoch.gates.guardrails
+    baselines, guarded = state.baselines.get(read, Baselines()), epoch.gates.guardrails
     watched: list[tuple[Unit, tuple[str, ...]]] = []
     for unit in units:
         labels = labels_of(unit, epoch.gates, state.named, ()) if state.named else ()

@@ -13,7 +13,7 @@ wherever it is asked, and two halves of a stream see it half as fast. What never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from router.rollout import Since
 from router.types import Direction, UnitOf
-from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, reading
+from scoring.evidence import OUTCOME, POOLED, QUALITY, SEVERE, WORST_MILLI, harm_of, reading
 from scoring.gates.slices import Named, label, rest
 from scoring.stats import shiryaev_roberts
 from scoring.stats.bets import FloatArray
@@ -34,8 +34,10 @@ DETECTORS = ("hold", "down", "back")
 EITHER = "either"
 """The direction of a stream that every unit enters."""
 
+WHOLE = "whole"
 AT_ONCE = "at once"
-"""The direction of a stream that the first turn of each conversation enters, before the conversation is over. Turns of one are
+"""How detectors read units: whole, or the first turn of each conversation before it is over. Such turns enter streams of a
+direction of this name. Turns of one are
 alike: did each enter, the next one could be foretold from the last, and false alarms came sooner than A."""
 
 Stream = tuple[str, str, str]
@@ -110,16 +112,6 @@ def tolerance(epoch: Epoch, stream: Stream) -> float:
     return epoch.gates.guardrails.get(metric, max(epoch.delta_r, epoch.gates.severe or 0.0))
 
 
-def whole(unit: Unit) -> Collection[str]:
-    """The directions of the streams that a unit enters."""
-    return EITHER, unit.direction
-
-
-def first_turn(turn: Unit) -> Collection[str]:
-    """The same of the first turn of a conversation that may go on."""
-    return (AT_ONCE,)
-
-
 def watched(
     streams: Streams,
     units: Sequence[tuple[Unit, Sequence[str]]],
@@ -127,17 +119,19 @@ def watched(
     since: Since,
     epoch: Epoch,
     *,
-    enters: Callable[[Unit], Collection[str]] = whole,
+    read: str = WHOLE,
 ) -> Streams:
-    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0.
+    """The detectors after `units`, each given with its slices' labels: d rounded up; no score is read as d = 0. `read`: `WHOLE`,
+    or `AT_ONCE` of first turns.
 
     A unit that was drawn more often than others weighs less, w(d + δ_r), so that a stream's mean is its traffic's.
     """
     following = dict(streams)
     for unit, labels in units:
+        entered = (AT_ONCE,) if read == AT_ONCE else (EITHER, unit.direction)
         for stream in parts:
             direction, where, metric = stream
-            if direction in enters(unit) and (where == POOLED or where in labels):
+            if direction in entered and (where == POOLED or where in labels):
                 value = _harm(unit, metric)
                 if value is not None:
                     rows = following.get(stream)
@@ -178,7 +172,7 @@ def cleared(streams: Streams, detectors: Iterable[str]) -> Streams:
 def _harm(unit: Unit, metric: str) -> float | None:
     """What a detector reads of a unit; None where it says nothing."""
     unscored = unit.missing is not None and metric in WORST_MILLI
-    return unit.harm.get(metric, 0.0) if unscored else reading(unit, metric)
+    return harm_of(unit, metric) if unscored else reading(unit, metric)
 
 
 def _weight(unit: Unit, where: str, epoch: Epoch) -> float:

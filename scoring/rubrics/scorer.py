@@ -155,11 +155,12 @@ class Scorer:
 
     def alone(self, attempt: Attempt, request: Json, input_hash: str | None) -> float:
         """What one arm's attempt is worth by what needs no judge, in [0, 1]: its score where checks alone give one, else 1
-        without a fault. An answer that was lost has none that is known.
+        without a fault. An answer of which nothing can be known, too large to keep or not redacted, is worth nothing either:
+        that it could not be read is no pass. Of both arms the same.
         """
         answer = answer_of(attempt)
         if answer is None:
-            return 0.0 if failed(attempt) else 1.0
+            return 0.0
         label = self.labels.get(input_hash) if input_hash is not None else None
         own = [self.checks[c.name].score(answer, label) for c in self._alone()] if not self.rubric.needs_judge else []
         score = self._own(own) if own else None

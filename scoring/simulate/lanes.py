@@ -21,7 +21,6 @@ from scoring.gates.fresh import MIN_KEYS
 from scoring.gates.futility import FUTILITY_NEED
 from scoring.gates.harm import A_BACK, A_DOWN, A_HOLD, A_RELEASE, DETECTOR
 from scoring.gates.labels import Labels
-from scoring.gates.latency import Baselines
 from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.order import Order
 from scoring.gates.state import FRESH_BLOCK, FRESH_NEED, OVERALL, State
@@ -152,7 +151,7 @@ class Lanes:
             ),
             streams=streams,
             named={},
-            baselines=Baselines(),
+            baselines={},
             comparisons={},
             blocks={},
             traffic={},

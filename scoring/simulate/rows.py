@@ -73,11 +73,9 @@ def rate_row(name: str, hits: int, trials: int, goal: float) -> Row:
 
 
 def quantile_row(name: str, values: ArrayLike, quantile: float, goal: float) -> Row:
-    """A quantile; its error is half the distance between the order statistics one binomial error to either side."""
-    found = np.asarray(values, dtype=np.float64)
-    off = math.sqrt(quantile * (1.0 - quantile) / len(found))
-    low, middle, high = np.quantile(found, [max(0.0, quantile - off), quantile, min(1.0, quantile + off)])
-    return row(name, float(middle), goal, error=float(high - low) / 2)
+    """A quantile and its goal."""
+    value, error = quantile_of(values, quantile)
+    return row(name, value, goal, error=error)
 
 
 def ratio_row(name: str, above: ArrayLike, below: ArrayLike, goal: float) -> Row:
@@ -97,6 +95,20 @@ def reported_mean(name: str, values: ArrayLike) -> Reported:
     """A mean without a goal."""
     mean, error = mean_of(values)
     return Reported(name=name, value=mean, mc_error=error)
+
+
+def reported_quantile(name: str, values: ArrayLike, quantile: float) -> Reported:
+    """A quantile without a goal."""
+    value, error = quantile_of(values, quantile)
+    return Reported(name=name, value=value, mc_error=error)
+
+
+def quantile_of(values: ArrayLike, quantile: float) -> tuple[float, float]:
+    """A quantile and its error: half the distance between the order statistics one binomial error to either side."""
+    found = np.asarray(values, dtype=np.float64)
+    off = math.sqrt(quantile * (1.0 - quantile) / len(found))
+    low, middle, high = np.quantile(found, [max(0.0, quantile - off), quantile, min(1.0, quantile + off)])
+    return float(middle), float(high - low) / 2
 
 
 def mean_of(values: ArrayLike) -> tuple[float, float]:

@@ -11,7 +11,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 
-from scoring.simulate.figures import efficiency, engineering, gate, peers, rollback, slices, trouble, validity
+from scoring.simulate.figures import (
+    conversations,
+    efficiency,
+    engineering,
+    gate,
+    peers,
+    rollback,
+    slices,
+    trouble,
+    validity,
+)
 from scoring.simulate.figures.scale import Figures, Scale
 from scoring.simulate.rows import Figure
 
@@ -19,7 +29,7 @@ PARTS: tuple[tuple[str, Figures], ...] = (
     ("1 validity", validity.FIGURES),
     ("2 and 3 efficiency", efficiency.FIGURES),
     ("4 beside others", peers.FIGURES),
-    ("5 rollback", rollback.FIGURES),
+    ("5 rollback", {**rollback.FIGURES, **conversations.FIGURES}),
     ("6 whole gate", gate.FIGURES),
     ("7 slices", slices.FIGURES),
     ("8 trouble", trouble.FIGURES),

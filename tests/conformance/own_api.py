@@ -6,24 +6,22 @@ and there is no `default_upstream`: with one, methods that the gateway does not 
 
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.conformance.command import reported
 from tests.conformance.environments import python_environment
 from tests.conformance.installation import gateway_before
 from tests.conformance.own_documents import admin_plane, data_plane
 from tests.conformance.pytests import results_of
-from tests.conformance.suite import THROUGH
+from tests.conformance.suite import THROUGH, Run
 from tests.gateway.model_server import answering, model_server
 
 NAME = "schemathesis"
 VERSION = "4.32.5"
 EXAMPLES = 30
 SEED = 7
-RUN_S = 240
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
     "unsupported_method", "ignored_auth",
@@ -49,16 +47,8 @@ def _checked(place: Path, document: Mapping[str, Any], url: str, key: str) -> Ma
     place.mkdir(parents=True)
     (place / "openapi.json").write_text(json.dumps(document, indent=1))
     report = place / "report.xml"
-    with (place / "schemathesis.log").open("wb") as log:
-        subprocess.run(
-            [*_command(), "--url", url, "--header", f"Authorization: Bearer {key}", f"--report-junit-path={report}"],
-            cwd=place,
-            env={**os.environ, "NO_PROXY": "127.0.0.1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_S,
-            check=False,
-        )
+    argv = [*_command(), "--url", url, "--header", f"Authorization: Bearer {key}", f"--report-junit-path={report}"]
+    reported(Run(base_url=url, folder=place), argv, report, folder=place, NO_PROXY="127.0.0.1")
     return {name.removeprefix("None::"): good for name, good in results_of(report).items()}
 
 

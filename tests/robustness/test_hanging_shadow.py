@@ -21,9 +21,14 @@ def with_a_calm_twin(content: dict[str, Any]) -> None:
     content["gateway"]["drain_deadline"] = "1s"
 
 
-@pytest.mark.parametrize("pairs", [400, pytest.param(5_000, marks=pytest.mark.nightly)])
-async def test_clients_do_not_notice_a_shadow_arm_that_hangs(pairs: int, tmp_path: Path, figure: Figure):
-    """Pairs in one run: the same request to a route whose shadow hangs and to one whose shadow answers, in turns."""
+@pytest.mark.parametrize(
+    ("pairs", "judged"), [(400, (0.5,)), pytest.param(5_000, (0.5, 0.99), marks=pytest.mark.nightly)]
+)
+async def test_clients_do_not_notice_a_shadow_arm_that_hangs(
+    pairs: int, judged: tuple[float, ...], tmp_path: Path, figure: Figure
+):
+    """The quantiles that are `judged` are as they were. Pairs in one run: the same request to a route whose shadow hangs and to
+    one whose shadow answers, in turns."""
     hanging = 0
 
     async def hang(exchange: Exchange) -> None:
@@ -50,12 +55,9 @@ async def test_clients_do_not_notice_a_shadow_arm_that_hangs(pairs: int, tmp_pat
         await pool.aclose()
     assert hanging == 64, "every slot of limits.shadows hangs"
     assert {answer.status for route in answers.values() for answer in route} == {200}
-    change = {
-        part: quantile([a.total_s for a in answers["chat"]], part)
-        - quantile([a.total_s for a in answers["calm"]], part)
-        for part in (0.5, 0.99)
-    }
-    base = quantile([a.total_s for a in answers["calm"]], 0.5)
-    figure("R11", f"shadow hangs, {pairs} pairs: change of p50 / p99 (p50 is {base * 1000:.2f} ms)", "≤ 1 % or 2 ms",
+    calm = {part: quantile([answer.total_s for answer in answers["calm"]], part) for part in (0.5, 0.99)}
+    change = {part: quantile([answer.total_s for answer in answers["chat"]], part) - calm[part] for part in calm}
+    figure("R11", f"shadow hangs, {pairs} pairs: change of p50 / p99 (p50 is {calm[0.5] * 1000:.2f} ms)", "≤ 1 % or 2 ms",
            f"{change[0.5] * 1000:+.2f} / {change[0.99] * 1000:+.2f} ms")  # fmt: skip
-    assert change[0.5] <= max(0.002, 0.01 * base)
+    for part in judged:
+        assert change[part] <= max(0.002, 0.01 * calm[part]), part

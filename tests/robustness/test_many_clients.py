@@ -126,12 +126,13 @@ async def _healthy(pool: HttpPool, count: int) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("heads", "readers", "rounds"), [(100, 100, 2), pytest.param(500, 200, 5, marks=pytest.mark.nightly)]
+    ("heads", "readers", "rounds", "most"),
+    [(100, 100, 2, 0.5), pytest.param(500, 200, 5, 0.1, marks=pytest.mark.nightly)],
 )
 async def test_slow_clients_are_bounded_and_harm_nobody(
-    heads: int, readers: int, rounds: int, tmp_path: Path, figure: Figure
+    *, heads: int, readers: int, rounds: int, most: float, tmp_path: Path, figure: Figure
 ):
-    """Pairs in one run: healthy clients without and with the slow ones beside them."""
+    """Pairs in one run: healthy clients without and with the slow ones beside them, whose median may be `most` longer."""
     big, sent = event("x" * 8_000), 0
 
     async def script(exchange: Exchange) -> None:
@@ -165,4 +166,4 @@ async def test_slow_clients_are_bounded_and_harm_nobody(
     figure("R13", f"{heads} slow heads, {readers} slow readers: KiB each / healthy p50", "≤ 256 / ≤ +10 %",
            f"{max(weights) / KIB:.0f} / {change:+.0%}")  # fmt: skip
     assert max(weights) <= 256 * KIB
-    assert change <= 0.5, "ten per cent on a quiet machine"
+    assert change <= most

@@ -68,10 +68,16 @@ def waited_ms(answers: list[Answer]) -> tuple[float, float]:
     return quantile(waits, 0.5), quantile(waits, 0.99)
 
 
-@pytest.mark.parametrize(("rounds", "seconds"), [(2, 1.5), pytest.param(5, 10, marks=pytest.mark.nightly)])
-async def test_three_times_the_capacity(rounds: int, seconds: float, tmp_path: Path, figure: Figure):
-    """Capacity is `limits.streams` open requests. Peak and flood in turns, in one run, with the same flood on the model, which
-    answers at once: what the clients and the machine take of a refusal's time."""
+@pytest.mark.parametrize(
+    ("rounds", "seconds", "least", "part"),
+    [(2, 1.5, 0.7, 0.5), pytest.param(5, 10, 0.9, 0.99, marks=pytest.mark.nightly)],
+)
+async def test_three_times_the_capacity(
+    *, rounds: int, seconds: float, least: float, part: float, tmp_path: Path, figure: Figure
+):
+    """Goodput is `least` of peak, and this `part` of the refusals takes no longer than 50 ms. Capacity is `limits.streams` open
+    requests. Peak and flood in turns, in one run, with the same flood on the model, which answers at once: what the clients and
+    the machine take of a refusal's time."""
     peak, goodput, bare = list[float](), list[float](), list[Answer]()
     refused, strange, judged = list[Answer](), list[Answer](), list[int]()
     async with cheap_model() as url, gateway_process(url, url, tmp_path, sampling=EVERYTHING, change=small) as gateway:
@@ -101,9 +107,10 @@ async def test_three_times_the_capacity(rounds: int, seconds: float, tmp_path: P
         f"{judged.count(200)} of {len(judged)}",
     )
     assert not strange
-    assert kept >= 0.8, "nine tenths on a quiet machine"
+    assert kept >= least
+    assert refused
     assert all(dict(answer.headers)[b"retry-after"] == b"1" for answer in refused)
-    assert p50_ms <= 50
+    assert quantile([answer.total_s for answer in refused], part) <= 0.05
     assert judged.count(200) <= len(judged) // 4, "one may meet a moment in which there is room"
 
 
@@ -132,11 +139,12 @@ async def test_three_times_what_the_event_loop_can_do(tmp_path: Path, figure: Fi
             await asyncio.gather(*(client(pool, times, number, end) for number in range(times * enough)))
         await pool.aclose()
     kept = done[3] / done[1]
-    told = f"{len(waits)}, p50 {quantile(waits, 0.5) * 1000:.0f} ms" if waits else "none"
+    told = f"{len(waits)}, p99 {quantile(waits, 0.99) * 1000:.0f} ms" if waits else "none"
     figure(
         "R10",
         f"3 × {enough} clients on a busy loop ({done[1] / seconds / 3:.0f}/s): goodput to peak / refusals",
-        "≥ 90 %",
+        "≥ 90 % / ≤ 50 ms",
         f"{kept:.0%} / {told}",
     )
-    assert kept >= 0.8
+    assert kept >= 0.9
+    assert not waits or quantile(waits, 0.99) <= 0.05

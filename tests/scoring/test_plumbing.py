@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from router.types import Direction
 from scoring.plumbing import ALPHA, Plumbing, plumbing
 from tests.scoring.pairs import pair
@@ -15,15 +13,16 @@ def judged(number: int, d: float | None, direction: Direction, **fields: object)
     return pair(number, direction=direction), said
 
 
-def run(rng: random.Random, count: int, *, leak: float = 0.0) -> Plumbing:
-    """Rubric scores of one model twice: ties and noise, both ways; `leak` moves reverse pairs against the student."""
+def run(rng: random.Random, count: int, *, leak: float = 0.0, place: float = 0.0) -> Plumbing:
+    """Rubric scores of one model twice: ties and noise, both ways; `leak` moves reverse pairs against the student, `place`
+    is what the place that is shown first is worth."""
     pairs = []
     for number in range(count):
         direction = Direction.REVERSE if number % 2 else Direction.FORWARD
         d = rng.choice([0.0, 0.0, 0.0, 0.25, -0.25, 0.5, -0.5])
         if direction is Direction.REVERSE and rng.random() < leak:
             d = -0.5
-        pairs.append(judged(number, d, direction, first_minus_second=0.1))
+        pairs.append(judged(number, d, direction, first_minus_second=place + rng.choice([-0.3, 0.0, 0.3])))
     return plumbing(count, pairs, {})
 
 
@@ -31,12 +30,27 @@ def test_a_fair_pipeline_passes():
     found = run(random.Random(3), 1_000)
     assert (found.verdict, found.alarms, found.lost) == ("PASS", (), 0)
     assert all(seen.lower < 0 < seen.upper for seen in found.directions.values())
-    assert found.first_minus_second == pytest.approx(0.1)
+    assert found.order is not None
+    assert found.order.lower < 0 < found.order.upper
+    assert found.order_alarm is None
 
 
 def test_false_alarms_are_rare():
-    alarms = sum(bool(run(random.Random(seed), 500).alarms) for seed in range(100))
-    assert alarms <= 100 * ALPHA + 4, "four more than expected has a chance of less than 1 in 1,000"
+    seen = [run(random.Random(seed), 500) for seed in range(100)]
+    assert sum(bool(found.alarms) for found in seen) <= 100 * ALPHA + 4, (
+        "four more has a chance of less than 1 in 1,000"
+    )
+    assert sum(found.order_alarm is not None for found in seen) <= 100 * ALPHA + 4
+
+
+def test_a_judge_who_minds_the_order_is_named_and_is_no_fault_of_the_plumbing():
+    found = run(random.Random(3), 1_000, place=0.2)
+    assert found.order is not None
+    assert found.order.lower > 0.05
+    assert (found.verdict, found.alarms) == ("PASS", ())
+    assert found.order_alarm is not None
+    assert found.order_alarm.startswith("the judge minds the order: the answer shown first has +0.")
+    assert plumbing(3, [], {}).order is None
 
 
 def test_a_leak_of_identity_is_found_in_its_direction():

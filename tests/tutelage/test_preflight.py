@@ -67,3 +67,11 @@ def test_a_taken_address_is_named_with_its_setting(taken: int, setting: str):
 def test_an_address_of_another_host_is_refused():
     with pytest.raises(ConfigurationError, match=r"gateway.bind 192.0.2.1:8080: Cannot assign requested address"):
         free(settings(gateway={"bind": "192.0.2.1:8080"}), cores=1, within_s=0.0)
+
+
+def test_metrics_on_the_data_plane_s_own_port_are_refused(taken: int):
+    """Both sockets may share a port, so that the system would give half of the requests to each."""
+    address = f"127.0.0.2:{taken}"
+    gateway = {"bind": address, "processes": 1, "metrics_port": taken}
+    with pytest.raises(ConfigurationError, match=rf"gateway.metrics_port {address}: .* name another address"):
+        free(settings(gateway=gateway, admin={"bind": "127.0.0.1:0"}), cores=1, within_s=0)

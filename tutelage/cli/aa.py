@@ -125,10 +125,13 @@ def _in_words(found: "Plumbing") -> list[str]:
     lines = [f"{found.verdict}: {found.judged} of {found.asked} pairs judged"]
     for name, seen in found.directions.items():
         lines.append(
-            f"{name}: {seen.pairs} pairs, mean {seen.mean_d:+.4f}, between {seen.lower:+.3f} and {seen.upper:+.3f}"
+            f"{name}: {seen.pairs} pairs, mean {seen.mean:+.4f}, between {seen.lower:+.3f} and {seen.upper:+.3f}"
         )
-    if found.first_minus_second is not None:
-        lines.append(f"the answer shown first has {found.first_minus_second:+.4f} over the second")
+    if (order := found.order) is not None:
+        lines.append(
+            f"the answer shown first has {order.mean:+.4f} over the second, between {order.lower:+.3f} and {order.upper:+.3f}"
+        )
+        lines += [found.order_alarm] if found.order_alarm is not None else []
     lines += [f"{count} x {name}" for name, count in sorted({**found.excluded, **found.missing}.items())]
     lines += [f"alarm: {alarm}" for alarm in found.alarms]
     return lines + ([f"{PAIRS} inputs say more"] if found.asked < PAIRS else [])

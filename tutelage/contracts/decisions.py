@@ -9,7 +9,8 @@ class Unit(Record, frozen=True, kw_only=True):
 
     `key` is the sticky key's pseudonym (distinct keys are counted). Of its sampled `turns`, `unscored` have no score for a
     reason that could hide bad answers. `revision` is the rollout's at admission. `metrics`
-    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times.
+    holds what is measured beside d, by name, each the mean over the turns and within [-1, 1]; `times_ms` both arms' times,
+    turn by turn.
     `harm` is what detectors read of d and `severe` where some turns have no plain score, which are 0 there; else empty.
     """
 
@@ -30,7 +31,7 @@ class Unit(Record, frozen=True, kw_only=True):
     missing: str | None = None
     slices: dict[str, str] = {}
     metrics: dict[str, float] = {}
-    times_ms: dict[str, float] = {}
+    times_ms: dict[str, tuple[float, ...]] = {}
     harm: dict[str, float] = {}
 
 

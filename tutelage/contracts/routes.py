@@ -12,6 +12,8 @@ STICKINESS = ("header:x-tutelage-session", "prompt_cache_key", "safety_identifie
 
 
 LEAST_WEIGHT = 0.01
+HeaderSource = Annotated[str, Field(pattern=r"^header:[A-Za-z0-9_-]+$")]
+Matched = Annotated[str, Field(min_length=1)]
 
 
 class CaptureSettings(Section):
@@ -32,13 +34,13 @@ class CaptureSettings(Section):
 class SliceSettings(Section):
     """Where slices come from: `routing` is known at admission (`header:NAME`), `analysis` is found in the text."""
 
-    routing: tuple[str, ...] = ()
+    routing: tuple[HeaderSource, ...] = ()
     analysis: tuple[Literal["language", "length"], ...] = ()
 
     @property
     def headers(self) -> dict[str, str]:
         """Header by slice: `header:x-tutelage-slice` is the slice `slice`; another header gives its own name."""
-        found = [source.removeprefix("header:").lower() for source in self.routing if source.startswith("header:")]
+        found = [source.removeprefix("header:").lower() for source in self.routing]
         return {header.removeprefix("x-tutelage-"): header for header in found}
 
 
@@ -148,7 +150,7 @@ class FixedCostSettings(Section):
 class RouteSettings(Section):
     """A name that clients send. With `student` either `rollout` (evidence moves the share) or `share` (people do)."""
 
-    match: tuple[str, ...] = ()
+    match: tuple[Matched, ...] = ()
     teacher: str
     student: str | None = None
     share: BasisPoints | None = None

@@ -7,6 +7,7 @@ here is the file as a whole, and what its parts must agree on. Parts that are de
 Add a setting: one field, one row in docs/CONFIGURATION.md.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,11 @@ from pydantic import Field, model_validator
 from tutelage.contracts.routes import RouteSettings
 from tutelage.contracts.upstreams import UpstreamSettings
 from tutelage.contracts.values import Address, Name, RouteName, Seconds, Secret, Section
+
+RESERVED: Mapping[str, str] = {
+    "default": "default_upstream's models",
+    "passthrough": "default_upstream's other endpoints",
+}
 
 
 class GatewaySettings(Section):
@@ -134,6 +140,20 @@ class Settings(Section):
             gated = route.rollout is not None and route.rollout.mode == "gated"
             if gated and route.student is not None and self.upstreams[route.student].trained_until is None:
                 raise ValueError(f"upstreams.{route.student} needs trained_until: gates read only later pairs")
+        return self
+
+    @model_validator(mode="after")
+    def _one_route_per_name(self) -> "Settings":
+        """What two routes matched would be the first one's, and a route's own name is its own: the other would wait in vain."""
+        taken = {name: name for name in self.routes}
+        for name, route in self.routes.items():
+            if name in RESERVED:
+                raise ValueError(f"routes.{name}: this is what metrics call {RESERVED[name]}; name the route otherwise")
+            for model in route.match:
+                if (other := taken.setdefault(model, name)) != name:
+                    raise ValueError(
+                        f"routes.{name}.match: {model!r} is taken by routes.{other}; name it in one of them"
+                    )
         return self
 
     def _no_self_judging(self, name: str, route: RouteSettings) -> None:

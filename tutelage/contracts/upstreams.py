@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from tutelage.contracts.values import Instant, Seconds, Secret, Section
+from tutelage.contracts.values import Instant, Secret, Section, Wait
 
 TRANSLATED = ("guided_json", "max_tokens", "structured_outputs")
 """Fields of a request for which the gateway knows other words."""
@@ -41,10 +41,10 @@ class CostSettings(Section):
 class DeadlineSettings(Section):
     """Every wait has a name. `first_token` counts from the request's end to the first byte of the answer's body."""
 
-    connect: Seconds = 5.0
-    first_token: Seconds = 120.0
-    idle: Seconds = 60.0
-    total: Seconds = 600.0
+    connect: Wait = 5.0
+    first_token: Wait = 120.0
+    idle: Wait = 60.0
+    total: Wait = 600.0
 
 
 class UpstreamSettings(Section):
@@ -52,7 +52,7 @@ class UpstreamSettings(Section):
 
     kind: Literal["openai", "vllm", "litellm"]
     base_url: str | list[str] | None = None
-    model: str
+    model: str = Field(min_length=1)
     version: str = "unversioned"
     api_key: Secret | None = None
     account: Literal["own", "client"] = "own"
@@ -96,6 +96,8 @@ class UpstreamSettings(Section):
         for url in self.urls:
             if not re.match(r"https?://[^/]+", url):
                 raise ValueError(f"base_url {url!r} must begin with http:// or https:// and name a host")
+            if not re.fullmatch(r"[^?#@]+", url):
+                raise ValueError("base_url: no user, query or fragment may stand in it; keys go into api_key")
         return self
 
 

@@ -73,6 +73,8 @@ def _end_of_day(value: object) -> float:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+Wait = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+"""A deadline: with none at all nothing would ever be in time."""
 BasisPoints = Annotated[int, BeforeValidator(_basis_points), Field(ge=0, le=FULL_BP)]
 Address = Annotated[str, BeforeValidator(_address)]
 Secret = Annotated[str, AfterValidator(_secret_name)]
@@ -83,6 +85,6 @@ RouteName = Annotated[str, Field(pattern=rf"^{_WORD}{{0,127}}({PART}{_VALUE})?$"
 
 
 class Section(BaseModel):
-    """Base: unknown keys are refused, values are frozen."""
+    """Base: unknown keys are refused, and numbers without an end; values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

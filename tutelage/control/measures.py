@@ -35,15 +35,15 @@ def metrics_of(turns: Sequence[Scored]) -> dict[str, float]:
     return found
 
 
-def times_ms_of(turns: Sequence[Scored]) -> dict[str, float]:
-    """Both arms' times, means over the turns."""
+def times_ms_of(turns: Sequence[Scored]) -> dict[str, tuple[float, ...]]:
+    """Both arms' times, turn by turn. A turn that has none is left out."""
     found = {}
     for arm in Arm:
         for name in ("first_token", "total"):
             taken_ms = [_of(turn.judgement, f"{name}_ms", arm) for turn in turns]
-            known = [value for value in taken_ms if value is not None]
+            known = tuple(value for value in taken_ms if value is not None)
             if known:
-                found[f"{arm.value}_{name}"] = sum(known) / len(known)
+                found[f"{arm.value}_{name}"] = known
     return found
 
 

@@ -124,7 +124,7 @@ def of_conversations(conversations: Iterable[Turns], analyses: Sequence[str] = (
         counted = _in_population(turns.scored)
         outside += len(turns.scored) - len(counted)
         ordered = sorted(counted, key=_population)
-        units += [_whole(_unit(tuple(group), analyses)) for _, group in groupby(ordered, key=_population)]
+        units += [_unit(tuple(group), analyses) for _, group in groupby(ordered, key=_population)]
     in_order = tuple(sorted(units, key=lambda unit: (unit.last_at, unit.id)))
     return Cut(units=in_order, orders=tuple(orders), no_reference=outside)
 
@@ -137,11 +137,6 @@ def of_turns(scored: Sequence[Scored], analyses: Sequence[str] = ()) -> tuple[Un
 def _at_once(unit: Unit) -> Unit:
     kept = {name: value for name, value in unit.metrics.items() if name not in OF_THE_WHOLE}
     return msgspec.structs.replace(unit, d=None, missing=None, metrics=kept, harm={})
-
-
-def _whole(unit: Unit) -> Unit:
-    """The unit of a conversation. How long an answer took is said by first turns: a limit on times is one of single answers."""
-    return msgspec.structs.replace(unit, times_ms={})
 
 
 def _in_population(scored: Sequence[Scored]) -> list[Scored]:

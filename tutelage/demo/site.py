@@ -22,6 +22,7 @@ import yaml
 
 from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.snapshot import SNAPSHOT
+from tutelage.lifetime import end_with_parent
 
 ROUTE = "sections"
 READY_S = 60.0
@@ -105,7 +106,12 @@ async def running_process(
     """Run `argv` until the block ends; yields its pid once `ready_url` answers 200. Raises SiteFailed where it does not."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: ASYNC220 - starting takes a millisecond, and nothing else runs yet
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, looked up before the fork
         )
     try:
         await _wait_ready(process, ready_url, log, ready_s)

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from router.rollout import Rollout
+from router.events import Hold
+from router.rollout import FUTILITY, Rollout
 from router.stages import Ladder
 from scoring.gates.anchored import anchored
 from scoring.gates.codec import decode, encode
 from scoring.gates.controller import decide, fold_all, fold_labels, initial
 from scoring.gates.facts import ALL_WELL
+from scoring.gates.futility import futility
 from scoring.gates.labels import Label, Labels, draws
 from scoring.gates.numbers import cells
 from scoring.gates.state import State, caught_up
@@ -91,6 +93,24 @@ def test_the_judges_mean_is_believed_at_the_next_rungs_level():
         alpha = math.exp(-view.next_need)
         said = offset_log_e(state.overall.evidence.promotion(), state.labels.counts, anchor, alpha=alpha)
         assert [found.value for found in anchored(view)] == [said]
+
+
+def test_a_student_whom_people_reject_cannot_pass_whatever_the_judge_says():
+    state = judged(0.0, labels(400, 0.0, -0.2))
+    event = decide(state, at(2), RULES, ALL_WELL, 1.0).event
+    assert isinstance(event, Hold)
+    assert event.hold == FUTILITY
+    assert "people's labels of 400 drawn pairs" in event.reason
+    assert not isinstance(decide(judged(0.0, labels(400, 0.0, 0.0)), at(2), RULES, ALL_WELL, 1.0).event, Hold)
+
+
+def test_labels_that_nobody_gave_refute_nobody():
+    silent = [replace(one, h=None) for one in labels(400, 0.0, 0.0)]
+    state = judged(0.0, silent)
+    assert (state.labels.late, state.labels.mean) == (400, -1.0)
+    assert futility(look(state, at(2), RULES, ALL_WELL, 0.0)).verdict is Verdict.PASS
+    mixed = Labels().after([*silent[:3], *(replace(one, h=-1.0) for one in labels(2, 0.0, 0.0))], RULES, 0, 1.0)
+    assert mixed.opposed() == {(1000, 0): 3, (1000, 999): 2}
 
 
 def test_labels_survive_bytes_and_a_restart_reads_none_twice():

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -72,10 +73,13 @@ def test_what_was_not_drawn_is_passed_over_and_waits_for_nobody():
 def test_of_one_user_no_more_labels_count_than_units():
     """The same cap, over the same pairs in the same order: labels stand for what the judge's count holds."""
     keys = ["script" if n % 2 else f"user-{n}" for n in range(1, 101)]
-    labels = counted([label(n, 0.0, key=key) for n, key in enumerate(keys, 1)], 0.0)
-    units = [unit(n, key=key) for n, key in enumerate(keys, 1)]
+    revisions = [1 if n < 5 else 2 for n in range(1, 101)]  # some come late, from before the evidence began
+    both = list(zip(keys, revisions, strict=True))
+    said = [replace(label(n, 0.0, key=key), revision=revision) for n, (key, revision) in enumerate(both, 1)]
+    labels = Labels().after(said, RULES, rollout().since.evidence, 0.0)
+    units = [unit(n, key=key, revision=revision) for n, (key, revision) in enumerate(both, 1)]
     state = fold_all(initial(rollout(), RULES), units, rollout(), RULES)
-    assert labels.n == state.overall.evidence.units == 53
+    assert labels.n == state.overall.evidence.units == 49
     assert labels.block == state.blocks["forward"]
     assert state.overall.evidence.cell.metric == QUALITY
 

@@ -9,10 +9,14 @@ from msgspec import structs
 from router.types import Direction
 from scoring.evidence import POOLED, QUALITY, SEVERE
 from scoring.gates.codec import decode, encode
-from scoring.gates.metrics import promotion_prior
+from scoring.gates.facts import ALL_WELL
+from scoring.gates.futility import futility
+from scoring.gates.metrics import futility_prior, promotion_prior
 from scoring.gates.slices import NAMING_UNITS
 from scoring.gates.state import State, fold, fold_all, initial
 from scoring.gates.streams import AT_ONCE
+from scoring.gates.verdict import Verdict
+from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
 from tutelage.contracts.decisions import Unit
 
@@ -117,6 +121,26 @@ def test_an_unscored_turn_does_not_hide_its_conversation_from_the_detectors():
     seen, unseen = (fold(initial(rollout(), SLICED), one, rollout(), SLICED).streams for one in (lost, hidden))
     stream = ("either", POOLED, QUALITY)
     assert seen[stream].sum() > 1.2 * unseen[stream].sum()
+
+
+def test_an_unscored_turn_does_not_hide_its_conversation_from_futility():
+    """Each conversation has one turn of ten that nobody could score; the nine others are as bad as can be."""
+    draw, rules = random.Random(5), epoch()
+    bad = [draw.choice([-0.6, -0.2]) for _ in range(100)]
+    units = [
+        unit(n, d - 0.1, missing="judge_unscorable", unscored=1, turns=10, harm={"quality": d})
+        for n, d in enumerate(bad)
+    ]
+    state = fold_all(initial(rollout(), rules), units, rollout(), rules)
+    assert futility(look(state, rollout(), rules, ALL_WELL, 0.0)).verdict is Verdict.FAIL
+    assert state.overall.canonical_against(futility_prior(rules)) == pytest.approx(
+        state.overall.log_e_against(futility_prior(rules)), abs=1e-9
+    )
+    assert encode(decode(encode(state))) == encode(state)
+    unknown = [structs.replace(one, d=None, harm={}) for one in units]
+    assert (
+        fold_all(initial(rollout(), rules), unknown, rollout(), rules).overall.log_e_against(futility_prior(rules)) < 0
+    )
 
 
 def test_a_restart_of_the_evidence_forgets_cells_and_names_and_nothing_else_does():

@@ -1,6 +1,7 @@
 """Detectors: one false-alarm budget, guardrails, and the comparison of users whom different arms serve."""
 
 import random
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -13,7 +14,7 @@ from scoring.gates.facts import ALL_WELL
 from scoring.gates.harm import A_BACK, A_HOLD, DETECTOR
 from scoring.gates.latency import FROZEN_AT, Baselines
 from scoring.gates.state import State, fold
-from scoring.gates.streams import QUALITY_SHARE, Wiring, budget
+from scoring.gates.streams import AT_ONCE, QUALITY_SHARE, WHOLE, Wiring, budget
 from scoring.gates.view import look
 from tests.scoring.gates.made import epoch, rollout, unit
 from tutelage.contracts.decisions import Epoch, Unit
@@ -50,16 +51,16 @@ def test_errors_of_the_student_raise_the_alarm_though_scores_are_even():
 
 
 def test_slow_is_measured_from_the_teacher_s_frozen_p95():
-    teacher = {"teacher_total": 1000.0, "teacher_first_token": 10.0}
+    teacher = {"teacher_total": (1000.0,), "teacher_first_token": (10.0,)}
     baselines = Baselines()
     for n in range(FROZEN_AT):
         assert not baselines.limit_ms
-        baselines = baselines.after(unit(n, times_ms=teacher | {"teacher_total": 1000.0 + n}))
+        baselines = baselines.after(unit(n, times_ms=teacher | {"teacher_total": (1000.0 + n,)}))
     assert baselines.limit_ms == {"first_token": pytest.approx(60.0), "total": pytest.approx(1.2 * 1095.0)}
-    assert baselines.after(unit(1, times_ms={"teacher_total": 9e9})) == baselines
+    assert baselines.after(unit(1, times_ms={"teacher_total": (9e9,)})) == baselines
 
     def served(total_ms: float, direction: Direction = Direction.REVERSE) -> Unit:
-        return unit(1, 0.1, direction=direction, times_ms={"student_total": total_ms})
+        return unit(1, 0.1, direction=direction, times_ms={"student_total": (total_ms,)})
 
     assert baselines.read(served(1_400.0)).metrics["slow_total"] == -1.0
     assert baselines.read(served(1_300.0)).metrics["slow_total"] == 0.0
@@ -72,6 +73,39 @@ def test_slow_is_measured_from_the_teacher_s_frozen_p95():
         "raised most by reverse/all/slow_total"
         in decide(after([*begun, *slow], GUARDED), rollout(), GUARDED, ALL_WELL, 1.0).reason
     )
+
+
+def talk(n: int, rng: random.Random, *, later: float = 1.0, **changes: Any) -> Unit:
+    """A conversation of four turns, a twentieth of both arms' answers slow by chance; from the second on the student takes
+    `later` times as long."""
+    teacher, student = (tuple(rng.expovariate(1 / 300) + 500.0 for _ in range(4)) for _ in range(2))
+    student = (student[0], *(later * taken_ms for taken_ms in student[1:]))
+    return unit(n, 0.0, turns=4, times_ms={"teacher_total": teacher, "student_total": student}, **changes)
+
+
+def test_answers_that_are_slow_from_the_second_turn_on_raise_the_alarm_and_one_slow_turn_is_not_averaged_away():
+    rules = structs.replace(GUARDED, unit="conversation")
+    rng = random.Random(4)
+    begun = [talk(n, rng) for n in range(FROZEN_AT)]
+    even = [talk(n, rng, direction=Direction.REVERSE) for n in range(200)]
+    slower = [talk(n, rng, later=2.0, direction=Direction.REVERSE) for n in range(200)]
+    assert alarms(after([*begun, *even], rules), rules)["hold"] < A_HOLD
+    assert alarms(after([*begun, *slower], rules), rules)["back"] > A_BACK
+    limits = after(begun, rules).baselines[WHOLE]
+    one = unit(1, 0.0, direction=Direction.REVERSE, times_ms={"student_total": (1.0, 1.0, 1.0, 3_000.0)})
+    assert sum(one.times_ms["student_total"]) / 4 < limits.limit_ms["total"] < 3_000.0
+    assert limits.read(one).metrics["slow_total"] == -0.25
+
+
+def test_the_teacher_s_p95_is_of_the_turns_that_it_is_held_against():
+    """Later turns take longer: those of a student like its teacher are not slow for that."""
+    rules, grown = structs.replace(GUARDED, unit="conversation"), (100.0, 400.0, 700.0, 1_000.0)
+    begun = [unit(n, 0.0, times_ms={"teacher_total": grown}) for n in range(FROZEN_AT)]
+    firsts = [unit(n, None, times_ms={"teacher_total": grown[:1]}) for n in range(FROZEN_AT)]
+    state = fold_all(initial(rollout(), rules), begun, rollout(), rules, firsts)
+    assert state.baselines[WHOLE].limit_ms["total"] == pytest.approx(1_200.0)
+    assert state.baselines[AT_ONCE].limit_ms["total"] == pytest.approx(150.0)
+    assert decode(encode(state)).baselines == state.baselines
 
 
 def between(student: float, count: int, seed: int = 1) -> list[Unit]:
@@ -102,7 +136,9 @@ def test_how_requests_were_served_is_no_evidence_and_one_user_weighs_no_more_tha
     assert state.fresh.evidence.units == 0
     assert max(max(block.keys.values()) for block in state.blocks.values()) <= 3
     alone = fold_servings(begun, [structs.replace(one, key="script") for one in served], rollout(), rules)
-    assert not alone.streams
+    uncapped = epoch(severe=0.05, guardrails={"outcome": 0.1})
+    heard = fold_servings(initial(rollout(), uncapped), served, rollout(), uncapped)
+    assert alarms(alone, rules)["hold"] < A_HOLD < alarms(heard, uncapped)["hold"]
 
 
 def test_each_teacher_stands_in_one_difference_only():

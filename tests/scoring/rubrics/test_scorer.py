@@ -381,7 +381,7 @@ def test_one_answer_alone_is_worth_what_needs_no_judge(
     assert compile_rubric(folder, "r@1").alone(made, request_body, KEY) == worth
 
 
-def test_an_arm_that_failed_is_worth_nothing_and_one_whose_answer_was_lost_has_no_known_fault(tmp_path: Path):
+def test_an_arm_that_failed_is_worth_nothing_and_neither_is_one_whose_answer_could_not_be_read(tmp_path: Path):
     scorer = compile_rubric(written(tmp_path, JUDGED), "r@1")
     assert scorer.alone(failed(Arm.STUDENT), {}, None) == 0.0
-    assert scorer.alone(attempt(Arm.STUDENT, answer=None), {}, None) == 1.0
+    assert scorer.alone(attempt(Arm.STUDENT, answer=None), {}, None) == 0.0

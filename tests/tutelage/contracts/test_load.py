@@ -48,11 +48,56 @@ def test_an_archive_in_object_storage_is_refused_by_name(tmp_path: Path):
         ("gateway: {processes: 0}", "gateway.processes: 0 does not fit: Input should be 'auto'"),
         ("gateway: {processes: many}", "gateway.processes: 'many' does not fit: Input should be 'auto'"),
         ("data_dir: 5", "data_dir: 5 does not fit"),
+        ("limits: {memory_mb: .inf}", "limits.memory_mb: inf does not fit"),
         ("gateway:\n\tprocesses: 1", "indent with spaces, not tabs"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_with_its_place_and_the_fix(tmp_path: Path, written: str, said: str):
     (path := tmp_path / "t.yaml").write_text(UPSTREAMS + "routes:\n  r: {teacher: a}\n" + written + "\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load(path)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "said"),
+    [
+        ("model: ''", "upstreams.a.model: '' does not fit"),
+        ("model: m, deadlines: {first_token: 0s}", "upstreams.a.deadlines.first_token: '0s' does not fit"),
+        ("model: m, base_url: 'http://a/v1?key=1'", "no user, query or fragment may stand in it; keys go into api_key"),
+        ("model: m, base_url: 'http://me:secret@a/v1'", "no user, query or fragment may stand in it"),
+    ],
+)
+def test_an_upstream_that_could_never_answer_is_refused(tmp_path: Path, upstream: str, said: str):
+    place = "" if "base_url" in upstream else ", base_url: http://a/v1"
+    (path := tmp_path / "t.yaml").write_text(f"""
+upstreams:
+  a: {{kind: openai, {upstream}{place}}}
+routes:
+  r: {{teacher: a}}
+""")
+    with pytest.raises(ConfigurationError) as refused:
+        load(path)
+    assert said in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("routes", "said"),
+    [
+        ("r: {teacher: a, match: [x]}, q: {teacher: a, match: [y, x]}", "routes.q.match: 'x' is taken by routes.r"),
+        ("r: {teacher: a, match: ['g*']}, q: {teacher: a, match: ['g*']}", "routes.q.match: 'g*' is taken by routes.r"),
+        ("r: {teacher: a, match: [q]}, q: {teacher: a}", "routes.r.match: 'q' is taken by routes.q"),
+        ("r: {teacher: a, match: ['']}", "routes.r.match.0: '' does not fit"),
+        ("default: {teacher: a}", "routes.default: this is what metrics call default_upstream's models"),
+        (
+            "r: {teacher: a, slices: {routing: [x-tutelage-slice]}}",
+            "routes.r.slices.routing.0: 'x-tutelage-slice' does",
+        ),
+    ],
+)
+def test_a_route_with_a_part_that_would_never_be_reached_is_refused(tmp_path: Path, routes: str, said: str):
+    (path := tmp_path / "t.yaml").write_text(UPSTREAMS + f"routes: {{{routes}}}\n")
     with pytest.raises(ConfigurationError) as refused:
         load(path)
     assert said in str(refused.value)

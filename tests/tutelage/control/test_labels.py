@@ -137,17 +137,32 @@ async def test_a_successor_takes_the_last_rung_over_with_labels_of_its_own(site:
     all_same(site)
 
 
-async def test_a_bad_successor_does_not_pass_people_beside_a_judge_that_flatters_it(
+async def test_a_successor_that_people_alone_reject_is_sent_away_beside_a_judge_that_flatters_it(
+    site: Site, admin: httpx.AsyncClient
+):
+    await on_the_last_rung(site, admin)
+    measured(site, 4, serving=0.0, successor=0.1)
+    assert rollout_of(site).successor is not None
+    assert await said(site, admin, serving=0.0, successor=-0.3) > 50
+    after = rollout_of(site)
+    assert (after.student, after.rung, after.successor) == ("small@v1", 2, None)
+    assert "Succeed" not in events(site)
+    [gone] = [decision for decision in site.store.history(ROUTE, 100) if decision.event == "Dismiss"]
+    assert gone.reason.startswith("cannot pass, retrain: log E'")
+    assert "over people's labels of" in gone.reason
+    all_same(site)
+
+
+async def test_a_successor_that_people_find_at_the_margin_neither_passes_nor_is_sent_away(
     site: Site, admin: httpx.AsyncClient
 ):
     await on_the_last_rung(site, admin)
     for _ in range(3):
         measured(site, 4, serving=0.0, successor=0.1)
-        assert await said(site, admin, serving=0.0, successor=-0.3) > 50
-    assert rollout_of(site).student == "small@v1"
-    assert "Succeed" not in events(site)
+        assert await said(site, admin, serving=0.0, successor=-0.05) > 50
+    assert (rollout_of(site).student, rollout_of(site).successor is None) == ("small@v1", False)
     shown = (await admin.get(f"/admin/routes/{ROUTE}/gates")).json()["successor"]
     assert shown["reason"].startswith("people's labels")
     assert shown["labels"]["n"] > 150
-    assert shown["labels"]["mean_d"] == pytest.approx(-0.3)
+    assert shown["labels"]["mean_d"] == pytest.approx(-0.05)
     all_same(site)

@@ -53,10 +53,12 @@ def test_a_turn_that_nobody_could_score_is_the_worst_of_what_its_conversation_sa
     assert metrics["severe"] == pytest.approx(-0.5)
 
 
-def test_times_are_both_arms_means():
+def test_times_are_both_arms_turn_by_turn():
     first = turn(1, outcomes={"total_ms": outcome(100, 50), "first_token_ms": outcome(None, 10)})
     second = turn(2, outcomes={"total_ms": outcome(300, 70)})
-    assert times_ms_of([first, second]) == {"teacher_total": 200.0, "student_total": 60.0, "student_first_token": 10.0}
+    assert times_ms_of([first, second]) == {
+        "teacher_total": (100.0, 300.0), "student_total": (50.0, 70.0), "student_first_token": (10.0,),
+    }  # fmt: skip
 
 
 GERMAN = "Wann kommt meine Bestellung an, und was kostet der Versand?"

@@ -70,7 +70,7 @@ def test_detectors_read_a_turn_that_nobody_could_score_as_nothing_and_the_others
     assert [one.harm for one in of_requests([scored(1), scored(2, None, "judge_unscorable")]).units] == [{}, {}]
 
 
-def test_a_turn_says_at_once_what_needs_no_judge_and_its_conversation_says_all_but_times():
+def test_a_turn_says_at_once_what_needs_no_judge_and_its_conversation_says_all():
     found = {"error": Outcome(teacher=0, student=1), "total_ms": Outcome(teacher=5, student=7)}
     made = scored(1, -0.5)
     turn = replace(
@@ -78,9 +78,9 @@ def test_a_turn_says_at_once_what_needs_no_judge_and_its_conversation_says_all_b
     )
     (early,) = of_turns([turn])
     assert (early.d, early.missing, early.metrics) == (None, None, {"error": -1.0})
-    assert early.times_ms == {"teacher_total": 5.0, "student_total": 7.0}
+    assert early.times_ms == {"teacher_total": (5.0,), "student_total": (7.0,)}
     (whole,) = of_conversations([Turns(key="c", scored=(turn,))]).units
-    assert (whole.d, whole.times_ms) == (-0.5, {})
+    assert (whole.d, whole.times_ms) == (-0.5, early.times_ms)
     assert whole.metrics.keys() == {"severe", "floor", "error"}
 
 
