@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from scoring.simulate.planner import Forecast, Odds, Outlook
 
 Usd = Annotated[
-    float | None, typer.Option(help="Dollars a call; default: the mean of the newest captured pairs.", min=0)
+    float | None,
+    typer.Option(help="Dollars a call; default: the mean of the newest captured pairs.", min=0, max=1_000_000),
 ]
 DAY_S = 86_400.0
 ODDS_PAIRS = 6_000
 """Length of a simulated rollout."""
 
+CALLS_AT_MOST = 10_000_000_000
 NEWEST = 300
 """Captured pairs whose mean costs are taken."""
 
@@ -45,14 +47,19 @@ def plan(
     *,
     route: Annotated[str, typer.Argument(metavar="ROUTE", show_default=False)],
     config: Config = DEFAULT_CONFIG,
-    calls_per_day: Annotated[float | None, typer.Option(help="Requests a day; default: the last day's.", min=1)] = None,
-    turns: Annotated[float, typer.Option(help="Requests of a conversation, on average.", min=1)] = 1.0,
+    calls_per_day: Annotated[
+        float | None, typer.Option(help="Requests a day; default: the last day's.", min=1, max=CALLS_AT_MOST)
+    ] = None,
+    turns: Annotated[float, typer.Option(help="Requests of a conversation, on average.", min=1, max=10_000)] = 1.0,
     sigma: Annotated[
-        float | None, typer.Option(help="Standard deviation of d; default: rollout.sigma0.", min=0.01)
+        float | None, typer.Option(help="Standard deviation of d; default: rollout.sigma0.", min=0.01, max=1)
     ] = None,
     attempt: Annotated[int, typer.Option(help="Which student or attempt it is: later ones need more.", min=1)] = 1,
-    slice_share: Annotated[list[float] | None, typer.Option(help="Share of a slice that must pass by itself.")] = None,
-    days_per_rung: Annotated[float, typer.Option(help="How long one rung may take.", min=0.01)] = 7.0,
+    slice_share: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of a slice that must pass by itself, 0 to 1; once for each.", min=0.0001, max=1),
+    ] = None,
+    days_per_rung: Annotated[float, typer.Option(help="How long one rung may take.", min=0.01, max=10_000)] = 7.0,
     teacher_usd: Usd = None,
     student_usd: Usd = None,
     judge_usd: Usd = None,
@@ -192,6 +199,9 @@ def _in_words(route: str, outlook: "Outlook", found: "Forecast") -> list[str]:
         "",
         f"to {percent(outlook.stages_bp[-1])}: {_days(found.days)} days; {costs}; in all {dollars(found.usd)}",
     ]
+    if unknown := [name for name in ("teacher", "student", "judge") if getattr(outlook, f"{name}_usd") is None]:
+        options = " and ".join(f"--{name}-usd" for name in unknown)
+        lines.append(f"unknown: what a call of {', '.join(unknown)} costs; say {options}, or capture pairs with prices")
     lines += [f"REFUSED: {refusal}" for refusal in found.refusals]
     if found.proposed_bp is not None:
         lines.append(f"a ladder that can be measured: stages: [{', '.join(map(percent, found.proposed_bp))}]")

@@ -12,6 +12,8 @@ from tutelage.contracts.records import Json
 from tutelage.store.apply import in_words
 from tutelage.store.base import QueueDepth
 
+CENT_USD = 0.01
+
 
 def percent(share_bp: int) -> str:
     """A share in percent, without needless zeros: `2.5 %`."""
@@ -19,8 +21,11 @@ def percent(share_bp: int) -> str:
 
 
 def dollars(usd: float | None) -> str:
-    """An amount; what is not known is said to be unknown, never 0."""
-    return "unknown" if usd is None else f"{'-' if usd < 0 else ''}${abs(usd):,.2f}"
+    """An amount, below a cent to two digits; what is not known is said to be unknown, never 0."""
+    if usd is None:
+        return "unknown"
+    amount = f"{abs(usd):.2g}" if 0.000_1 <= abs(usd) < CENT_USD else f"{abs(usd):,.2f}"
+    return f"{'-' if usd < 0 and float(amount.replace(',', '')) else ''}${amount}"
 
 
 def utc(at: float) -> str:
@@ -120,12 +125,13 @@ def economics_words(money: Mapping[str, Json]) -> tuple[str, ...]:
     if not money["days"]:
         return ("nothing spent yet",)
     spent = ", ".join(f"{name} {dollars(line['usd'])}" for name, line in money["accounts"].items() if line["calls"])
-    lines = [f"{saving_words(money)} in {money['days']} days; avoided {dollars(money['avoided_usd'])}; spent: {spent}"]
+    span = "1 day" if money["days"] == 1 else f"{money['days']} days"
+    lines = [f"{saving_words(money)} in {span}; avoided {dollars(money['avoided_usd'])}; spent: {spent}"]
     if (even := money["break_even"]) is not None and (money["fixed_usd"] or even["daily_usd"] < 0):
         when = "never at this rate" if even["days"] is None else f"after {even['days']:,.1f} days"
-        lines.append(
-            f"fixed costs of {dollars(money['fixed_usd'])} are earned {when} ({dollars(even['daily_usd'])} a day)"
-        )
+        earned = f"fixed costs of {dollars(money['fixed_usd'])} are earned {when}"
+        what = earned if money["fixed_usd"] else "it costs more than it saves at this rate"
+        lines.append(f"{what} ({dollars(even['daily_usd'])} a day)")
     return tuple(lines)
 
 
@@ -159,9 +165,11 @@ def _signal_words(signals: Mapping[str, Json]) -> list[str]:
 
 def _left(gate: Mapping[str, Json]) -> str:
     """Pairs, hours and dollars, each as a band."""
-    pairs, hours, usd = gate["pairs_left"], gate["hours_left"], gate["usd_left"]
+    if gate["next_rung"] == gate["rung"]:
+        return "there is none, it stands on the last one"
+    pairs, lately, hours, usd = gate["pairs_left"], gate["fresh_left"], gate["hours_left"], gate["usd_left"]
     parts = [
-        f"{_band(pairs, ',.0f')} forward pairs",
+        f"{_band(pairs, ',.0f')} forward pairs, {_band(lately, ',.0f')} {lately['direction']} pairs for the fresh key",
         f"{_band(hours, ',.1f')} hours at the pace so far",
         f"dollars {_band(usd, ',.2f')} for shadow and judge",
     ]

@@ -3,6 +3,7 @@ were captured; and every published figure.
 """
 
 import math
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,8 +37,12 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     *,
-    mean: Annotated[float, typer.Option(help="The student's true mean of d.")] = -0.05,
-    law: Annotated[str, typer.Option(help="Score law: rubric5, passfail or weighted21.")] = "rubric5",
+    mean: Annotated[
+        float | None, typer.Option(help="The student's true mean of d; default: -0.05.", min=-1, max=1)
+    ] = None,
+    law: Annotated[
+        str | None, typer.Option(help="Score law: rubric5, passfail or weighted21; default: rubric5.")
+    ] = None,
     captured: Annotated[
         str | None, typer.Option(help="Instead of a law: the captured pairs of this route.", metavar="ROUTE")
     ] = None,
@@ -50,13 +55,19 @@ def simulate(
         ),
     ] = False,
     stages: Annotated[str | None, typer.Option(help="Shares of the ladder in percent, such as 0,10,50,90.")] = None,
-    margin: Annotated[float | None, typer.Option(help="The margin delta; default 0.05, or the route's.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="The margin delta; default 0.05, or the route's.", min=0.001, max=0.99)
+    ] = None,
     alpha: Annotated[
         float | None,
-        typer.Option(help="Chance that a bad student ever gets the top share; default 0.005, or the route's."),
+        typer.Option(
+            help="Chance that a bad student ever gets the top share; default 0.005, or the route's.",
+            min=0.000_001,
+            max=0.5,
+        ),
     ] = None,
     sigma0: Annotated[
-        float | None, typer.Option(help="Planned sd of d; default: the law's own, or the route's.")
+        float | None, typer.Option(help="Planned sd of d; default: the law's own, or the route's.", min=0.01, max=1)
     ] = None,
     requests: Annotated[
         int | None, typer.Option(help="Length of a run; default 6000 undirected, else 60000.", min=1)
@@ -79,11 +90,19 @@ def simulate(
     if validate:
         _validate(only, publish, full=full, seed=seed, as_json=as_json)
         return
+    if only or publish is not None or full:
+        raise typer.BadParameter("--full, --only and --publish are of the published figures: add --validate")
+    if captured is not None and (mean is not None or law is not None):
+        raise typer.BadParameter("--captured takes mean and law from the route's pairs: leave --mean and --law out")
     from scoring.gates.streams import Wiring
     from scoring.simulate.report import summarise
     from scoring.simulate.runs import run_all
 
-    plan, in_order = _synthetic(law, mean) if captured is None else _captured(captured, config)
+    plan, in_order = (
+        _synthetic(law or "rubric5", -0.05 if mean is None else mean)
+        if captured is None
+        else _captured(captured, config)
+    )
     plan = replace(
         plan,
         horizon=requests or REQUESTS["undirected" if undirected else "directed"],
@@ -110,7 +129,11 @@ def _synthetic(law: str, mean: float) -> "tuple[Plan, None]":
 
     if law not in LAWS:
         raise typer.BadParameter(f"unknown law {law!r}: use one of {', '.join(LAWS)}")
-    scores = LAWS[law](mean)
+    try:
+        scores = LAWS[law](mean)
+    except ValueError as fault:
+        why = f"no student of law {law!r} has a mean d of {mean:+g}: take one nearer to 0, or another law"
+        raise typer.BadParameter(why) from fault
     return Plan(law=scores, sigma0=round(scores.sigma, 3)), None
 
 
@@ -125,7 +148,7 @@ def _captured(name: str, config: Path) -> "tuple[Plan, Captured]":
         found, rollout = captured(store, name, CAPTURED_AT_MOST), settings.routes[name].rollout or RolloutSettings()
     forward = found.law(Direction.FORWARD)
     if forward is None:
-        raise ConfigurationError(f"route {name!r} has too few forward units")
+        raise ConfigurationError(f"route {name!r} has too few forward units: nothing to simulate from yet")
     plan = Plan(
         law=forward,
         reverse=found.law(Direction.REVERSE),
@@ -153,7 +176,10 @@ def _told(plan: "Plan", found: "Captured") -> tuple[Json, str]:
         "share_bp": story.rollout.share_bp,
     }
     events = [(at, f"reaches {percent(plan.stages_bp[rung])}") for rung, at in story.reached.items()]
-    events += [(at, "steps down") for at in story.step_downs] + [(at, f"held: {hold}") for at, hold in story.holds]
+    events += [(at, "steps down") for at in story.step_downs]
+    for hold, times in Counter(hold for _, hold in story.holds).items():
+        first = min(at for at, name in story.holds if name == hold)
+        events.append((first, f"held: {hold}" + (f", for the first of {times} times" if times > 1 else "")))
     events += [] if story.rolled_back_at is None else [(story.rolled_back_at, "back in shadow")]
     lines = [f"the {len(found.units):,} captured units in their order, as one stream:"]
     lines += [f"  after {at:,} units: {what}" for at, what in sorted(events)] or ["  nothing is decided"]

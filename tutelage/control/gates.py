@@ -29,7 +29,7 @@ from tutelage.contracts.errors import UnknownName
 from tutelage.contracts.records import Json
 from tutelage.contracts.signals import Signals
 from tutelage.contracts.snapshot import Snapshot
-from tutelage.control.remaining import pair_usd_of, remaining
+from tutelage.control.remaining import PairUsd, pair_usd_of, remaining
 from tutelage.control.units import JUDGE_DEADLINE_S
 from tutelage.store.base import QueueDepth, Store
 
@@ -54,14 +54,14 @@ OVERDUE = "overdue"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor. `pair_usd` is what a
-    forward pair costs; None: unknown. `signals` are what control saw of the machinery, `held` the decision of each standing hold.
+    """One look at a gate: what it reads, and what follows; `beside` is the same of a successor. `pair_usd` is what
+    one more pair costs. `signals` are what control saw of the machinery, `held` the decision of each standing hold.
     """
 
     view: View
     ruling: controller.Ruling
     proven: bool
-    pair_usd: float | None = None
+    pair_usd: PairUsd = field(default_factory=dict)
     beside: "Look | None" = None
     signals: Signals | None = None
     held: Mapping[str, Decision] = field(default_factory=dict)

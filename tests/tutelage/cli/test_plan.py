@@ -53,3 +53,25 @@ def test_the_odds_are_shown_beside_the_forecast(begun):
     told = begun.run("plan", "triage", "--calls-per-day", "20000", "--runs", "2")
     assert "true difference" in told.out
     assert "+0.02" in told.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--calls-per-day", "1e400"),
+        ("--calls-per-day", "0"),
+        ("--turns", "inf"),
+        ("--sigma", "nan"),
+        ("--slice-share", "2"),
+        ("--teacher-usd", "inf"),
+    ],
+)
+def test_a_number_that_means_nothing_is_a_usage_error_that_names_the_option(begun, option: str, value: str):
+    told = begun.run("plan", "triage", "--calls-per-day", "20000", option, value)
+    assert told.code == 2
+    assert option in told.err
+
+
+def test_a_cost_that_is_not_known_says_how_to_make_it_known(begun):
+    told = begun.run("plan", "triage", "--calls-per-day", "20000", "--runs", "0", "--teacher-usd", "0.004")
+    assert "unknown: what a call of student costs; say --student-usd, or capture pairs with prices" in told.out

@@ -3,9 +3,10 @@ import getpass
 import pytest
 
 from router.events import Advance
+from router.types import Direction
 from tests.tutelage.cli.conftest import Site
 from tests.tutelage.cli.made import folded, standing
-from tests.tutelage.store.made import decision
+from tests.tutelage.store.made import decision, judgement, pair
 from tests.tutelage.store.made import rollout as other_rollout
 from tutelage.contracts.decisions import CellNumbers
 from tutelage.contracts.ids import uuid7
@@ -171,6 +172,19 @@ def test_what_was_saved_is_shown_with_status_and_explain(begun):
     assert (money["net_usd"], money["days"], money["unknown"]) == (1.25, 2, [])
 
 
+def test_less_than_a_cent_is_not_nothing_and_what_costs_more_than_it_saves_says_so(begun):
+    spend(begun, teacher=(3, 100, 0, 2.0), shadow=(3, 100, 0, 0.0042))
+    out = begun.run("explain", "triage").out
+    assert "net saving -$0.0042 in 1 day; avoided $0.00; spent: teacher $2.00, shadow $0.0042" in out
+    assert "it costs more than it saves at this rate (-$0.0042 a day)" in out
+
+
+def test_explain_on_the_last_rung_speaks_of_no_next_one(begun):
+    for _ in range(3):
+        begun.run("promote", "triage")
+    assert "to the next rung: there is none, it stands on the last one" in begun.run("explain", "triage").out
+
+
 def test_a_price_that_is_not_known_is_an_alarm_and_never_a_saving(begun):
     spend(begun, teacher=(3, 100, 0, 2.0), student=(3, 100, 100, 0.0))
     assert "net saving unknown: no price for student" in begun.run("status", "triage").out
@@ -192,14 +206,33 @@ def test_explain_says_what_is_left_in_pairs_hours_and_dollars(begun):
     assert gate["hours_left"]["high"] == pytest.approx(gate["pairs_left"]["high"] / 20.0, rel=1e-5)
 
 
-def test_a_forward_pair_costs_its_shadow_call_and_its_part_of_the_judge():
+def test_a_pair_costs_the_other_arms_call_and_its_part_of_the_judge():
     def spent(account: str, calls: int, usd: float, unpriced: int = 0) -> Spending:
         return Spending(route="triage", day=1, account=account, calls=calls, unpriced=unpriced, nusd=round(usd * 1e9))
 
-    both = [spent("shadow", 100, 2.0), spent("judge", 10, 0.5), spent("teacher", 100, 9.0)]
-    assert pair_usd_of(both, 50) == pytest.approx(0.02 + 0.01)
-    assert pair_usd_of(both, 0) is None
-    assert pair_usd_of([*both, spent("judge", 1, 0.0, unpriced=1)], 50) is None
+    both = [spent("shadow", 100, 2.0), spent("judge", 10, 0.5), spent("teacher", 100, 9.0), spent("reverse", 10, 0.9)]
+    found = pair_usd_of(both, 50)
+    assert found == pytest.approx({Direction.FORWARD: 0.03, Direction.REVERSE: 0.10})
+    assert pair_usd_of(both[:3], 50)[Direction.REVERSE] is None
+    assert set(pair_usd_of(both, 0).values()) == {None}
+    assert set(pair_usd_of([*both, spent("judge", 1, 0.0, unpriced=1)], 50).values()) == {None}
+
+
+def test_what_the_fresh_key_needs_is_left_when_the_evidence_has_passed(begun):
+    folded(begun, 400, 0.05, every_s=36.0)
+    spend(begun, reverse=(3, 100, 0, 1.0), shadow=(3, 100, 0, 0.5))
+    begun.store.join(Joined(pairs=[pair("p1", 1.0)]))
+    begun.store.judged([judgement("p1")])
+    begun.run("promote", "triage")
+    gate = begun.run("explain", "triage", "--json").document["gates"]
+    assert gate["pairs_left"] == {"low": 0.0, "middle": 0.0, "high": 0.0}
+    lately = gate["fresh_left"]
+    assert (lately["direction"], lately["low"] >= 30.0, lately["high"] > lately["low"]) == ("reverse", True, True)
+    assert gate["hours_left"]["low"] is None, "no reverse pair has been seen: nobody knows how fast they come"
+    assert gate["usd_left"]["high"] == pytest.approx(0.01 * lately["high"], rel=1e-5)
+    told = begun.run("explain", "triage").out
+    assert "to the next rung: 0 to 0 forward pairs" in told
+    assert "reverse pairs for the fresh key, unknown hours" in told
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

@@ -40,3 +40,32 @@ def test_one_figure_of_the_validation_can_be_asked_for(begun):
     assert {"name", "value", "goal", "mc_error", "reached"} <= set(document["rows"][0])
     assert document["reported"]
     assert "no figure" in begun.run("simulate", "--validate", "--only", "nonsense").err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--mean", "7"), "--mean"),
+        (("--mean", "nan"), "--mean"),
+        (("--mean", "0.9"), "no student of law 'rubric5' has a mean d of +0.9"),
+        (("--law", "cauchy"), "unknown law 'cauchy': use one of rubric5"),
+        (("--margin", "inf"), "--margin"),
+        (("--margin", "0"), "--margin"),
+        (("--alpha", "0"), "--alpha"),
+        (("--sigma0", "-1"), "--sigma0"),
+        (("--stages", "0,10,5"), "must rise strictly"),
+        (("--stages", "0,nan"), "stages '0,nan'"),
+        (("--only", "slices"), "add --validate"),
+        (("--captured", "triage", "--mean", "0.1"), "leave --mean and --law out"),
+    ],
+)
+def test_what_cannot_be_simulated_is_a_usage_error_that_names_it(begun, options: tuple[str, ...], said: str):
+    told = begun.run("simulate", *options)
+    assert told.code == 2
+    assert said in told.err
+
+
+def test_the_same_hold_again_and_again_is_one_line(captured):
+    told = captured.run("simulate", "--captured", "triage", "--undirected", "--runs", "1", "--requests", "100")
+    lines = [line for line in told.out.splitlines() if "held:" in line]
+    assert len(lines) == len({line.split("held: ")[1].split(",")[0] for line in lines})
