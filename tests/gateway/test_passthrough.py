@@ -99,6 +99,20 @@ async def test_without_a_default_upstream_it_is_refused_and_says_why(
     assert teacher.asked == []
 
 
+async def test_a_websocket_is_refused_by_name(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    upgrade = {"connection": "Upgrade", "upgrade": "WebSocket", "sec-websocket-key": "x", "sec-websocket-version": "13"}
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().get("/v1/realtime?model=gpt-realtime", headers=upgrade)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "websocket_not_supported")
+    assert teacher.asked == []
+
+
+async def test_models_answer_head_as_get_without_a_body(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path, change=default) as at:
+        got, head = await at.http().get("/v1/models"), await at.http().head("/v1/models")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(got.content)), b"")
+
+
 async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
