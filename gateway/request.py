@@ -231,7 +231,7 @@ class Request:
         head = joined(lines)
         if head is None:
             raise ValueError("a header of this answer holds a line break")
-        return b"%b%b%b%b\r\n" % (status_line(status), date_line(int(time.time())), framing, head)
+        return b"".join((status_line(status), date_line(int(time.time())), framing, head, b"\r\n"))
 
     # --- for the connection
 
