@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tutelage.contracts.load import validated
+from tutelage.control.__main__ import rubric_digests
 from tutelage.control.declaration import declared
 
 Document = dict[str, Any]
@@ -81,3 +83,33 @@ def test_what_a_call_costs_and_how_many_are_judged_is_not():
     changed["upstreams"]["teacher"]["cost"] = {"prompt_usd_per_mtok": 1, "completion_usd_per_mtok": 2}
     changed["routes"]["triage"]["judge"]["rate"] = "50%"
     assert epoch_of(changed) == epoch_of(document())
+
+
+RUBRIC = """
+name: triage
+version: 1
+labels: right.jsonl
+criteria:
+  - {name: queue, weight: 0.5, reference: label, check: {kind: label}}
+  - {name: helpful, weight: 0.5, judge: {question: Does it help?}}
+"""
+RIGHT = '{"input_sha256": "' + 64 * "0" + '", "value": "net"}'
+
+
+def digest_of(folder: Path, rubric: str = RUBRIC, right: str = RIGHT) -> str:
+    (folder / "triage@1.yaml").write_text(rubric)
+    (folder / "right.jsonl").write_text(right)
+    return rubric_digests(validated(document(), "test"), folder)["triage@1"]
+
+
+def test_a_rubric_is_known_by_what_it_says_its_right_answers_and_the_words_put_to_the_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = digest_of(tmp_path)
+    assert digest_of(tmp_path, RUBRIC + "# a remark\n") == first
+    others = {
+        digest_of(tmp_path, RUBRIC.replace("Does it help?", "Is it true?")),
+        digest_of(tmp_path, right=RIGHT.replace("net", "mail")),
+    }
+    monkeypatch.setattr("scoring.judges.prompt.MAX_ANSWER_CHARACTERS", 9)
+    assert len({first, *others, digest_of(tmp_path)}) == 4
