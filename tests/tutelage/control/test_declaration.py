@@ -91,7 +91,7 @@ version: 1
 labels: right.jsonl
 criteria:
   - {name: queue, weight: 0.5, reference: label, check: {kind: label}}
-  - {name: helpful, weight: 0.5, judge: {question: Does it help?}}
+  - {name: helpful, weight: 0.5, judge: {question: "Does it help?"}}
 """
 RIGHT = '{"input_sha256": "' + 64 * "0" + '", "value": "net"}'
 
