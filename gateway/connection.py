@@ -3,12 +3,14 @@
 Parsing is llhttp's, strict: conflicting lengths and encodings, bad chunks and odd lines are a 400 and the end of the connection.
 A request is handed to the owner when its head is there, whether or not its body is, so that it can be refused early; the
 next one when its answer is given. What a client sends behind a request that is not answered yet stays unparsed, so that its
-hang-up is seen at once. Nothing here starts a timer: the owner calls `expire` when `deadline_at` has passed.
+hang-up is seen at once; where that is so much that reading pauses, the system is asked. Nothing here starts a timer: the owner
+calls `expire` when `deadline_at` has passed.
 
 Must not know what is served, or how an answer looks: that is `gateway/request.py`.
 """
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -30,10 +32,19 @@ HEAD_S = 20.0
 BODY_IDLE_S = 30.0
 """How long a client may be silent inside its own request."""
 KEEP_ALIVE_S = 75.0
-LINGER_S = 2.0
+LOOK_S = 0.25
+"""How often the system is asked for the hang-up of a client that is not read, while it is being answered. It knows where all
+that was sent has fitted into its buffers."""
+LINGER_S = 10.0
 """How long what is left of a refused request is read away, so that the client sees the refusal and not a reset."""
-LINGER_BYTES = 16 * 1024 * 1024
-"""And how much of it. A client that reads while it writes has seen the refusal long before; for others it ends as a reset."""
+LINGER_BYTES = 64 * 1024 * 1024
+"""And how much of it: a body that is too large by little ends well also for those who read nothing while they write. A
+client that reads while it writes has seen the refusal long before; for others it ends as a reset."""
+UNREAD_BYTES = 256 * 1024
+"""What the system may hold of a client that is not read: a fast sender has been given up to 32 MB by then."""
+_ASKED = hasattr(socket, "TCP_INFO")
+_LEFT = (7, 8)
+"""CLOSE and CLOSE_WAIT, as Linux's TCP_INFO begins."""
 
 Line = tuple[bytes, bytes]
 
@@ -104,6 +115,9 @@ class Connection(asyncio.Protocol):
     def expire(self) -> None:
         """`deadline_at` has passed: a body is late that somebody waits for, or nothing is worth waiting for."""
         self.deadline_at = inf
+        if self._paused and not self._spent and not self._left():
+            self.deadline_at = self._loop.time() + LOOK_S
+            return
         incoming = self._incoming
         if incoming is None or not incoming.fail(BodyTooSlow()):
             self.kill()
@@ -186,7 +200,7 @@ class Connection(asyncio.Protocol):
         elif self._requests and self._incoming is None:  # behind a request that is not answered yet
             self._ahead += data
             if len(self._ahead) > MAX_AHEAD_BYTES:
-                self._pause()
+                self._wait()
         else:
             self._feed(data)
 
@@ -208,7 +222,7 @@ class Connection(asyncio.Protocol):
             if not self._requests:
                 self.deadline_at = min(self.deadline_at, self._loop.time() + HEAD_S)
         elif incoming.unclaimed_bytes > MAX_AHEAD_BYTES:
-            self._pause()
+            self._wait()
         elif self.deadline_at != inf:
             self.deadline_at = self._loop.time() + BODY_IDLE_S
 
@@ -347,10 +361,26 @@ class Connection(asyncio.Protocol):
         if self._wasted_bytes > LINGER_BYTES:
             self._pause()
 
+    def _wait(self) -> None:
+        """Read no more until what was read is asked for."""
+        self._pause()
+        self.deadline_at = self._loop.time() + LOOK_S if _ASKED else inf
+
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
+            sock = self._transport.get_extra_info("socket")
+            if (
+                sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 2 * UNREAD_BYTES
+            ):  # Linux tells, and takes, the double
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
+
+    def _left(self) -> bool:
+        """Whether the client has hung up, whatever of what it sent is still to be read."""
+        if self._transport is None:
+            return True
+        return self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
 
     def _resume(self) -> None:
         if self._paused and self._transport is not None:

@@ -141,7 +141,11 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.status = held.status
     held.attempt.headers = held.lines = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
-    if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
+    if (
+        held.status == 200
+        and plain
+        and (header(headers, b"content-type") or b"").lower().startswith(b"text/event-stream")
+    ):
         told = held.wording.events
         held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo, told=told)
     if held.status >= 400:
@@ -178,6 +182,8 @@ async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
             break
     else:
         held.complete = True
+        if held.scanner is not None:
+            held.scanner.ended()
 
 
 def _name_model(held: Held, name: str) -> None:
@@ -280,6 +286,8 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     held.parts.clear()
     if not held.complete:
         await _pour(held.chunks, take, client.room)
+        if scanner is not None:
+            scanner.ended()
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True

@@ -19,8 +19,6 @@ TICK_S = 0.25
 """Deadlines of connections are met this much late at most."""
 UNSENT_BYTES = 64 * 1024
 """What the system may hold of an answer beyond what is on its way to the client; accepted connections inherit it."""
-UNREAD_BYTES = 256 * 1024
-"""What the system may hold of a request that is not read: left to itself that grows to 32 MB a connection."""
 FIRST_WORD_S = 0.05
 """How long the last connections may take to say what they want, before the drain looks at who is still served."""
 ABANDON_S = 2.0
@@ -139,7 +137,6 @@ def listen(bind: str) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # else the system queues megabytes for a client that does not read
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         sock.bind((host, int(port)))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import resource
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -378,6 +379,19 @@ async def test_a_refusal_is_seen_by_a_client_that_goes_on_sending():
         assert await wire.rest() == b""
 
 
+async def test_a_refusal_is_seen_by_a_client_that_reads_when_it_has_written_all():
+    body = b"x" * 40_000_000  # the largest request is 32 MB, as a rule
+
+    def said(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+            return client.recv(1_000)
+
+    async with served(refuse) as connect:
+        port = (await connect()).writer.get_extra_info("peername")[1]
+        assert (await asyncio.to_thread(said, port)).startswith(b"HTTP/1.1 401 ")
+
+
 async def test_what_comes_behind_a_refusal_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
     """A client that says what it likes sees the refusal, then waits; what the sockets hold is all that it gets rid of."""
     monkeypatch.setattr(bounds, "LINGER_BYTES", 100_000)
@@ -487,6 +501,72 @@ async def test_a_hang_up_is_told_at_once_also_behind_a_pipelined_request(behind:
         assert not gone.is_set()
         wire.writer.transport.abort()
         await asyncio.wait_for(gone.wait(), 5)
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+@pytest.mark.parametrize("behind", [post(b"x" * 200_000), GET * 5_000])
+async def test_a_hang_up_behind_more_than_is_read_is_told_as_well(behind: bytes, how: str):
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def until_gone(request: Request) -> None:
+        request.on_gone = gone.set
+        begun.set()
+        await gone.wait()
+
+    async with served(until_gone) as connect:
+        wire = await connect()
+        wire.send(GET)
+        await asyncio.wait_for(begun.wait(), 5)
+        wire.send(behind)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gone.wait(), 2 * bounds.LOOK_S + ticks.TICK_S)
+        if how == "end":
+            await wire.writer.drain()
+            wire.writer.close()
+        else:
+            wire.writer.transport.abort()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_what_is_pipelined_beyond_what_is_read_is_served_in_its_turn():
+    go_on = asyncio.Event()
+
+    async def patient(request: Request) -> None:
+        if request.method == "GET":
+            await go_on.wait()
+        await echo(request)
+
+    async with served(patient) as connect:
+        wire = await connect()
+        wire.send(GET + post(b"x" * 500_000) + GET)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wire.answer(), 2 * bounds.LOOK_S + ticks.TICK_S)
+        go_on.set()
+        assert [len((await wire.answer())[2]) for _ in range(3)] == [7, 500_008, 7]
+
+
+async def test_of_a_client_that_is_not_read_the_system_holds_little_however_fast_it_was_read_before():
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    carriers = list[Any]()
+
+    async def large(request: Request) -> None:
+        carriers.append(request._connection)
+        await request.body(100_000_000)
+        begun.set()
+        await go_on.wait()
+        request.respond(200, [], b"")
+
+    async with served(large) as connect:
+        wire = await connect()
+        wire.send(post(b"x" * 50_000_000))
+        await asyncio.wait_for(begun.wait(), 20)
+        (carrier,) = carriers
+        wire.send(GET * 100_000)
+        await until(lambda: carrier._paused)
+        sock = carrier._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) <= 2 * bounds.UNREAD_BYTES
+        go_on.set()
+        wire.writer.transport.abort()
 
 
 async def test_a_reader_of_a_body_learns_that_the_client_is_gone():

@@ -176,6 +176,24 @@ async def test_everything_else_survives_the_counting_of_usage(
     assert exchange.attempts[0].usage is not None
 
 
+async def test_a_streams_type_is_known_in_any_case_of_letters(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    async def script(asked: Asked) -> Any:
+        answer = web.StreamResponse(headers={"content-type": "Text/Event-Stream; charset=UTF-8"})
+        await answer.prepare(asked.request)
+        for piece in (delta("a", usage=None), USAGE, DONE.rstrip(b"\n")):
+            await answer.write(piece)
+        return answer
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": True})
+        exchange = await at.exchange()
+    assert (answer.content, answer.headers["x-accel-buffering"]) == (delta("a") + DONE.rstrip(b"\n"), "no")
+    assert (exchange.outcome, exchange.truncated) == ("ok", False)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_before_the_first_event_is_plain_json_with_its_own_status(
     *, stream: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path
