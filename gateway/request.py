@@ -249,6 +249,8 @@ class Request:
             url = parse_url(target)
             self.path = unquote((url.path or b"/").decode("ascii"))
             self.query = url.query or b""
+            if url.host is not None:  # the absolute form, as one speaks to proxies: it means the same
+                self.target = (url.path or b"/") + (b"?" + self.query if self.query else b"")
 
     def add(self, piece: bytes) -> None:
         """A piece of the body. What nobody will read is dropped."""

@@ -126,9 +126,23 @@ async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
     assert [asked.request.path for asked in teacher.asked] == ["/v1/models/o9"]
 
 
+async def test_an_absolute_target_is_passed_on_as_a_path(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    teacher.script = lambda asked: _json(b"{}")
+    async with running(teacher, student, tmp_path, change=default) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.gateway.port)
+        head = "host: h\r\nauthorization: Bearer tut-data\r\nconnection: close\r\n\r\n"
+        writer.write(f"GET http://h:80/v1/files/a%20b?limit=2 HTTP/1.1\r\n{head}".encode())
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert [asked.request.raw_path for asked in teacher.asked] == ["/v1/files/a%20b?limit=2"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        "http://h/v1/../metrics",
         "/v1/../metrics",
         "/v1/%2e%2e/metrics",
         "/v1/files/..%2f..%2fx",
