@@ -8,6 +8,7 @@
     exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
     attempt.py    one arm's call within a request
+    outcomes.py   how a request ended, as records and metrics say it [pure]
     retry.py      which faults the same arm is asked again for [pure]
     lanes.py      each upstream with its breaker and retry budget; kept over snapshots
     routing.py    what a snapshot means for requests [pure]

@@ -7,6 +7,7 @@ know of attempts, policies or records beside `Answer` and `Usage`.
 To add an endpoint: one reader of bodies and one of streams, one line each in the tables below.
 """
 
+import codecs
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -28,7 +29,7 @@ _STREAMS: dict[str, Callable[[bytes], Reading]] = {
 
 
 def read_answer(body: bytes, *, endpoint: str, content_type: str | None) -> Reading:
-    """The answer in the body of a successful reply. `content_type` is the reply's own; without one the bytes decide."""
+    """The answer in the body of a successful reply. `content_type` is the reply's own."""
     try:
         if is_stream(body, content_type):
             return _STREAMS.get(endpoint, read_opaque_stream)(body)
@@ -39,12 +40,22 @@ def read_answer(body: bytes, *, endpoint: str, content_type: str | None) -> Read
 
 def is_stream(body: bytes, content_type: str | None) -> bool:
     """Whether a reply's body is a stream of events."""
-    named = _names_stream(content_type)
-    return body.lstrip().startswith((b"data:", b"event:", b"id:", b":")) if named is None else named
+    named = names_stream(content_type)
+    return begins_stream(body) if named is None else named
+
+
+def begins_stream(body: bytes) -> bool:
+    """Whether these bytes, `FIELD_BYTES` at least, are the beginning of a stream of events and not of JSON."""
+    return body.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"data:", b"event:", b"id:", b"retry:", b":"))
+
+
+FIELD_BYTES = len(b"event:")
 
 
 @lru_cache(maxsize=64)
-def _names_stream(content_type: str | None) -> bool | None:
-    if content_type is None or not content_type.strip():
-        return None
-    return content_type.lower().startswith("text/event-stream")
+def names_stream(content_type: str | None) -> bool | None:
+    """What a reply's type says. None where it names neither events nor JSON, or there is none: the bytes decide."""
+    kind = "" if content_type is None else content_type.strip().lower()
+    if kind.startswith("text/event-stream"):
+        return True
+    return False if kind.startswith("application/json") else None

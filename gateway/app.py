@@ -58,7 +58,7 @@ ENDPOINTS = {
     responses.PATH: responses.ENDPOINT,
 }
 PROBES: dict[str, Callable[[Front], Answer]] = {"/livez": health.livez, "/readyz": health.readyz}
-PROBED_WITH = ("GET", "HEAD")
+READ_WITH = ("GET", "HEAD")
 
 
 class DataPlane:
@@ -92,10 +92,10 @@ class DataPlane:
         path = request.path
         probe = PROBES.get(path)
         if probe is not None:
-            if request.method not in PROBED_WITH:
-                raise WrongMethod(request.method, PROBED_WITH[0])
+            if request.method not in READ_WITH:
+                raise WrongMethod(request.method, READ_WITH[0])
             return probe(self._front)
-        ours = request.method == "GET" and models.is_ours(path)
+        ours = request.method in READ_WITH and models.is_ours(path)
         return models.answer(self._front, request.headers, path) if ours else None
 
     async def _pass_through(self, request_id: str, request: Request) -> None:
@@ -302,9 +302,10 @@ def _to_loop(loop: asyncio.AbstractEventLoop, apply: Callable[[View], None], vie
 
 
 def _own_bind(settings: Settings, index: int) -> str:
+    """Without a port that is told to scrapers, probes and metrics are this machine's own business."""
     host = settings.gateway.bind.rpartition(":")[0]
     port = settings.gateway.metrics_port
-    return f"{host}:{port + index if port else 0}"
+    return f"{host}:{port + index}" if port else "127.0.0.1:0"
 
 
 async def run(settings: Settings, index: int) -> int:

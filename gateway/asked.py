@@ -19,7 +19,6 @@ Asked = dict[str, Any]
 PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
 """Fields that name a person: stored as pseudonyms only."""
 _SUBJECTS = ("safety_identifier", "user")
-_SAID_IN = ("messages", "input", "prompt")
 _TEXT_PARTS = ("text", "input_text")
 _NOT_PARAMETERS = frozenset({"model", "user", "metadata", "stream_options", "stream", "store"})
 _canonical_json = msgspec.json.Encoder(order="sorted").encode
@@ -61,7 +60,7 @@ def user_texts(asked: Asked | None) -> list[str] | None:
     """
     if asked is None:
         return None
-    messages = next((asked[name] for name in _SAID_IN if name in asked), None)
+    messages = asked.get("messages", asked.get("input", asked.get("prompt")))
     if isinstance(messages, list):
         if len(messages) == 1 and isinstance(messages[0], str):
             return messages

@@ -25,6 +25,7 @@ from gateway.errors import NO_RETRY, BadRequest, Draining, Refusal, UpstreamFail
 from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
+from gateway.outcomes import CANCELLED, OK, class_of, clients_fault, outcome_of
 from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import Held
 from gateway.retry import wait_before_retry
@@ -38,8 +39,6 @@ log = structlog.get_logger()
 
 DAY_S = 86_400
 ANSWERED = "answered_in_fallback"
-OK = "ok"
-CLASSES = tuple(f"{hundreds}xx" for hundreds in range(10))
 
 
 class Dispatcher:
@@ -122,7 +121,7 @@ class Dispatcher:
                 except UpstreamError as error:
                     fault = error.kind
                 else:
-                    if held.fault is None or (arm is TEACHER and _clients_fault(held.status)):
+                    if held.fault is None or (arm is TEACHER and clients_fault(held.status)):
                         await attempt.relayed(held, client)
                         return None
                     fault = held.fault
@@ -178,12 +177,12 @@ class Dispatcher:
         if not client.ended and not serving.client_gone and serving.refusal is None and client.started:
             serving.truncated = True
         total_ms = (self._means.monotonic() - incoming.began) * 1000
-        outcome, cause = _outcome(serving)
+        outcome, cause = outcome_of(serving)
         route = incoming.route
-        self._means.metrics.request(route.name, serving.served or NONE, _class(serving), total_ms / 1000)
+        self._means.metrics.request(route.name, serving.served or NONE, class_of(serving), total_ms / 1000)
         if serving.truncated:
             self._means.metrics.truncated(route.name, cause or OK)
-        if cause is not None and outcome != "client_cancelled":
+        if cause is not None and outcome != CANCELLED:
             log.info("request ended badly", request=incoming.id, route=route.name, outcome=outcome, cause=cause)
         if incoming.quota is not None:
             incoming.quota.settle(serving.attempts, serving.served)
@@ -328,32 +327,3 @@ def _day(number: int) -> str:
 def _unsampled(plan: RoutePlan) -> RoutePlan:
     """The plan of a request that got no slot."""
     return plan._replace(shadow=None)
-
-
-def _clients_fault(status: int) -> bool:
-    """A 4xx that another arm would not cure: the request's own. 401 is about our key, 429 about our rate."""
-    return 400 <= status < 500 and status not in (401, 429)
-
-
-def _outcome(serving: Serving) -> tuple[str, str | None]:
-    """(outcome, cause) as records show them."""
-    if serving.client_gone:
-        return "client_cancelled", GONE
-    if serving.cut:
-        return "truncated" if serving.truncated else "upstream_error", SHUTDOWN
-    if serving.truncated:
-        return "truncated", serving.cause or "internal"
-    if serving.refusal is not None or serving.status == 0:
-        last = serving.attempts[-1].error if serving.attempts else None
-        refused = serving.refusal is not None and serving.refusal.status < 500
-        return "client_error" if refused else "upstream_error", last or "internal"
-    if serving.status >= 500 or serving.status in (401, 429) or (serving.status < 400 and serving.cause is not None):
-        return "upstream_error", serving.cause
-    return ("client_error", serving.cause) if serving.status >= 400 else (OK, None)
-
-
-def _class(serving: Serving) -> str:
-    if serving.client_gone:
-        return "gone"
-    status = serving.status or (serving.refusal.status if serving.refusal is not None else 500)
-    return CLASSES[status // 100]

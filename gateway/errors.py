@@ -8,6 +8,7 @@
     ├── UnknownPath      404     the client's: nothing is served there
     ├── NotPassedOn      404     the client's: only a `default_upstream` could serve it, and there is none
     ├── WrongMethod      405     the client's
+    ├── NoWebSocket      400     the client's: WebSockets are not relayed
     ├── TooLarge         413     the client's: the body is above limits.request_mb
     ├── WrongEncoding    415     the client's: compressed bodies are not read
     ├── LimitReached     429     the client's: a limit of its own key
@@ -149,6 +150,15 @@ class WrongMethod(Refusal):
         self.headers = ((b"allow", allowed.encode()),)
 
 
+class NoWebSocket(Refusal):
+    """Relayed as what it would be without its upgrade, it would be answered with something else than was asked for."""
+
+    code = "websocket_not_supported"
+
+    def __init__(self) -> None:
+        super().__init__("This gateway relays no WebSockets: speak HTTP, or connect to the provider itself.")
+
+
 class TooLarge(Refusal):
     """The connection is closed: what is left of the body is not read."""
 
@@ -178,14 +188,16 @@ _NUSD = 1_000_000_000
 
 
 class LimitReached(Refusal):
-    """A limit of the client's own key. What waiting does not cure, SDKs are told not to retry."""
+    """A limit of the client's own key, `limit` as it is declared for all processes. What waiting does not cure, SDKs are told not
+    to retry."""
 
     status = 429
 
-    def __init__(self, exceeded: Exceeded, processes: int) -> None:
+    def __init__(self, exceeded: Exceeded, limit: int, processes: int) -> None:
         kind, code, words = _LIMITS[exceeded.which]
-        limit, wait_s = exceeded.limit * processes, exceeded.wait_s
+        wait_s = exceeded.wait_s
         shown = f"{limit / _NUSD:g}" if exceeded.which is Which.MONEY else str(limit)
+        words += f", of which each of {processes} gateway processes gives a part" if processes > 1 else ""
         cure = "" if wait_s is None else f" Try again in {wait_s:.3g} s."
         reason = "asks for more than" if wait_s is None and exceeded.which is Which.TOKENS else "has reached"
         super().__init__(f"This request {reason} the limit of its key: {shown} {words}.{cure}", code=code)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gateway.errors import LimitReached
 from gateway.raw import RawAttempt
 from gateway.usage import usage_in
-from router.limits import Limits, Meter
+from router.limits import Exceeded, Limits, Meter, Which
 from router.types import Arm, Needs
 from tutelage.contracts.keys import Key, KeyLimits
 from tutelage.contracts.prices import NUSD, PriceList
@@ -23,10 +23,11 @@ DAY_S = 86_400
 class Quota:
     """One request of a limited key. `reserve` at most once, `settle` at most once, `leave` exactly once."""
 
-    __slots__ = ("_limits", "_meter", "_quotas", "_reserved")
+    __slots__ = ("_key", "_limits", "_meter", "_quotas", "_reserved")
 
-    def __init__(self, quotas: "Quotas", meter: Meter, limits: Limits) -> None:
+    def __init__(self, quotas: "Quotas", key: Key, meter: Meter, limits: Limits) -> None:
         self._quotas = quotas
+        self._key = key
         self._meter = meter
         self._limits = limits
         self._reserved = 0
@@ -41,7 +42,7 @@ class Quota:
         estimate = needs.prompt_tokens_at_least + needs.output_tokens
         exceeded = self._meter.reserve(self._limits, estimate, self._quotas.monotonic())
         if exceeded is not None:
-            raise LimitReached(exceeded, self._quotas.processes)
+            raise self._quotas.refusal(self._key, exceeded)
         self._reserved = estimate
 
     def settle(self, attempts: Sequence[RawAttempt], served: Arm | None) -> None:
@@ -94,8 +95,19 @@ class Quotas:
         meter, limits = metered
         exceeded = meter.enter(limits, self.monotonic(), self.day())
         if exceeded is not None:
-            raise LimitReached(exceeded, self.processes)
-        return Quota(self, meter, limits)
+            raise self.refusal(key, exceeded)
+        return Quota(self, key, meter, limits)
+
+    def refusal(self, key: Key, exceeded: Exceeded) -> LimitReached:
+        """What the client is told: the limit as it is declared, though what was reached is this process's part of it."""
+        declared = self._declared_for(key)
+        limit = {
+            Which.CONCURRENCY: declared.concurrency,
+            Which.REQUESTS: declared.requests,
+            Which.TOKENS: declared.tokens,
+            Which.MONEY: declared.nusd,
+        }[exceeded.which]
+        return LimitReached(exceeded, exceeded.limit if limit is None else limit, self.processes)
 
     def forget_others(self, keys: Iterable[Key]) -> None:
         """What was counted is kept for `keys`; their limits are read anew."""
@@ -109,7 +121,11 @@ class Quotas:
         return int(self._utc() // DAY_S)
 
     def _limits_of(self, key: Key) -> Limits:
-        """The key's own limits, the defaults where it has none, this process's part of them."""
+        """This process's part of a key's limits."""
+        return self._declared_for(key).part(self.processes)
+
+    def _declared_for(self, key: Key) -> Limits:
+        """The key's own limits, the defaults where it has none."""
         own, usual = key.limits or KeyLimits(), self._defaults or KeyLimits()
         usd = own.usd_per_day if own.usd_per_day is not None else usual.usd_per_day
         return Limits(
@@ -117,4 +133,4 @@ class Quotas:
             requests=own.rpm if own.rpm is not None else usual.rpm,
             tokens=own.tpm if own.tpm is not None else usual.tpm,
             nusd=None if usd is None else round(usd * NUSD),
-        ).part(self.processes)
+        )

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.answers import FIELD_BYTES, begins_stream, names_stream
 from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, Overloaded, envelope, in_band, in_band_typed
 from gateway.memory import Memory
@@ -141,20 +142,26 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     held.attempt.status = held.status
     held.attempt.headers = held.lines = headers
     plain = header(headers, b"content-encoding") in (None, b"identity")
-    if held.status == 200 and plain and (header(headers, b"content-type") or b"").startswith(b"text/event-stream"):
-        told = held.wording.events
-        held.scanner = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo, told=told)
+    untold: Scanner | None = None
+    if held.status == 200 and plain:
+        kind = header(headers, b"content-type")
+        named = names_stream(None if kind is None else kind.decode("latin-1"))
+        if named or (named is None and held.form.field is not None):
+            told = held.wording.events
+            untold = scanner_of(held.form.ending, strip_usage=strip_usage, model=held.echo, told=told)
+        if named:
+            held.scanner, untold = untold, None
     if held.status >= 400:
         bound = min(bound, ERROR_BYTES)
     elif held.form.field is None:
         bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
     whole: Whole | None = getattr(held.chunks, "whole", None)
-    if whole is not None and bound and held.scanner is None and (body := whole()) is not None:
+    if whole is not None and bound and held.scanner is untold is None and (body := whole()) is not None:
         keeper.hold(body)
         held.parts.append(body)
         held.complete = True
     else:
-        await _until_known(held, keeper, bound)
+        await _until_known(held, keeper, bound, untold)
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
     if held.status >= 400:
@@ -166,18 +173,31 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
             _name_model(held, held.echo)
 
 
-async def _until_known(held: Held, keeper: Keeper, bound: int) -> None:
-    """Read up to the first event of a stream, up to the end of anything else."""
+async def _until_known(held: Held, keeper: Keeper, bound: int, untold: Scanner | None) -> None:
+    """Read up to the first event of a stream, up to the end of anything else. `untold` reads what no type calls a stream and
+    its bytes do."""
     size = 0
     async for chunk in held.chunks:
         keeper.hold(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
+        if untold is not None and size >= FIELD_BYTES:
+            _decide(held, untold)
+            untold = None
         full = size > KNOWN_BYTES and keeper.memory.full and held.status < 400
         if size > bound or full or (held.scanner is not None and held.scanner.events):
             break
     else:
         held.complete = True
+        if held.scanner is not None:
+            held.scanner.ended()
+
+
+def _decide(held: Held, untold: Scanner) -> None:
+    """Let the bytes that have come say whether this is a stream: then `untold` reads it from its beginning."""
+    begun = b"".join(held.parts)
+    if begins_stream(begun):
+        held.scanner, held.parts = untold, [untold.feed(begun)]
 
 
 def _name_model(held: Held, name: str) -> None:
@@ -280,6 +300,8 @@ async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
     held.parts.clear()
     if not held.complete:
         await _pour(held.chunks, take, client.room)
+        if scanner is not None:
+            scanner.ended()
     if scanner is not None:
         if scanner.error:
             held.attempt.error, held.attempt.broke = ERROR_EVENT, True

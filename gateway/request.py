@@ -231,7 +231,7 @@ class Request:
         head = joined(lines)
         if head is None:
             raise ValueError("a header of this answer holds a line break")
-        return b"%b%b%b%b\r\n" % (status_line(status), date_line(int(time.time())), framing, head)
+        return b"".join((status_line(status), date_line(int(time.time())), framing, head, b"\r\n"))
 
     # --- for the connection
 
@@ -249,6 +249,8 @@ class Request:
             url = parse_url(target)
             self.path = unquote((url.path or b"/").decode("ascii"))
             self.query = url.query or b""
+            if url.host is not None:  # the absolute form, as one speaks to proxies: it means the same
+                self.target = (url.path or b"/") + (b"?" + self.query if self.query else b"")
 
     def add(self, piece: bytes) -> None:
         """A piece of the body. What nobody will read is dropped."""

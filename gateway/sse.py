@@ -23,6 +23,7 @@ _END_OF_EVENT = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _TWO_LINE_FEEDS = re.compile(rb"\n\n")
 """The same where there is no CR: found many times faster."""
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
 _NULL_USAGE = re.compile(
     rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,|(?<=\{)"usage"\s*:\s*null(?=\})'
 )
@@ -91,6 +92,11 @@ class Scanner:
             self.inside = bool(self._pending)
         out = out if self._edits else chunk
         return self._told(out) if self.error else out
+
+    def ended(self) -> None:
+        """No more bytes come: an end mark is one without the empty line behind it too, as some servers send it."""
+        data = data_of(bytes(self._pending))
+        self.done = self.done or (data is not None and data.strip() == b"[DONE]")
 
     def rest(self) -> bytes:
         """What was held back of an unfinished event when the stream ended; only the end of one that broke off."""
@@ -210,10 +216,10 @@ def with_model_named(body: bytes, model: str) -> bytes:
 
 
 def data_of(event: bytes) -> bytes | None:
-    """The data of one event, its lines joined by LF; None where it has none."""
+    """The data of one event, its lines joined by LF; None where it has none. A stream may begin with a byte order mark."""
     if event.startswith(b"data:") and (match := _END_OF_LINE.search(event)) and not event[match.end() :].strip(b"\r\n"):
         return event[5 : match.start()].removeprefix(b" ")
-    lines = [line[5:].removeprefix(b" ") for line in _lines(event) if line.startswith(b"data:")]
+    lines = [line[5:].removeprefix(b" ") for line in _lines(event.removeprefix(_BOM)) if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 
 

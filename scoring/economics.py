@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from router.types import Arm
-from tutelage.contracts.records import Attempt, Exchange, Json, ShadowAttempt, Spending, Spooled
+from tutelage.contracts.records import CONTENT_LOST, Attempt, Exchange, Json, ShadowAttempt, Spending, Spooled
 
 TEACHER, STUDENT, SHADOW, REVERSE, RESCORE, JUDGE = "teacher", "student", "shadow", "reverse", "rescore", "judge"
 ACCOUNTS = (TEACHER, STUDENT, SHADOW, REVERSE, RESCORE, JUDGE)
@@ -157,14 +157,19 @@ def statement_of(spendings: Iterable[Spending]) -> Statement:
 
 
 def spendings_of(records: Iterable[Spooled]) -> tuple[Spending, ...]:
-    """What spooled records cost, per route, UTC day and account. A call that gave no answer and no price is no call; one
-    whose answer broke off cost something."""
+    """What spooled records cost, per route, UTC day and account. A call that gave no answer is no call, as nothing was avoided
+    by it; what is known to have been paid for it counts. An answer that broke off cost something."""
     total: dict[tuple[str, int, str], tuple[int, int, int]] = {}
     for route, attempt in _attempts(records):
-        if attempt.cost_nusd is not None or attempt.error is None or attempt.broke:
+        answered = attempt.error is None or attempt.broke or attempt.error in CONTENT_LOST
+        if answered or attempt.cost_nusd is not None:
             place = (route, int(attempt.started // DAY_S), account_of(attempt))
             calls, unpriced, nusd = total.get(place, (0, 0, 0))
-            total[place] = (calls + 1, unpriced + (attempt.cost_nusd is None), nusd + (attempt.cost_nusd or 0))
+            total[place] = (
+                calls + answered,
+                unpriced + (attempt.cost_nusd is None),
+                nusd + (attempt.cost_nusd or 0),
+            )
     return tuple(
         Spending(route=route, day=day, account=account, calls=calls, unpriced=unpriced, nusd=nusd)
         for (route, day, account), (calls, unpriced, nusd) in sorted(total.items())

@@ -75,6 +75,8 @@ def read_feedback(raw: bytes, *, feedback_id: str, tenant: str, at: float) -> Fe
     expected, fits = KINDS[kind]
     if not fits(value):
         raise BadRequest(f"Invalid 'value' of a {kind}: expected {expected}.", param="value")
+    if isinstance(value, str):
+        value = value.encode("utf-8", "replace").decode()  # half a character, where a client has cut a text to length
     return Feedback(id=feedback_id, exchange_id=exchange_id, tenant=tenant, type=kind, value=value, at=at)
 
 

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: the routes as the models that a client may name.
+"""GET and HEAD /v1/models and /v1/models/{id}: the routes as the models that a client may name.
 
 Judge routes are nobody's models. Names that only `default_upstream` would take are not listed; asked for by name, they are passed
 through to it. An id may hold slashes, raw or encoded: the path comes decoded.

@@ -7,7 +7,7 @@ can read. Where that must not be, keys are made without the right (`Key.may_pass
 
 from urllib.parse import unquote
 
-from gateway.errors import Forbidden, NotPassedOn, Refusal, UnknownPath, WrongMethod
+from gateway.errors import Forbidden, NotPassedOn, NoWebSocket, Refusal, UnknownPath, WrongMethod
 from gateway.exchange import Endpoint
 from gateway.relay import ANY
 from gateway.request import Request
@@ -22,7 +22,7 @@ NAME = "passthrough"
 def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endpoint:
     """What a request asks for as the default upstream knows it. `allowed` is the method that the gateway itself serves there.
 
-    Raises UnknownPath, WrongMethod, NotPassedOn.
+    Raises UnknownPath, WrongMethod, NotPassedOn, NoWebSocket.
     """
     path, method = request.path, request.method
     target = request.target.partition(b"#")[0]
@@ -32,6 +32,8 @@ def endpoint_of(request: Request, routing: Routing, allowed: str | None) -> Endp
         raise _refusal(method, path, allowed)
     if method not in METHODS:
         raise WrongMethod(method, ", ".join(METHODS))
+    if request.named.get(b"upgrade", b"").strip().lower() == b"websocket":
+        raise NoWebSocket
     return Endpoint(name=NAME, method=method, path=target[len(PREFIX) - 1 :].decode("latin-1"), form=ANY, opaque=True)
 
 

@@ -1,20 +1,19 @@
-"""One socket to an upstream, its parser, and the answer that is being read from it.
+"""One socket to an upstream and its parser: an asyncio protocol over httptools.
 
-    Connection    an asyncio protocol over httptools; belongs to one reply at a time, then to its owner's idle ones
-    HttpReply     one answer; keeps what has arrived and nobody has taken yet, within a bound
+It belongs to one reply (`reply.py`) at a time, then to its owner's idle connections.
 
 Owns framing, deadlines of the answer and back-pressure. Must not know how connections are found or made: that is the pool's, seen
 from here as `Owner`. Nothing here starts a task or a timer; the owner calls `expire` when `deadline_at` has passed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, Room, Take, TimedOut, UpstreamError
+from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, TimedOut, UpstreamError
+from gateway.upstreams.reply import HttpReply
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head, and of any run of bytes that brings no body: interim answers, chunk extensions, trailers."""
@@ -60,157 +59,6 @@ class Owner(Protocol):
 
     def forget(self, connection: "Connection") -> None:
         """`connection` is closed. Called once."""
-
-
-class HttpReply:
-    """One answer. First what readers use (see `base.Reply`), then what its connection tells it."""
-
-    __slots__ = (
-        "_connection",
-        "_fault",
-        "_loop",
-        "_pieces",
-        "_take_piece",
-        "_waiter",
-        "complete",
-        "full",
-        "has_body",
-        "headers",
-        "on_close",
-        "replica",
-        "status",
-        "unread_bytes",
-        "upstream",
-    )
-
-    def __init__(self, connection: "Connection", owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        self._connection: Connection | None = connection
-        self._loop = loop
-        self._pieces: list[bytes] = []
-        self._fault: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._take_piece: Take | None = None
-        self.full = False
-        """Who takes the pieces has no room."""
-        self.upstream = owner.upstream
-        self.replica = owner.replica
-        self.status = 0
-        self.headers: Headers = ()
-        self.complete = False
-        self.has_body = False
-        self.unread_bytes = 0
-        self.on_close: Callable[[UpstreamError | None], None] | None = None
-        """Called once, with what broke the reply."""
-
-    async def head(self) -> "HttpReply":
-        """This reply, once its head is there; closed where that is not to be."""
-        try:
-            while not self.status and self._fault is None:
-                await self._news()
-        except BaseException:
-            self.close()
-            raise
-        if not self.status and self._fault is not None:
-            self.close()
-            raise self._fault
-        return self
-
-    def whole(self) -> bytes | None:
-        """All that is left of the body, where it has arrived to its end; None where that must be waited for."""
-        return self._take() if self.complete and self._fault is None else None
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._pieces:
-            if self._fault is not None:
-                raise self._fault
-            if self.complete:
-                raise StopAsyncIteration
-            await self._news()
-        return self._take()
-
-    async def pour(self, take: Take, room: Room) -> None:
-        """See `base.Pour`. This task is woken at the end, and where the taker is full."""
-        self._take_piece = take
-        try:
-            while True:
-                if self.full:
-                    await room()
-                    self.full = False
-                    if self._connection is not None:
-                        self._connection.taken()
-                if self._pieces:
-                    self.full = not take(self._take())
-                elif self._fault is not None:
-                    raise self._fault
-                elif self.complete:
-                    return
-                else:
-                    await self._news()
-        finally:
-            self._take_piece = None
-
-    async def aclose(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """As `aclose`, for those who cannot wait."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        connection.finish(self)
-        fault = self._fault
-        if self._pieces or not self.complete:
-            self._pieces.clear()
-            self._fault = self._fault or ReplyBroken(self.upstream, "closed by its reader")
-            self.wake()
-        on_close, self.on_close = self.on_close, None
-        if on_close is not None:
-            on_close(fault)
-
-    def _take(self) -> bytes:
-        pieces = self._pieces
-        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.unread_bytes = 0
-        if self._connection is not None and not self.full:
-            self._connection.taken()
-        return taken
-
-    def _news(self) -> "asyncio.Future[None]":
-        self._waiter = waiter = self._loop.create_future()
-        return waiter
-
-    # --- for the connection
-
-    def add(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self.unread_bytes += len(piece)
-        self.has_body = True
-
-    def fail(self, fault: UpstreamError) -> None:
-        """What has arrived is still given, then `fault` is raised. The first one counts; a whole reply stays one."""
-        if self._fault is None and not self.complete:
-            self._fault = fault
-        self.wake()
-
-    def wake(self) -> None:
-        """There is news: a head, a piece, the end or a fault."""
-        pieces = self._pieces
-        if self._take_piece is not None and pieces and not self.full:
-            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.clear()
-            self.unread_bytes = 0
-            self.full = not self._take_piece(piece)
-            if not (self.full or self.complete or self._fault is not None):
-                return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -261,7 +109,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def send(self, request: tuple[bytes, ...], deadlines: Deadlines, began: float) -> HttpReply:
         """Write `request` and return its reply, which may have failed already. `began` is when the call did."""
-        reply = HttpReply(self, self._owner, self._loop)
+        owner = self._owner
+        reply = HttpReply(self, owner.upstream, owner.replica, self._loop)
         self.reused, self.used = self.used, True
         transport = self._transport
         if self.closed or transport is None or transport.is_closing():

@@ -1,8 +1,8 @@
 """Our HTTP/1.1 client: one replica and the connections to it.
 
-Owns how a request is written and which connection carries it; `dial.py` makes connections, `connection.py` reads answers. Every
-error leaves as an `UpstreamError`. Must not know of models, routes, balancing or breakers. Follows no redirect, decodes no body,
-adds no header but Host, Authorization and Content-Length, and what a proxy wants.
+Owns how a request is written and which connection carries it; `dial.py` makes connections, `connection.py` reads answers into
+replies (`reply.py`). Every error leaves as an `UpstreamError`. Must not know of models, routes, balancing or breakers. Follows no
+redirect, decodes no body, adds no header but Host, Authorization and Content-Length, and what a proxy wants.
 
 Kept cheap, because every request passes here: no task and no timer per request (one tick per pool watches all deadlines),
 the head and a short body are one write, whatever one read brought is one piece for the reader.
@@ -24,8 +24,9 @@ from gateway.upstreams.base import (
     UpstreamError,
     joined,
 )
-from gateway.upstreams.connection import READ_BYTES, Connection, HttpReply, Unanswered, Unsent
+from gateway.upstreams.connection import READ_BYTES, Connection, Unanswered, Unsent
 from gateway.upstreams.dial import Address, Dialer, Proxy, address_of, trusting
+from gateway.upstreams.reply import HttpReply
 from tutelage.contracts.errors import ConfigurationError
 
 TICK_S = 0.05

@@ -10,9 +10,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from gateway.upstreams.base import Call, CallRefused, Reply, UpstreamError
-from gateway.upstreams.connection import HttpReply
 from gateway.upstreams.dial import Proxies, address_of
 from gateway.upstreams.http import HttpPool
+from gateway.upstreams.reply import HttpReply
 from router.balance import at_home, least_loaded
 from router.breaker import Breaker, BreakerPolicy, Permit
 from router.types import Outcome

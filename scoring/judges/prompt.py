@@ -21,6 +21,7 @@ from tutelage.contracts.records import Answer, Json
 
 MAX_INPUT_CHARACTERS = 24_000
 MAX_ANSWER_CHARACTERS = 16_000
+REQUEST = "request"
 _MARK_CHARACTERS = 24
 
 BLIND = (
@@ -75,7 +76,7 @@ def shown(answer: Answer | None) -> str:
 
 
 def _parts(rubric: Rubric, question: Question) -> list[tuple[str, str, int]]:
-    parts = [("request", _request(question.request), MAX_INPUT_CHARACTERS)]
+    parts = [(REQUEST, _request(question.request), MAX_INPUT_CHARACTERS)]
     if question.reference is not None and any(c.reference == "label" for c in judged_criteria(rubric)):
         parts.append(("reference: the right answer", question.reference, MAX_ANSWER_CHARACTERS))
     parts.append(("answer A", shown(question.first), MAX_ANSWER_CHARACTERS))
@@ -84,19 +85,28 @@ def _parts(rubric: Rubric, question: Question) -> list[tuple[str, str, int]]:
 
 
 def _request(request: Json) -> str:
-    """The conversation, or what else was asked; parameters say nothing about an answer's quality."""
+    """The conversation, or what else was asked; parameters say nothing about an answer's quality. What is to be answered
+    stands last, where a cut leaves it.
+    """
     if isinstance(request, dict):
         asked = {
-            name: request[name] for name in ("messages", "prompt", "input", "instructions", "tools") if name in request
+            name: request[name] for name in ("tools", "instructions", "input", "prompt", "messages") if name in request
         }
         return _json(asked or request)
     return "" if request is None else _json(request)
 
 
 def _fenced(name: str, text: str, bound: int, mark: str) -> str:
-    cut = f", cut: the first {bound:,} of {len(text):,} characters" if len(text) > bound else ""
+    """Long data is cut: a request in its middle, since its end is what was asked; anything else at its end."""
+    cut, kept = "", text
+    if len(text) > bound and name == REQUEST:
+        half = bound // 2
+        cut = f", cut: the first and the last {half:,} of {len(text):,} characters"
+        kept = f"{text[:half]} … {text[-half:]}"
+    elif len(text) > bound:
+        cut, kept = f", cut: the first {bound:,} of {len(text):,} characters", text[:bound]
     empty = ", empty" if not text.strip() else ""
-    return f"⟦{mark} begin {name}{cut}{empty}⟧\n{text[:bound]}\n⟦{mark} end {name}⟧"
+    return f"⟦{mark} begin {name}{cut}{empty}⟧\n{kept}\n⟦{mark} end {name}⟧"
 
 
 def _mark(pair_id: str, rubric: str, texts: Sequence[str]) -> str:

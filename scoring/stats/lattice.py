@@ -83,7 +83,11 @@ def opposed(histogram: Histogram) -> dict[Key, int]:
 
 
 def size(histogram: Histogram) -> int:
-    """Number of pairs counted."""
+    """Number of pairs counted, whatever they weigh.
+
+    >>> size({(1000, 500): 3, (400, -250): 2})
+    5
+    """
     return sum(histogram.values())
 
 

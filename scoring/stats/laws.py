@@ -159,17 +159,29 @@ def tied(mean: float, sigma: float) -> Law:
 
 
 def rubric5_scores(mean: float = 0.0) -> Joint:
-    """Both arms' scores behind `rubric5`."""
+    """Both arms' scores behind `rubric5`.
+
+    >>> round(rubric5_scores(-0.05).difference().mean, 4)
+    -0.05
+    """
     return _copula("rubric5", np.arange(5) / 4, np.array([0.04, 0.06, 0.15, 0.30, 0.45]), mean)
 
 
 def passfail_scores(mean: float = 0.0) -> Joint:
-    """Both arms' scores behind `passfail`."""
+    """Both arms' scores behind `passfail`.
+
+    >>> round(passfail_scores(-0.05).difference().mean, 4)
+    -0.05
+    """
     return _copula("passfail", np.arange(2.0), np.array([0.15, 0.85]), mean)
 
 
 def weighted21_scores(mean: float = 0.0) -> Joint:
-    """Both arms' scores behind `weighted21`."""
+    """Both arms' scores behind `weighted21`.
+
+    >>> round(weighted21_scores(-0.05).difference().mean, 4)
+    -0.05
+    """
     levels = np.arange(21) / 20
     edges = np.clip(np.concatenate(([0.0], (levels[1:] + levels[:-1]) / 2, [1.0])), 0.0, 1.0)
     return _copula("weighted21", levels, np.diff(beta.cdf(edges, 8, 2.2)), mean)

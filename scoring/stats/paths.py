@@ -35,6 +35,11 @@ def first_passages(draw: Draw, *, runs: int, horizon: int, prior: Prior, alphas:
     """Pairs until E first reaches 1/α, shape (runs, len(alphas)); 0 where it has not within `horizon` pairs.
 
     Looks after every pair. A run is dropped once it has passed the smallest α, so draws are made for live runs only.
+
+    >>> from scoring.stats.bets import planning_prior
+    >>> ties = lambda runs, start, pairs: np.zeros((len(runs), pairs), dtype=np.int64)
+    >>> first_passages(ties, runs=1, horizon=100, prior=planning_prior(null_mean=-0.05, sigma0=0.0), alphas=(0.05, 1e-9))
+    array([[60,  0]])
     """
     table = 1.0 + np.multiply.outer(
         np.arange(-LATTICE, LATTICE + 1) / LATTICE - prior.null_mean, stakes(prior.null_mean)
@@ -81,6 +86,10 @@ def alarm_times(
 
     `watched_from`: alarms of the first so many pairs do not count, but the state lives through them; times count from
     there. So the delay after a change at that pair is measured from the detector's steady state.
+
+    >>> worse = lambda runs, start, pairs: np.full((len(runs), pairs), -250, dtype=np.int64)
+    >>> alarm_times(worse, runs=1, horizon=100, delta_r=0.05, thresholds=(1_000.0, 10_000.0))
+    array([[40, 55]])
     """
     steps = np.arange(-LATTICE, LATTICE + 1)
     table = 1.0 - np.multiply.outer(steps / LATTICE + delta_r, shiryaev_roberts.stakes(delta_r))

@@ -32,7 +32,11 @@ CEILING = 1e12
 
 @lru_cache(maxsize=64)
 def stakes(delta_r: float) -> FloatArray:
-    """λ_k, shape (10,), read-only. A larger `delta_r` tolerates more harm and reacts later."""
+    """λ_k, shape (10,), read-only. A larger `delta_r` tolerates more harm and reacts later.
+
+    >>> bool((1 - stakes(0.05) * (1 + 0.05) > 0).all())
+    True
+    """
     if not 0.0 <= delta_r < 1.0:
         raise ValueError(f"delta_r must be in [0, 1), got {delta_r!r}")
     return _frozen(_FRACTIONS / (1.0 + delta_r))
@@ -50,13 +54,21 @@ def weights(delta_r: float) -> FloatArray:
 
 
 def fresh() -> FloatArray:
-    """M before the first pair, shape (10,), read-only."""
+    """M before the first pair, shape (10,), read-only.
+
+    >>> statistic(fresh(), delta_r=0.05)
+    0.0
+    """
     return _frozen(np.zeros_like(_FRACTIONS))
 
 
 @lru_cache(maxsize=32_768)
 def factor(d_milli: int, delta_r: float) -> FloatArray:
-    """1 + λ_k z, shape (10,), read-only, for d in thousandths (round d UP: `lattice.ceil_milli`)."""
+    """1 + λ_k z, shape (10,), read-only, for d in thousandths (round d UP: `lattice.ceil_milli`).
+
+    >>> bool((factor(-50, 0.05) == 1).all()), bool((factor(-51, 0.05) > 1).all())
+    (True, True)
+    """
     if not -LATTICE <= d_milli <= LATTICE:
         raise ValueError(f"d must be in [-1000, 1000] thousandths, got {d_milli!r}")
     return _frozen(1.0 - stakes(delta_r) * (d_milli / LATTICE + delta_r))
@@ -78,12 +90,22 @@ def step(state: FloatArray, d_milli: int, *, delta_r: float) -> FloatArray:
 
 
 def statistic(state: FloatArray, *, delta_r: float) -> float:
-    """R = Σ_k ω_k M_k. Compare with A: on average at least A pairs pass before a false alarm."""
+    """R = Σ_k ω_k M_k. Compare with A: on average at least A pairs pass before a false alarm.
+
+    At the boundary R counts pairs:
+
+    >>> round(statistic(step(step(fresh(), -50, delta_r=0.05), -50, delta_r=0.05), delta_r=0.05), 9)
+    2.0
+    """
     return float(state @ weights(delta_r))
 
 
 def fresh_drift() -> FloatArray:
-    """The two-sided detector's state before the first pair, shape (2, 10), read-only."""
+    """The two-sided detector's state before the first pair, shape (2, 10), read-only.
+
+    >>> drift_statistic(fresh_drift(), tolerance=0.05)
+    0.0
+    """
     return _frozen(np.zeros((2, len(_FRACTIONS))))
 
 
@@ -93,6 +115,10 @@ def drift_step(state: FloatArray, change: float, *, tolerance: float) -> FloatAr
     change     what it is now minus what it was at the reference, in [-1, 1]: a judge's d of an anchor pair, a score of
                the teacher. Each row reads it rounded against itself.
     tolerance  τ: drift of less than ±τ is none. Larger tolerates more and reacts later.
+
+    >>> fallen, risen = (drift_step(fresh_drift(), change, tolerance=0.05) for change in (-0.3, 0.3))
+    >>> bool((fallen == risen[::-1]).all())
+    True
     """
     fall, rise = ceil_milli(change), ceil_milli(-change)
     return np.stack((step(state[0], fall, delta_r=tolerance), step(state[1], rise, delta_r=tolerance)))

@@ -18,7 +18,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.conformance import langchain, langchain_js, node_clients, openai_python, own_api, pydantic_ai
+from tests.conformance import (
+    langchain,
+    langchain_js,
+    node_clients,
+    openai_document,
+    openai_python,
+    own_api,
+    pydantic_ai,
+    schemathesis,
+)
 from tests.conformance.installation import gateway_before, served_by_arm
 from tests.conformance.suite import ARMS, DIRECT, THROUGH, Run, Suite
 
@@ -29,6 +38,7 @@ SUITES: tuple[Suite, ...] = (
     langchain.SUITE,
     langchain_js.SUITE,
     pydantic_ai.SUITE,
+    openai_document.SUITE,
 )
 NAMES = (*(suite.name for suite in SUITES), own_api.NAME)
 RESULTS = Path("data/conformance.json")
@@ -95,7 +105,7 @@ def row_of(
 def row_of_own(plane: str, found: Mapping[str, bool]) -> Row:
     return Row(
         suite=own_api.NAME,
-        version=own_api.VERSION,
+        version=schemathesis.VERSION,
         answered_by="the gateway itself",
         way=plane,
         tests=len(found),

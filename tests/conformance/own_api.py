@@ -6,22 +6,19 @@ and there is no `default_upstream`: with one, methods that the gateway does not 
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.command import reported
-from tests.conformance.environments import python_environment
 from tests.conformance.installation import gateway_before
 from tests.conformance.own_documents import admin_plane, data_plane
-from tests.conformance.pytests import results_of
+from tests.conformance.schemathesis import checked
 from tests.conformance.suite import THROUGH, Run
 from tests.gateway.model_server import answering, model_server
 
 NAME = "schemathesis"
-VERSION = "4.32.5"
 EXAMPLES = 30
-SEED = 7
+PHASES = ("examples", "coverage", "fuzzing")
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
     "unsupported_method", "ignored_auth",
@@ -46,17 +43,5 @@ async def run(folder: Path) -> dict[str, Mapping[str, bool]]:
 def _checked(place: Path, document: Mapping[str, Any], url: str, key: str) -> Mapping[str, bool]:
     place.mkdir(parents=True)
     (place / "openapi.json").write_text(json.dumps(document, indent=1))
-    report = place / "report.xml"
-    argv = [*_command(), "--url", url, "--header", f"Authorization: Bearer {key}", f"--report-junit-path={report}"]
-    reported(Run(base_url=url, folder=place), argv, report, folder=place, NO_PROXY="127.0.0.1")
-    return {name.removeprefix("None::"): good for name, good in results_of(report).items()}
-
-
-def _command() -> Sequence[str]:
-    python = python_environment(NAME, [f"{NAME}=={VERSION}"])
-    checks = ",".join(CHECKS)
-    return [
-        str(python.with_name(NAME)), "run", "openapi.json", "--checks", checks, "--max-examples", str(EXAMPLES),
-        "--seed", str(SEED), "--request-timeout", "20", "--continue-on-failure", "--no-color",
-        "--generation-database", "none", "--phases", "examples,coverage,fuzzing",
-    ]  # fmt: skip
+    run = Run(base_url=url, folder=place)
+    return checked(run, place / "openapi.json", key, mode="all", checks=CHECKS, phases=PHASES, examples=EXAMPLES)

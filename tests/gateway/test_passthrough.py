@@ -99,6 +99,20 @@ async def test_without_a_default_upstream_it_is_refused_and_says_why(
     assert teacher.asked == []
 
 
+async def test_a_websocket_is_refused_by_name(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    upgrade = {"connection": "Upgrade", "upgrade": "WebSocket", "sec-websocket-key": "x", "sec-websocket-version": "13"}
+    async with running(teacher, student, tmp_path, change=default) as at:
+        answer = await at.http().get("/v1/realtime?model=gpt-realtime", headers=upgrade)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "websocket_not_supported")
+    assert teacher.asked == []
+
+
+async def test_models_answer_head_as_get_without_a_body(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    async with running(teacher, student, tmp_path, change=default) as at:
+        got, head = await at.http().get("/v1/models"), await at.http().head("/v1/models")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(got.content)), b"")
+
+
 async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
@@ -112,9 +126,23 @@ async def test_a_model_that_only_the_default_upstream_has_is_asked_for_there(
     assert [asked.request.path for asked in teacher.asked] == ["/v1/models/o9"]
 
 
+async def test_an_absolute_target_is_passed_on_as_a_path(teacher: ModelServer, student: ModelServer, tmp_path: Path):
+    teacher.script = lambda asked: _json(b"{}")
+    async with running(teacher, student, tmp_path, change=default) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.gateway.port)
+        head = "host: h\r\nauthorization: Bearer tut-data\r\nconnection: close\r\n\r\n"
+        writer.write(f"GET http://h:80/v1/files/a%20b?limit=2 HTTP/1.1\r\n{head}".encode())
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert [asked.request.raw_path for asked in teacher.asked] == ["/v1/files/a%20b?limit=2"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        "http://h/v1/../metrics",
         "/v1/../metrics",
         "/v1/%2e%2e/metrics",
         "/v1/files/..%2f..%2fx",

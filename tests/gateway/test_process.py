@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
-from tests.gateway.harness import KEY, document, until
+from tests.gateway.harness import KEY, document, running, until
 from tests.gateway.model_server import DONE, ModelServer, begun, delta
 from tests.gateway.process import process, publish, written
 
@@ -96,6 +97,19 @@ async def test_without_its_store_it_starts_from_the_snapshot_on_disk(
         metrics = (await client.get(f"{gateway.own_url}/metrics")).text
         assert 'tutelage_gateway_requests_total{arm="teacher",route="chat",status="2xx"} 1.0' in metrics
         assert await gateway.terminated() == 0
+
+
+async def test_without_a_port_of_their_own_metrics_are_told_to_nobody_outside(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    def everywhere(content: dict[str, Any]) -> None:
+        content["gateway"] |= {"bind": "0.0.0.0:0", "metrics_port": 0}
+
+    async with running(teacher, student, tmp_path, change=everywhere) as at, httpx.AsyncClient() as client:
+        assert (await client.get(f"http://127.0.0.2:{at.gateway.port}/livez")).status_code == 200
+        assert (await client.get(f"http://127.0.0.1:{at.gateway.own_port}/metrics")).status_code == 200
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"http://127.0.0.2:{at.gateway.own_port}/metrics")
 
 
 async def test_a_configuration_that_cannot_be_used_ends_with_code_2(tmp_path: Path):

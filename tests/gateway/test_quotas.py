@@ -163,14 +163,17 @@ def quotas(processes: int = 1, **defaults: Any) -> Quotas:
     )
 
 
-@pytest.mark.parametrize(("processes", "each"), [(1, 10), (2, 5), (4, 3)])
-def test_a_limit_is_divided_by_the_processes_of_its_host(processes: int, each: int):
+@pytest.mark.parametrize(
+    ("processes", "each", "told"), [(1, 10, ""), (2, 5, ", of which each of 2"), (4, 3, ", of which each of 4")]
+)
+def test_a_limit_is_divided_by_the_processes_of_its_host(processes: int, each: int, told: str):
     shared, limited_key = quotas(processes), key("k", limits=KeyLimits(rpm=10))
     for _ in range(each):
         shared.enter(limited_key)
     with pytest.raises(LimitReached) as fault:
         shared.enter(limited_key)
-    assert "requests per minute" in fault.value.message
+    assert f"limit of its key: 10 requests per minute{told}" in fault.value.message
+    assert (b"x-ratelimit-limit-requests", b"10") in fault.value.headers
 
 
 def test_a_request_costs_the_same_beside_a_hundred_thousand_keys():

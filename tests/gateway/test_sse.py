@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,6 +131,29 @@ def test_an_endless_event_passes_without_being_kept():
     sent = sum(len(scanner.feed(b"x" * 2**20)) for _ in range(16))
     assert sent >= 12 * 2**20
     assert len(scanner.rest()) <= 4 * 2**20 + 2**20
+
+
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("strip", [True, False])
+def test_the_end_s_mark_needs_no_empty_line_behind_it(*, behind: bytes, strip: bool):
+    sent = as_event('{"choices":[]}') + b"data: [DONE]" + behind
+    scanner = Scanner(strip_usage=strip)
+    out = scanner.feed(sent)
+    assert not scanner.done
+    scanner.ended()
+    assert (scanner.done, out + scanner.rest()) == (True, sent)
+
+
+def test_what_is_cut_inside_an_event_is_no_end():
+    scanner = Scanner(strip_usage=False)
+    scanner.feed(as_event('{"choices":[]}') + b'data: {"choices":[{"delta":{"content":"[DONE]')
+    scanner.ended()
+    assert not scanner.done
+
+
+def test_a_stream_may_begin_with_a_byte_order_mark():
+    out, scanner = passed([b"\xef\xbb\xbf", as_event('{"choices":[{}],"usage":null}')], strip=True)
+    assert (out, scanner.events) == (b"\xef\xbb\xbf" + as_event('{"choices":[{}]}'), 1)
 
 
 def test_data_lines_are_joined():

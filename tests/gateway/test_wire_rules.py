@@ -176,6 +176,47 @@ async def test_everything_else_survives_the_counting_of_usage(
     assert exchange.attempts[0].usage is not None
 
 
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream"])
+@pytest.mark.parametrize("cut", [1, 4, 20])
+async def test_a_stream_that_no_type_calls_one_is_known_by_its_bytes(
+    kind: str, cut: int, teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    """As of a server that sets no type: clients read events whatever the type says."""
+    whole = delta("a", usage=None) + delta("b", usage=None) + USAGE + DONE
+
+    async def script(asked: Asked) -> Any:
+        answer = web.StreamResponse(headers={"content-type": kind})
+        await answer.prepare(asked.request)
+        for piece in (whole[:cut], whole[cut:]):
+            await answer.write(piece)
+        return answer
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": True})
+        exchange = await at.exchange()
+    assert answer.content == delta("a") + delta("b") + DONE
+    assert (exchange.outcome, exchange.truncated, exchange.attempts[0].usage is None) == ("ok", False, False)
+
+
+async def test_a_streams_type_is_known_in_any_case_of_letters(
+    teacher: ModelServer, student: ModelServer, tmp_path: Path
+):
+    async def script(asked: Asked) -> Any:
+        answer = web.StreamResponse(headers={"content-type": "Text/Event-Stream; charset=UTF-8"})
+        await answer.prepare(asked.request)
+        for piece in (delta("a", usage=None), USAGE, DONE.rstrip(b"\n")):
+            await answer.write(piece)
+        return answer
+
+    teacher.script = script
+    async with running(teacher, student, tmp_path) as at:
+        answer = await at.http().post(PATH, json={**ASK, "stream": True})
+        exchange = await at.exchange()
+    assert (answer.content, answer.headers["x-accel-buffering"]) == (delta("a") + DONE.rstrip(b"\n"), "no")
+    assert (exchange.outcome, exchange.truncated) == ("ok", False)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_error_before_the_first_event_is_plain_json_with_its_own_status(
     *, stream: bool, teacher: ModelServer, student: ModelServer, tmp_path: Path

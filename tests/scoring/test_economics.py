@@ -103,8 +103,10 @@ def test_calls_are_summed_by_day_and_a_price_that_is_not_known_is_counted():
         shadow(4, error="timeout"),
         shadow(5, cost_nusd=0),
         shadow(6, error="truncated", broke=True),
+        shadow(7, error="status_500", cost_nusd=1),
+        shadow(8, error="too_large", cost_nusd=2),
     ]
-    assert spendings_of(records) == (Spending(route="triage", day=3, account="shadow", calls=5, unpriced=2, nusd=12),)
+    assert spendings_of(records) == (Spending(route="triage", day=3, account="shadow", calls=6, unpriced=2, nusd=15),)
 
 
 def test_a_statement_spans_its_days():

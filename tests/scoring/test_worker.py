@@ -396,15 +396,20 @@ def with_budget(rubrics: Path, judge: ScriptedJudge, cap_nusd: int) -> RouteScor
 
 async def test_a_spent_budget_keeps_pairs_until_the_next_day_and_never_scores_them_unseen(store: Store, rubrics: Path):
     """Each call costs 7; with those in flight counted no third one is begun."""
-    day_s, judge = 86_400.0, ScriptedJudge()
+    day_s, judge, metrics = 86_400.0, ScriptedJudge(), WorkerMetrics()
     now = [10.5 * day_s]
     route = with_budget(rubrics, judge, cap_nusd=20)
     store.join(Joined(pairs=[pair(n, student=f"mail {n}") for n in range(5)]))
-    worker = Worker(
-        store, {ROUTE: route}, name="w", metrics=WorkerMetrics(), clock=lambda: now[0], idle_s=0.01, visible_s=1e6
-    )
+    worker = Worker(store, {ROUTE: route}, name="w", metrics=metrics, clock=lambda: now[0], idle_s=0.01, visible_s=1e6)
+
+    def given_back() -> float:
+        reason = {"route": ROUTE, "reason": "budget"}
+        return metrics.registry.get_sample_value("tutelage_pairs_requeued_total", reason) or 0.0
+
     running = asyncio.create_task(worker.run())
-    await until(lambda: store.depth(ROUTE).scored >= 2 and not store.claim("looking", 1, 0.0, now[0]))
+    await until(lambda: store.depth(ROUTE).scored + given_back() >= 5)
+    assert not store.claim("looking", 5, 0.0, 11.0 * day_s - 1.0), "nobody gets them before midnight"
+    assert given_back() <= 3, "none of them twice"
     assert store.depth(ROUTE).waiting == 5 - store.depth(ROUTE).scored >= 2
     assert store.spend(ROUTE, 10).nusd <= 21
     now[0] = 11.0 * day_s

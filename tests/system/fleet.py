@@ -41,8 +41,8 @@ LOOK_S = 0.25
 UNSCORED = 800
 """Requests that may be without a score before clients pause, shared by the routes: evidence is read as it comes."""
 SETTLE_S = 120.0
-SETTLED_S = 2.0
-"""Nothing new in this time: all records have been joined."""
+SETTLED_S, A_ROUTE_S = 2.0, 0.1
+"""Nothing new in this time, and in this much more for each route that control looks at in turn: all records have been joined."""
 
 
 def at_top(rollout: Rollout) -> bool:
@@ -79,13 +79,13 @@ class Story:
     def goes_on(self) -> bool:
         return not self.over and self.requests < self.requests_at_most
 
-    def saw(self, depth: QueueDepth) -> None:
+    def saw(self, depth: QueueDepth, settled_s: float) -> None:
         """How far the scores are. What has none after a while never will: a busy gateway sheds shadows."""
         new = depth.scored - (depth.scored if self.scored is None else self.scored)
         self.scored = depth.scored
         self.unscored -= new
         self.quiet_looks = 0 if new or depth.waiting else self.quiet_looks + 1
-        if self.quiet_looks * LOOK_S >= SETTLED_S:
+        if self.quiet_looks * LOOK_S >= settled_s:
             self.unscored = 0
 
     def degrades(self, rollout: Rollout) -> bool:
@@ -100,6 +100,7 @@ class Fleet:
         self.site = site
         self.store = store
         self._routes = routes
+        self._settled_s = SETTLED_S + A_ROUTE_S * len(routes)
         self._students_url = students_url
         self._inputs = [row.text for row in read_descriptions("heldout")]
         self._asked = self._known()
@@ -118,7 +119,7 @@ class Fleet:
         """
         seen, quiet_since = -1, time.monotonic()
         async with asyncio.timeout(SETTLE_S):
-            while (known := self._known()) < self._asked and time.monotonic() < quiet_since + SETTLED_S:
+            while (known := self._known()) < self._asked and time.monotonic() < quiet_since + self._settled_s:
                 if known != seen:
                     seen, quiet_since = known, time.monotonic()
                 await asyncio.sleep(LOOK_S)
@@ -202,7 +203,7 @@ class Fleet:
         while any(story.goes_on for story in stories):
             await asyncio.sleep(LOOK_S)
             for story in stories:
-                story.saw(self.store.depth(story.route))
+                story.saw(self.store.depth(story.route), self._settled_s)
                 rollout = self.rollout(story.route)
                 if story.degrades(rollout):
                     await self.make(story.route if story.turns == 1 else f"{story.route}:{LATER}", story.worse)

@@ -62,7 +62,7 @@ async def test_without_a_gateway_it_says_so(tmp_path: Path):
         file.write_text(json.dumps(dict(stage.bodies[0])))
         code, _, complained = await run_evaluate(site, file, tmp_path / "report.html")
     assert code == 1
-    assert "is it running?" in complained
+    assert "does not answer (ConnectError): is it running" in complained
 
 
 RUBRIC = """

@@ -25,8 +25,10 @@ OUTAGE = 600
 """Requests while the judge is down: enough for the next rung, were those counted that need no judge."""
 MANY = 100
 """With fewer routes the pairs that wait for their score are a large part of the delay."""
+MANY_TURNS = 30_000
+"""A conversation counts when it has been silent; on a busy machine thousands of turns have come by then."""
 DOWN_PAIRS, BACK_PAIRS = 200, 420
-"""A quarter more than a single stream of every pair takes, looked at after each: 160 and 335."""
+"""A fifth more than the same student takes in a single stream that is looked at after every pair: 168 and 349."""
 TURNS = 4
 """Of a session, at most."""
 QUIET_S = 2.0
@@ -206,8 +208,17 @@ async def test_conversations_are_counted_whole_and_a_student_that_gets_lost_in_l
     tmp_path: Path,
 ):
     good, lost = "talk", "astray"
-    stories = [Story(route=good, turns=TURNS)]
-    stories += [Story(route=lost, turns=TURNS, degrades_at_bp=5_000, worse=LOST, until=rolled_back)]
+    stories = [Story(route=good, turns=TURNS, requests_at_most=MANY_TURNS)]
+    stories += [
+        Story(
+            route=lost,
+            turns=TURNS,
+            degrades_at_bp=5_000,
+            worse=LOST,
+            until=rolled_back,
+            requests_at_most=MANY_TURNS,
+        )
+    ]
     async with running_fleet(tmp_path, [good, lost], unit="conversation", conversation_idle=f"{QUIET_S:g}s") as fleet:
         await fleet.play(stories, SEED)
         await until(lambda: fleet.units(good) >= fleet.conversations(good), within_s=60.0)

@@ -47,6 +47,7 @@ def evaluate(
     from tutelage.evaluation.page import page
 
     requests = read_inputs(file, limit)
+    _writable(out)
     with opened(config) as (settings, store):
         name = _route(settings, route)
         with (
@@ -55,12 +56,25 @@ def evaluate(
         ):
             compared = asyncio.run(_compared(settings, config, name, key, requests, told))
     summary = summarise(compared)
-    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(f"{name}: {file.name}", summary, compared), encoding="utf-8")
     document = asdict(summary) | {"route": name, "report": str(out), "rows": [_row(one) for one in compared]}
     answer(document, "\n".join(_in_words(summary, out)), as_json=as_json)
     if summary.scored == 0:
         raise typer.Exit(1)
+
+
+def _writable(out: Path) -> None:
+    """Make sure that the report can be written, before anything is paid for."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = not out.exists()
+        out.open("a", encoding="utf-8").close()
+        if new:
+            out.unlink()
+    except OSError as fault:
+        raise ConfigurationError(
+            f"cannot write {out}: {fault.strerror}; name another report with --out HTML"
+        ) from fault
 
 
 async def _compared(

@@ -168,8 +168,10 @@ def _left(gate: Mapping[str, Json]) -> str:
     if gate["next_rung"] == gate["rung"]:
         return "there is none, it stands on the last one"
     pairs, lately, hours, usd = gate["pairs_left"], gate["fresh_left"], gate["hours_left"], gate["usd_left"]
+    both = ", the same pairs for both" if lately["direction"] == "forward" else ""
     parts = [
-        f"{_band(pairs, ',.0f')} forward pairs, {_band(lately, ',.0f')} {lately['direction']} pairs for the fresh key",
+        f"{_band(pairs, ',.0f')} forward pairs for the evidence",
+        f"{_band(lately, ',.0f')} {lately['direction']} pairs for the fresh key{both}",
         f"{_band(hours, ',.1f')} hours at the pace so far",
         f"dollars {_band(usd, ',.2f')} for shadow and judge",
     ]

@@ -47,6 +47,10 @@ class Answer(Record, frozen=True, kw_only=True):
     logprobs: Json = None
 
 
+CONTENT_LOST = ("too_large", "redaction_failed")
+"""Of a call that was answered: its answer could not be kept."""
+
+
 class Attempt(Record, frozen=True, kw_only=True):
     """One upstream call. `purpose`: serve, retry, fallback, shadow or rescore. `started` is UTC seconds.
 

@@ -18,7 +18,7 @@ from router.split import sampled
 from router.types import FULL_BP, Arm, Direction, UnitOf
 from tutelage.contracts.decisions import Epoch
 from tutelage.contracts.pairs import Pair
-from tutelage.contracts.records import Attempt, Exchange, Json, ShadowAttempt
+from tutelage.contracts.records import CONTENT_LOST, Attempt, Exchange, Json, ShadowAttempt
 from tutelage.store.base import Exclusion
 
 NOT_IN_POPULATION = "not_in_population"
@@ -32,8 +32,6 @@ EXCHANGE_LOST = "exchange_lost"
 SHUTDOWN = "shutdown"
 TEACHER_LOST = "teacher_lost"
 REQUEST_LOST = "request_lost"
-CONTENT_LOST = ("too_large", "redaction_failed")
-"""A call that was made and whose answer could not be kept."""
 BEFORE_TRAINED_UNTIL = "before_trained_until"
 SUPERSEDED = "superseded"
 OTHER_VERSION = "other_version"

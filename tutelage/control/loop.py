@@ -39,6 +39,8 @@ LEASE_S = 3.0
 RENEW_S = 2.0
 """A lease with less than this left is renewed."""
 TICK_S = 0.2
+AFTER_FAILURE_S = 1.0
+"""Before a tick that failed is begun afresh: a full disk fails every one."""
 SLOWLY_S = 1.0
 """How often what changes slowly is looked at: queues, a training time that ends."""
 _BATCHES_AT_MOST = 8
@@ -94,16 +96,17 @@ class Loop:
         """Tick until `stop` is set. A tick that fails is logged and counted, and the next one begins afresh."""
         metrics = self._parts.metrics
         while not stop.is_set():
-            more = False
+            pause_s = TICK_S
             with metrics.tick_seconds.time():
                 try:
-                    more = self.tick()
+                    pause_s = 0.0 if self.tick() else TICK_S
                     metrics.ticks.labels("standby" if self._lease is None else "active").inc()
                 except Exception:
                     log.exception("a tick of the control loop failed; it begins afresh")
                     metrics.ticks.labels("failed").inc()
                     self.forget()
-            stop.wait(0.0 if more else TICK_S)
+                    pause_s = AFTER_FAILURE_S
+            stop.wait(pause_s)
         self.release()
 
     def tick(self) -> bool:

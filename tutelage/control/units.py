@@ -26,8 +26,8 @@ from router.types import FULL_BP, Direction, UnitOf
 from scoring.evidence import QUALITY, SEVERE, TEACHER_FAILED
 from scoring.stats.lattice import weight_milli
 from tutelage.contracts.decisions import Epoch, Unit
+from tutelage.contracts.records import CONTENT_LOST
 from tutelage.control.analysis import slices_of
-from tutelage.control.conclude import CONTENT_LOST
 from tutelage.control.measures import OF_THE_WHOLE, metrics_of, times_ms_of
 from tutelage.store.base import Closing, GateStore, Scored, Turns
 

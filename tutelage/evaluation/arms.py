@@ -49,18 +49,18 @@ class Arms:
 
     async def reachable(self, within_s: float) -> None:
         """Return once the gateway takes our key. Raises GatewayUnreachable where it does not within so long."""
-        deadline, said = time.monotonic() + within_s, "no answer"
+        deadline, said = time.monotonic() + within_s, "does not answer"
         while time.monotonic() < deadline:
             try:
                 status = (await self._http.get("/v1/models")).status_code
             except httpx.HTTPError as fault:
-                said = type(fault).__name__
+                said = f"does not answer ({type(fault).__name__})"
             else:
                 if status == httpx.codes.OK:
                     return
-                said = f"status {status}"
+                said = f"does not take our key (status {status}); does it read another store?"
             await asyncio.sleep(POLL_S)
-        raise GatewayUnreachable(f"the gateway at {self._http.base_url} does not take our key ({said}): is it running?")
+        raise GatewayUnreachable(f"the gateway at {self._http.base_url} {said}: is it running with this configuration?")
 
     async def ask(self, arm: Arm, request: Mapping[str, Any]) -> Attempt:
         """What `arm` answers. A fault is an attempt with its class, never an exception."""

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from gateway.upstreams import connection, http
 from gateway.upstreams.base import ConnectFailed, ReplyBroken, TimedOut
-from gateway.upstreams.connection import HttpReply
 from gateway.upstreams.dial import address_of
 from gateway.upstreams.http import HttpPool
+from gateway.upstreams.reply import HttpReply
 from tests.gateway.upstreams.certificates import Certificate, made_for
 from tests.gateway.upstreams.contract import PATIENT, ask, call, completion, echo
 from tests.gateway.upstreams.server import Exchange, eventually, scripted

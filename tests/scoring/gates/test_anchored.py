@@ -1,5 +1,6 @@
 """The last two rungs need people where the epoch asks for them; a judge that flatters promotes nobody."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from scoring.gates.numbers import cells
 from scoring.gates.state import State, caught_up
 from scoring.gates.verdict import Verdict
 from scoring.gates.view import look
+from scoring.stats.ppi import offset_log_e, planned_anchor
 from tests.scoring.gates.made import epoch, rollout, unit
 
 RULES = epoch(label_bp=10_000)
@@ -80,6 +82,17 @@ def test_judge_and_people_together_pass_where_both_say_so(h: float, count: int, 
     assert (numbers.cell, numbers.n, numbers.log_e) == ("labels:forward/all/quality", count, found.value)
     assert numbers.mean_d == pytest.approx(h, abs=0.2)
     assert ("people's labels" in decide(state, at(3), RULES, ALL_WELL, 9e9).reason) or verdict is Verdict.PASS
+
+
+def test_the_judges_mean_is_believed_at_the_next_rungs_level():
+    """It costs .2 α_k, the labels .8 α_k: a bound at a laxer level would promote wrongly more often than α_k."""
+    state = judged(0.0, labels(400, 0.0, 0.0))
+    anchor = planned_anchor(delta=RULES.delta, sigma_judged=RULES.sigma0, sigma_residual=RULES.sigma0 / 2)
+    for rung in (2, 3):
+        view = look(state, at(rung), RULES, ALL_WELL, 0.0)
+        alpha = math.exp(-view.next_need)
+        said = offset_log_e(state.overall.evidence.promotion(), state.labels.counts, anchor, alpha=alpha)
+        assert [found.value for found in anchored(view)] == [said]
 
 
 def test_a_student_whom_people_reject_cannot_pass_whatever_the_judge_says():

@@ -51,6 +51,22 @@ def test_a_slice_that_is_worse_blocks_though_the_mean_is_high():
     assert not proven(state, rollout(), rules)
 
 
+@pytest.mark.parametrize(
+    ("attempt", "weight", "dearer"), [(2, 1.0, 3.0), (10, 1.0, 55.0), (1, 0.25, 4.0), (10, 0.25, 220.0)]
+)
+def test_each_retraining_and_each_part_asks_for_more_evidence_on_every_rung(attempt: int, weight: float, dearer: float):
+    """α_v = 2α/(v(v+1)), times ω: with as many tries as one likes a bad student passes with 2α in all."""
+    once, rules = rollout(), msgspec.structs.replace(epoch(), weight=weight)
+    again = replace(once, alpha_index=attempt)
+    state = fold_all(initial(once, rules), [unit(n, 0.0) for n in range(80)], once, rules)
+    first, later = (look(state, one, of, ALL_WELL, 0.0) for one, of in ((once, epoch()), (again, rules)))
+    assert [b - a for a, b in zip(first.needs[1:], later.needs[1:], strict=True)] == [
+        pytest.approx(math.log(dearer))
+    ] * len(once.ladder.shares_bp[1:])
+    assert first.needs[0] == later.needs[0] == 0.0
+    assert [found.need for found in required(later)] == [later.next_need] * len(required(later))
+
+
 def test_a_promotion_past_a_hold_is_not_on_the_evidence_alone():
     state, held = after([unit(n, 0.1) for n in range(300)], epoch()), replace(rollout(), phase=Phase.HELD)
     assert proven(state, rollout(), epoch())

@@ -13,7 +13,7 @@ from router.types import Arm
 from scoring.judges import JUDGES, prompt
 from scoring.judges.asking import STUDENT_FIRST, TEACHER_FIRST, orders_of
 from scoring.judges.base import JudgeUnavailable
-from scoring.judges.prompt import MAX_ANSWER_CHARACTERS
+from scoring.judges.prompt import MAX_ANSWER_CHARACTERS, MAX_INPUT_CHARACTERS
 from scoring.rubrics.scorer import Scorer, compile_rubric
 from tests.scoring.judges.asked import CALL_NUSD, judge_at, judged
 from tests.scoring.judges.server import Reply, completion, judge_server, verdict
@@ -217,6 +217,20 @@ async def test_a_megabyte_is_cut_and_the_cut_is_said_outside_the_data(scorer: Sc
     assert fenced(said, "answer A") == "x" * MAX_ANSWER_CHARACTERS
     assert "begin answer A, cut: the first 16,000 of 1,000,000 characters⟧" in said
     assert len(said) < 2 * MAX_ANSWER_CHARACTERS
+
+
+async def test_of_a_long_request_the_judge_reads_how_it_begins_and_what_is_asked_last(scorer: Scorer):
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x" * 90_000}]
+    request = {"messages": [*turns, {"role": "user", "content": "And now?"}], "tools": [{"description": "t" * 9_000}]}
+    with judge_server(verdict(2, 2)) as server:
+        await judged(scorer, server, pair(STUDENTS_FIRST, student="mail", request=request))
+    (said,) = server.prompts()
+    shown = fenced(said, "request")
+    assert shown.startswith('{"tools":')
+    assert "Be brief." in shown
+    assert shown.endswith('{"role":"user","content":"And now?"}]}')
+    assert len(shown) == MAX_INPUT_CHARACTERS + 3
+    assert re.search(r"begin request, cut: the first and the last 12,000 of 99,\d\d\d characters⟧", said)
 
 
 async def test_tool_calls_and_refusals_are_shown_too(scorer: Scorer):

@@ -249,6 +249,14 @@ def test_agreement_has_a_number_of_its_own_and_each_arm_its_own_score(tmp_path: 
     assert (judgement.teacher_score, judgement.student_score, judgement.d) == (1.0, 0.75, -0.25)
 
 
+def test_a_teachers_answer_that_was_lost_never_counts_for_the_student(tmp_path: Path):
+    scorer = compile_rubric(written(tmp_path, criterion("length", {"maximum": 5})), "r@1")
+    lost = attempt(Arm.TEACHER, answer=None, error=None)
+    for teacher in (lost, None):
+        judgement = scorer.finish(scorer.draft(pair(0, teacher=teacher, student="net")), 1.0)
+        assert (judgement.failure, judgement.d, judgement.teacher_score) == ("teacher_failed", 0.0, 1.0)
+
+
 def test_a_refusal_where_the_teacher_answered_is_a_failure_of_the_student(tmp_path: Path):
     scorer = compile_rubric(written(tmp_path, criterion("length", {"maximum": 100})), "r@1")
     no = attempt(Arm.STUDENT, answer=Answer(text="net", refusal="no"))

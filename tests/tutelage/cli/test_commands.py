@@ -174,3 +174,14 @@ def test_the_demo_listens_where_a_configuration_says(site: Site, monkeypatch):
     assert site.run("demo").code == 0
     assert (told[0]["gateway"]["bind"], told[0]["gateway"]["metrics_port"]) == ("127.0.0.1:8180", 9200)
     assert told[0]["admin"] == {"bind": "127.0.0.1:8081"}
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_asked(begun: Site, tmp_path: Path):
+    inputs = tmp_path / "inputs.jsonl"
+    inputs.write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
+    told = begun.run("evaluate", str(inputs), "--route", "triage", "--out", str(inputs / "report.html"))
+    assert told.code == 2
+    assert "name another report with --out HTML" in told.err
+    kept = tmp_path / "report.html"
+    begun.run("evaluate", str(tmp_path / "nothing.jsonl"), "--route", "triage", "--out", str(kept))
+    assert not kept.exists()

@@ -195,6 +195,7 @@ def test_explain_says_what_is_left_in_pairs_hours_and_dollars(begun):
     folded(begun, 21, 0.0, every_s=180.0)
     out = begun.run("explain", "triage").out
     assert "hours at the pace so far, dollars unknown for shadow and judge" in out
+    assert "forward pairs for the fresh key, the same pairs for both, " in out
     assert "forward/all/quality: n 21" in out
     assert ", mean at least -0." in out
     assert "fresh key: 21 different users in this block, 30 needed" in out
@@ -231,7 +232,7 @@ def test_what_the_fresh_key_needs_is_left_when_the_evidence_has_passed(begun):
     assert gate["hours_left"]["low"] is None, "no reverse pair has been seen: nobody knows how fast they come"
     assert gate["usd_left"]["high"] == pytest.approx(0.01 * lately["high"], rel=1e-5)
     told = begun.run("explain", "triage").out
-    assert "to the next rung: 0 to 0 forward pairs" in told
+    assert "to the next rung: 0 to 0 forward pairs for the evidence, " in told
     assert "reverse pairs for the fresh key, unknown hours" in told
 
 

@@ -33,6 +33,13 @@ def test_cached_tokens_cost_what_the_prompt_costs_where_nothing_else_is_said():
     assert price(cost={"prompt_usd_per_mtok": 2, "completion_usd_per_mtok": 8}).nusd == 1000 * 2_000 + 100 * 8_000
 
 
+def test_more_cached_tokens_than_the_prompt_has_are_no_rebate():
+    own = TokenPrices(prompt=2_000_000, completion=0, cached=500_000)
+    assert (
+        own.of(Usage(prompt=100, completion=0, cached=400)) == own.of(Usage(prompt=100, completion=0, cached=100)) == 50
+    )
+
+
 def test_a_gpu_hour_is_shared_out_by_time_and_needs_no_usage():
     found = price(None, 1_800_000.0, kind="vllm", cost={"gpu_hour_usd": 2.1, "gpus": 2})
     assert found.nusd == 2_100_000_000

@@ -110,6 +110,21 @@ def test_a_user_counts_once_however_often_he_comes(tmp_path: Path):
     assert watched.of(ROUTE, NOW).alarm("split") is None
 
 
+def test_another_salt_shuffles_all_users_and_begins_the_account_anew(tmp_path: Path):
+    watched = health(tmp_path)
+    for n in range(200):
+        off = exchange(f"x{n}", Arm.STUDENT, conversation=f"user {n}", plan=plan(Arm.STUDENT, share_bp=5_000))
+        watched.saw(structs.replace(off, salt="the one before"))
+    assert watched.of(ROUTE, NOW).alarm("split") is not None
+    for n in range(200):
+        arm = Arm.STUDENT if n % 2 else Arm.TEACHER
+        even = exchange(f"y{n}", arm, conversation=f"user {n}", plan=plan(arm, share_bp=5_000))
+        watched.saw(structs.replace(even, salt="the next"))
+    split = watched.of(ROUTE, NOW).split
+    assert split is not None
+    assert (split.alarm, split.words.partition(" where")[0]) == (False, "the student has 100 of 200 users")
+
+
 def test_a_failing_student_is_held_not_rolled_back_onto_a_teacher_that_is_gone(site: Site):
     site.tick()
     until(site, lambda rollout: rollout.rung == 1, Arm.TEACHER, 0.0)
