@@ -112,7 +112,7 @@ async def test_a_model_against_itself_raises_no_alarm_and_loses_nothing(tmp_path
                 found = await asyncio.to_thread(compared_with_itself, site, inputs)
     assert (found["asked"], found["judged"], found["lost"], found["alarms"]) == (60, 60, 0, [])
     assert set(found["directions"]) == {"forward", "reverse"}
-    assert {seen["mean_d"] for seen in found["directions"].values()} == {0.0}
+    assert {seen["mean"] for seen in found["directions"].values()} == {0.0}
 
 
 def compared_with_itself(site: Site, inputs: Path) -> dict[str, Any]:
