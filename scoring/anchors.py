@@ -62,6 +62,11 @@ class AnchorWatch:
                     await self.look(name)
                 except (JudgeUnavailable, StoreUnavailable) as fault:
                     log.warning("anchors wait", route=name, reason=str(fault))
+                except Exception:
+                    log.exception(
+                        "anchors of a route could not be read; they are due again at the next look", route=name
+                    )
+                    self._metrics.anchor_crashed(name)
             await asyncio.sleep(self._look_every_s)
 
     async def look(self, name: str) -> int:

@@ -53,7 +53,7 @@ class WorkerMetrics:
         )
         self._anchors = Counter(
             "tutelage_anchor_readings_total",
-            "Labelled pairs put to the judge again. failure: none, or why there is no plain score.",
+            "Labelled pairs put to the judge again. failure: none, crash (a fault of ours), or why there is no plain score.",
             ["route", "failure"],
             registry=self.registry,
         )
@@ -74,6 +74,10 @@ class WorkerMetrics:
         self._anchors.labels(reading.route, reading.failure or "none").inc()
         if reading.drift is not None:
             self._drift.labels(reading.route).observe(reading.drift)
+
+    def anchor_crashed(self, route: str) -> None:
+        """A look at the anchors of `route` ended in a fault of ours."""
+        self._anchors.labels(route, "crash").inc()
 
     def requeued(self, route: str, reason: str) -> None:
         self._requeued.labels(route, reason).inc()

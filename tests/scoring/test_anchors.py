@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scoring.anchors import AnchorWatch
+from scoring.anchors import LOOK_EVERY_S, AnchorWatch
 from scoring.judges import JudgeUnavailable
 from scoring.metrics import WorkerMetrics
 from scoring.routes import RouteScoring
@@ -70,6 +70,7 @@ async def watch(
     *,
     holder: str = "w",
     routes: Sequence[str] = ("r",),
+    look_every_s: float = LOOK_EVERY_S,
     **how: Any,
 ) -> AsyncIterator[AnchorWatch]:
     async with judge_at(server.url, both_bp=10_000, **how) as judge:
@@ -82,6 +83,7 @@ async def watch(
             metrics=WorkerMetrics(),
             clock=clock,
             new_id=lambda at: f"{holder} {at} {next(ids)}",
+            look_every_s=look_every_s,
         )
 
 
@@ -147,6 +149,29 @@ async def test_what_is_read_for_a_route_is_read_for_its_parts(store: Store, scor
                     await asyncio.sleep(0.01)
             watching.cancel()
     assert store.readings("r:gold", 0, 100) == []
+
+
+async def test_a_fault_of_ours_is_counted_and_the_next_look_reads_what_is_due(store: Store, scorer: Scorer):
+    class Faulty(Clock):
+        """The first look at it ends in a fault."""
+
+        faults = 1
+
+        def __call__(self) -> float:
+            if self.faults:
+                self.faults -= 1
+                raise ZeroDivisionError
+            return super().__call__()
+
+    with judge_server(verdict(4, 4)) as server:
+        async with watch(store, scorer, server, Faulty(), look_every_s=0.01) as anchors:
+            watching = asyncio.create_task(anchors.run())
+            async with asyncio.timeout(30):
+                while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
+                    await asyncio.sleep(0.01)
+            watching.cancel()
+            counted = anchors._metrics.registry.get_sample_value
+            assert counted("tutelage_anchor_readings_total", {"route": "r", "failure": "crash"}) == 1.0
 
 
 async def test_one_worker_reads_at_a_time(store: Store, scorer: Scorer):
