@@ -62,7 +62,7 @@ class AnchorWatch:
                     await self.look(name)
                 except (JudgeUnavailable, StoreUnavailable) as fault:
                     log.warning("anchors wait", route=name, reason=str(fault))
-                except Exception:
+                except Exception:  # loop top: a fault at one route must not end the watch
                     log.exception(
                         "anchors of a route could not be read; they are due again at the next look", route=name
                     )

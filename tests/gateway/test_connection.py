@@ -485,16 +485,22 @@ async def test_a_body_that_stops_is_told_to_its_reader():
 # --- hang-ups and back-pressure ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("behind", [b"", GET])
-async def test_a_hang_up_is_told_at_once_also_behind_a_pipelined_request(behind: bytes):
+def until_gone() -> tuple[Handler, asyncio.Event, asyncio.Event]:
+    """A handler that waits for the hang-up, and when it begins and hears of it."""
     begun, gone = asyncio.Event(), asyncio.Event()
 
-    async def until_gone(request: Request) -> None:
+    async def handler(request: Request) -> None:
         request.on_gone = gone.set
         begun.set()
         await gone.wait()
 
-    async with served(until_gone) as connect:
+    return handler, begun, gone
+
+
+@pytest.mark.parametrize("behind", [b"", GET])
+async def test_a_hang_up_is_told_at_once_also_behind_a_pipelined_request(behind: bytes):
+    handler, begun, gone = until_gone()
+    async with served(handler) as connect:
         wire = await connect()
         wire.send(GET + behind)
         await asyncio.wait_for(begun.wait(), 5)
@@ -506,14 +512,8 @@ async def test_a_hang_up_is_told_at_once_also_behind_a_pipelined_request(behind:
 @pytest.mark.parametrize("how", ["end", "reset"])
 @pytest.mark.parametrize("behind", [post(b"x" * 200_000), GET * 5_000])
 async def test_a_hang_up_behind_more_than_is_read_is_told_as_well(behind: bytes, how: str):
-    begun, gone = asyncio.Event(), asyncio.Event()
-
-    async def until_gone(request: Request) -> None:
-        request.on_gone = gone.set
-        begun.set()
-        await gone.wait()
-
-    async with served(until_gone) as connect:
+    handler, begun, gone = until_gone()
+    async with served(handler) as connect:
         wire = await connect()
         wire.send(GET)
         await asyncio.wait_for(begun.wait(), 5)

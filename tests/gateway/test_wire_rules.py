@@ -22,6 +22,7 @@ from tests.gateway.model_server import (
     USAGE,
     Asked,
     ModelServer,
+    Script,
     begun,
     completion,
     delta,
@@ -176,6 +177,19 @@ async def test_everything_else_survives_the_counting_of_usage(
     assert exchange.attempts[0].usage is not None
 
 
+def of_type(kind: str, *pieces: bytes) -> Script:
+    """A stream of that content type."""
+
+    async def script(asked: Asked) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"content-type": kind})
+        await answer.prepare(asked.request)
+        for piece in pieces:
+            await answer.write(piece)
+        return answer
+
+    return script
+
+
 @pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/octet-stream"])
 @pytest.mark.parametrize("cut", [1, 4, 20])
 async def test_a_stream_that_no_type_calls_one_is_known_by_its_bytes(
@@ -184,14 +198,7 @@ async def test_a_stream_that_no_type_calls_one_is_known_by_its_bytes(
     """As of a server that sets no type: clients read events whatever the type says."""
     whole = delta("a", usage=None) + delta("b", usage=None) + USAGE + DONE
 
-    async def script(asked: Asked) -> Any:
-        answer = web.StreamResponse(headers={"content-type": kind})
-        await answer.prepare(asked.request)
-        for piece in (whole[:cut], whole[cut:]):
-            await answer.write(piece)
-        return answer
-
-    teacher.script = script
+    teacher.script = of_type(kind, whole[:cut], whole[cut:])
     async with running(teacher, student, tmp_path) as at:
         answer = await at.http().post(PATH, json={**ASK, "stream": True})
         exchange = await at.exchange()
@@ -202,14 +209,8 @@ async def test_a_stream_that_no_type_calls_one_is_known_by_its_bytes(
 async def test_a_streams_type_is_known_in_any_case_of_letters(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
-    async def script(asked: Asked) -> Any:
-        answer = web.StreamResponse(headers={"content-type": "Text/Event-Stream; charset=UTF-8"})
-        await answer.prepare(asked.request)
-        for piece in (delta("a", usage=None), USAGE, DONE.rstrip(b"\n")):
-            await answer.write(piece)
-        return answer
-
-    teacher.script = script
+    kind = "Text/Event-Stream; charset=UTF-8"
+    teacher.script = of_type(kind, delta("a", usage=None), USAGE, DONE.rstrip(b"\n"))
     async with running(teacher, student, tmp_path) as at:
         answer = await at.http().post(PATH, json={**ASK, "stream": True})
         exchange = await at.exchange()

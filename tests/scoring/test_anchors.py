@@ -91,6 +91,15 @@ def readings(store: Store) -> list[AnchorReading]:
     return [reading for _, reading in store.readings("r", 0, 100)]
 
 
+async def watched(anchors: AnchorWatch, store: Store) -> None:
+    """Let the watch run until every anchor has been read."""
+    watching = asyncio.create_task(anchors.run())
+    async with asyncio.timeout(30):
+        while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
+            await asyncio.sleep(0.01)
+    watching.cancel()
+
+
 async def test_each_anchor_is_read_once_a_day_and_compared_with_its_first_reading(store: Store, scorer: Scorer):
     clock = Clock()
     with judge_server(verdict(4, 4)) as server:
@@ -143,11 +152,7 @@ async def test_a_round_that_was_cut_off_goes_on_where_it_stopped(store: Store, s
 async def test_what_is_read_for_a_route_is_read_for_its_parts(store: Store, scorer: Scorer):
     with judge_server(verdict(4, 4)) as server:
         async with watch(store, scorer, server, routes=("r:gold", "r")) as anchors:
-            watching = asyncio.create_task(anchors.run())
-            async with asyncio.timeout(30):
-                while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
-                    await asyncio.sleep(0.01)
-            watching.cancel()
+            await watched(anchors, store)
     assert store.readings("r:gold", 0, 100) == []
 
 
@@ -165,11 +170,7 @@ async def test_a_fault_of_ours_is_counted_and_the_next_look_reads_what_is_due(st
 
     with judge_server(verdict(4, 4)) as server:
         async with watch(store, scorer, server, Faulty(), look_every_s=0.01) as anchors:
-            watching = asyncio.create_task(anchors.run())
-            async with asyncio.timeout(30):
-                while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
-                    await asyncio.sleep(0.01)
-            watching.cancel()
+            await watched(anchors, store)
             counted = anchors._metrics.registry.get_sample_value
             assert counted("tutelage_anchor_readings_total", {"route": "r", "failure": "crash"}) == 1.0
 

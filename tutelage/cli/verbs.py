@@ -2,7 +2,7 @@
 
 They act on the store directly, with or without a running server; gateways follow within a second. Owns the way from words to
 verbs. Which event a verb is and how far it reaches is `tutelage.control.verbs`'s, what an event does `router.rollout`'s. To add
-a verb: its line there, a function here, and its line in COMMANDS.
+a verb: its line there, and its line in COMMANDS.
 
 `kill` works without a store: it leaves `data_dir/kill/ROUTE`, which the gateways on this host obey until `clear`.
 """
@@ -56,56 +56,21 @@ def split(
     _move(config, route, revision, reason, as_json, verb=verbs.split(share_bp))
 
 
-def pause(
-    *,
-    route: Route,
-    reason: Reason = NO_REASON,
-    revision: Revision = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """Stop automatic promotion, of a route and all of its parts; step-down and rollback still act."""
-    _move(config, route, revision, reason, as_json, verb=verbs.VERBS["pause"])
+def _moving(verb: Verb, words: str) -> Callable[..., None]:
+    """The command of a verb that takes no more than a route, a reason and a revision; `words` are its help."""
 
+    def command(
+        *,
+        route: Route,
+        reason: Reason = NO_REASON,
+        revision: Revision = None,
+        config: Config = DEFAULT_CONFIG,
+        as_json: AsJson = False,
+    ) -> None:
+        _move(config, route, revision, reason, as_json, verb=verb)
 
-def resume(
-    *,
-    route: Route,
-    reason: Reason = NO_REASON,
-    revision: Revision = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """Go on after pause, split or rollback; after a rollback this opens a new attempt. With a route go its parts that are
-    paused, or that stand in its phase.
-    """
-    _move(config, route, revision, reason, as_json, verb=verbs.VERBS["resume"])
-
-
-def promote(
-    *,
-    route: Route,
-    reason: Reason = NO_REASON,
-    revision: Revision = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """One rung up, of what is named alone, the rest or one part. Where evidence has not passed yet, the guarantee is waived in
-    your name.
-    """
-    _move(config, route, revision, reason, as_json, verb=verbs.VERBS["promote"])
-
-
-def rollback(
-    *,
-    route: Route,
-    reason: Reason = NO_REASON,
-    revision: Revision = None,
-    config: Config = DEFAULT_CONFIG,
-    as_json: AsJson = False,
-) -> None:
-    """Back to shadow now, a route with all of its parts; `resume` opens a new attempt."""
-    _move(config, route, revision, reason, as_json, verb=verbs.VERBS["rollback"])
+    command.__doc__ = words
+    return command
 
 
 def kill(*, route: Route, reason: Reason = NO_REASON, config: Config = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
@@ -185,10 +150,24 @@ def _actor() -> str:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "split": split,
-    "pause": pause,
-    "resume": resume,
-    "promote": promote,
-    "rollback": rollback,
+    "pause": _moving(
+        verbs.VERBS["pause"],
+        "Stop automatic promotion, of a route and all of its parts; step-down and rollback still act.",
+    ),
+    "resume": _moving(
+        verbs.VERBS["resume"],
+        "Go on after pause, split or rollback; after a rollback this opens a new attempt. With a route go its parts that are "
+        "paused, or that stand in its phase.",
+    ),
+    "promote": _moving(
+        verbs.VERBS["promote"],
+        "One rung up, of what is named alone, the rest or one part. Where evidence has not passed yet, the guarantee is waived "
+        "in your name.",
+    ),
+    "rollback": _moving(
+        verbs.VERBS["rollback"],
+        "Back to shadow now, a route with all of its parts; `resume` opens a new attempt.",
+    ),
     "kill": kill,
     "clear": clear,
 }
