@@ -20,6 +20,7 @@ from typing import Protocol, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gateway.errors import INVALID_REQUEST, envelope
+from gateway.outbox import Outbox
 from gateway.request import MAX_AHEAD_BYTES, BodyTooSlow, Request, date_line, status_line
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -40,6 +41,8 @@ LINGER_S = 10.0
 LINGER_BYTES = 64 * 1024 * 1024
 """And how much of it: a body that is too large by little ends well also for those who read nothing while they write. A
 client that reads while it writes has seen the refusal long before; for others it ends as a reset."""
+AT_ONCE_BYTES = 16 * 1024
+"""What is longer than this together is written at once: then it is known at once whether its reader keeps up."""
 UNREAD_BYTES = 256 * 1024
 """What the system may hold of a client that is not read: a fast sender has been given up to 32 MB by then."""
 _ASKED = hasattr(socket, "TCP_INFO")
@@ -64,6 +67,10 @@ class Owner(Protocol):
         """Answers from now on are the last ones of their connections."""
 
     @property
+    def outbox(self) -> Outbox:
+        """What its connections write through."""
+
+    @property
     def handle(self) -> Callable[[Request], Awaitable[None]]:
         """Answers one request. It raises nothing."""
 
@@ -77,7 +84,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_barren_bytes", "_headers", "_in_head", "_incoming", "_loop", "_owner", "_parser", "_paused", "_requests",
-        "_resumed", "_spent", "_task", "_transport", "_wasted_bytes", "deadline_at", "full", "send", "speaks_1_1",
+        "_resumed", "_spent", "_task", "_transport", "_unsent", "_unsent_bytes", "_wasted_bytes", "deadline_at", "full",
+        "speaks_1_1",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,9 +107,10 @@ class Connection(asyncio.Protocol):
         self._spent = False
         """The last answer is given: nothing that still comes is read."""
         self._resumed: asyncio.Future[None] | None = None
+        self._unsent: list[bytes] = []
+        """What goes out with the loop's next turn."""
+        self._unsent_bytes = 0
         self.full = False
-        self.send: Callable[[bytes], None] = _drop
-        """The transport's own, as long as there is one."""
         self.speaks_1_1 = True
         self.deadline_at = inf
 
@@ -126,6 +135,7 @@ class Connection(asyncio.Protocol):
         """End the connection once what was written has left, within KEEP_ALIVE_S."""
         self._spent = True
         self.deadline_at = self._loop.time() + KEEP_ALIVE_S
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -156,22 +166,45 @@ class Connection(asyncio.Protocol):
         self._resume()
         return self._loop.create_future()
 
+    def send(self, data: bytes) -> None:
+        """Write `data`, with what others write in this turn of the loop; drop it where the client has gone."""
+        if self._transport is None:
+            return
+        unsent = self._unsent
+        unsent.append(data)
+        self._unsent_bytes += len(data)
+        if self._unsent_bytes > AT_ONCE_BYTES:
+            self.flush()
+        elif len(unsent) == 1:
+            self._owner.outbox.put(self)
+
     async def room(self) -> None:
         if self.full:
             self._resumed = self._loop.create_future()
             await self._resumed
 
+    # --- for the outbox
+
+    def flush(self) -> None:
+        unsent = self._unsent
+        if not unsent or self._transport is None:
+            return
+        self._unsent, self._unsent_bytes = [], 0
+        if len(unsent) == 1:
+            self._transport.write(unsent[0])
+        else:
+            self._transport.writelines(unsent)
+
     # --- asyncio's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.send = self._transport.write
         self.deadline_at = self._loop.time() + HEAD_S
         self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.send = _drop
+        self._unsent.clear()
         self._spent = True
         self.deadline_at = inf
         self._ahead.clear()
@@ -352,6 +385,7 @@ class Connection(asyncio.Protocol):
         self._ahead.clear()
         self._resume()
         self.deadline_at = self._loop.time() + LINGER_S
+        self.flush()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -386,10 +420,6 @@ class Connection(asyncio.Protocol):
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-
-
-def _drop(_: bytes) -> None:
-    """Nobody is there any more."""
 
 
 def _size(target: bytes, headers: list[Line]) -> int:

@@ -60,9 +60,8 @@ class Carrier(Protocol):
     def body_awaited(self, request: "Request", /) -> "asyncio.Future[None]":
         """Somebody waits for the body: to be resolved when there is news of it."""
 
-    @property
-    def send(self) -> Callable[[bytes], None]:
-        """Writes bytes; drops them where the client has gone."""
+    def send(self, data: bytes, /) -> None:
+        """Write bytes; drop them where the client has gone."""
 
     async def room(self) -> None:
         """Wait until the client has read on, or is gone."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from gateway.connection import Connection
+from gateway.outbox import Outbox
 from gateway.request import Request
 
 BACKLOG = 2048
@@ -35,6 +36,7 @@ class Server:
         self, handler: Handler, drain: Callable[[], Awaitable[None]] | None = None, most: int = sys.maxsize
     ) -> None:
         self.handle = handler
+        self.outbox = Outbox()
         self._drain = drain
         self._most = most
         self._connections: set[Connection] = set()

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gateway.outbox import Outbox
 from gateway.upstreams.base import Deadlines, Headers, ReplyBroken, TimedOut, UpstreamError
 from gateway.upstreams.reply import HttpReply
 
@@ -51,6 +52,10 @@ class Owner(Protocol):
     def replica(self) -> str: ...
 
     @property
+    def outbox(self) -> Outbox:
+        """What its connections write through."""
+
+    @property
     def read_buffer(self) -> memoryview:
         """READ_BYTES to read into. One for all: what was read is copied before anybody else reads."""
 
@@ -78,6 +83,7 @@ class Connection(asyncio.BufferedProtocol):
         "_sent_at",
         "_total_at",
         "_transport",
+        "_unsent",
         "_until_end",
         "closed",
         "deadline_at",
@@ -96,6 +102,8 @@ class Connection(asyncio.BufferedProtocol):
         self._sent_at = 0.0
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren_bytes = 0
+        self._unsent: tuple[bytes, ...] = ()
+        """A request that goes out with the loop's next turn."""
         self._answered = False
         self._keep = True
         self._until_end = False
@@ -108,7 +116,8 @@ class Connection(asyncio.BufferedProtocol):
     # --- for the owner
 
     def send(self, request: tuple[bytes, ...], deadlines: Deadlines, began: float) -> HttpReply:
-        """Write `request` and return its reply, which may have failed already. `began` is when the call did."""
+        """Write `request` in the loop's next turn, and return its reply, which may have failed already. `began` is when the
+        call did."""
         owner = self._owner
         reply = HttpReply(self, owner.upstream, owner.replica, self._loop)
         self.reused, self.used = self.used, True
@@ -123,8 +132,8 @@ class Connection(asyncio.BufferedProtocol):
         self._barren_bytes = 0
         self._answered = False
         self._await_first_token()
-        for piece in request:
-            transport.write(piece)
+        self._unsent = request
+        owner.outbox.put(self)
         return reply
 
     def now(self) -> float:
@@ -160,6 +169,14 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = _ENDED
         self._owner.forget(self)
 
+    # --- for the outbox
+
+    def flush(self) -> None:
+        unsent, self._unsent = self._unsent, ()
+        if self._transport is not None and not self.closed:
+            for piece in unsent:
+                self._transport.write(piece)
+
     # --- for the reply
 
     def taken(self) -> None:
@@ -175,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._reply = None
         transport = self._transport
-        clean = reply.complete and self._keep and not self.closed
+        clean = reply.complete and self._keep and not self.closed and not self._unsent
         if clean and transport is not None and not transport.get_write_buffer_size():
             if self._paused:
                 self._paused = False
@@ -253,6 +270,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._until_end and exc is None:
             reply.complete = True
             reply.wake()
+        elif self._unsent:
+            reply.fail(Unsent(reply.upstream, "the connection ended before the request was written"))
         elif not self._answered and self._loop.time() - self._sent_at <= RACE_S:
             reply.fail(Unanswered(reply.upstream, f"the connection ended before the reply{_why(exc)}"))
         else:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from math import inf
 
+from gateway.outbox import Outbox
 from gateway.upstreams.base import (
     Call,
     CallRefused,
@@ -60,6 +61,7 @@ class HttpPool:
         self.address = address = address_of(base_url)
         self.replica = address.name
         self.outstanding = 0
+        self.outbox = Outbox()
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         secure = address.scheme == "https"
         self._dialer = Dialer(address, tls=(tls or trusting(None)) if secure else None, proxy=proxy)

@@ -225,18 +225,42 @@ async def test_an_answer_that_is_whole_is_one_write_and_a_streams_head_leaves_wi
             return
         request.begin(200, [])
         request.write(b"first")
+        await until(lambda: bool(transport.written))
         request.write(b"second")
         request.end()
 
     connection, transport = driven(handler)
     connection.data_received(GET)
-    await until(lambda: connection.idle)
+    await until(lambda: connection.idle and bool(transport.written))
     assert len(transport.written) == 1
     transport.written.clear()
     connection.data_received(post(b""))
-    await until(lambda: connection.idle)
+    await until(lambda: connection.idle and len(transport.written) > 1)
     assert transport.written[0].endswith(b"\r\n\r\n5\r\nfirst\r\n")
-    assert transport.written[1:] == [b"6\r\nsecond\r\n", b"0\r\n\r\n"]
+    assert transport.written[1:] == [b"6\r\nsecond\r\n0\r\n\r\n"], "what is said in one turn is one write"
+
+
+async def test_what_is_written_goes_out_with_the_next_turn_and_before_any_end():
+    connection, transport = driven(echo)
+    connection.send(b"one ")
+    connection.send(b"two")
+    assert transport.written == []
+    await asyncio.sleep(0)
+    assert transport.written == [b"one two"]
+    connection.send(b"x" * (bounds.AT_ONCE_BYTES + 1))
+    assert len(transport.written) == 2, "what is long is written at once: its reader may not keep up"
+    connection.send(b"last words")
+    connection.close()
+    assert transport.written[2:] == [b"last words"]
+
+
+async def test_nothing_is_written_to_a_client_that_left_in_this_turn():
+    connection, transport = driven(echo)
+    connection.send(b"lost")
+    connection.connection_lost(None)
+    connection.send(b"lost too")
+    await asyncio.sleep(0)
+    assert transport.written == []
 
 
 # --- what is no HTTP/1.1 ----------------------------------------------------------------------------------------------
