@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from tutelage.contracts.settings import Settings
-from tutelage.lifetime import end_with_parent
+from tutelage.lifetime import ends_with_this_process
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ class Supervisor:
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # terminal signals go to the supervisor only
-                preexec_fn=end_with_parent,
+                preexec_fn=ends_with_this_process(),
             )
             self._children[role.name] = child
             log.info("started", child=role.name, pid=child.pid)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conformance.suite import Run
-from tutelage.lifetime import end_with_parent
+from tutelage.lifetime import ends_with_this_process
 
 RUN_S = 1_800
 
@@ -28,7 +28,7 @@ def reported(run: Run, argv: Sequence[str], report: Path, *, folder: Path, **env
             stdout=log,
             stderr=subprocess.STDOUT,
             timeout=RUN_S,
-            preexec_fn=end_with_parent,
+            preexec_fn=ends_with_this_process(),
             check=False,
         )
     if not report.exists():

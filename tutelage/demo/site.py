@@ -22,7 +22,7 @@ import yaml
 
 from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.snapshot import SNAPSHOT
-from tutelage.lifetime import end_with_parent
+from tutelage.lifetime import ends_with_this_process
 
 ROUTE = "sections"
 READY_S = 60.0
@@ -111,7 +111,7 @@ async def running_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call, looked up before the fork
+            preexec_fn=ends_with_this_process(),  # noqa: PLW1509 - one system call, looked up before the fork
         )
     try:
         await _wait_ready(process, ready_url, log, ready_s)
