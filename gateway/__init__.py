@@ -4,6 +4,7 @@
     server.py     one listener, its connections, and a drain that lets open streams finish
     connection.py one client's connection: HTTP/1.1 within bounds, requests in order
     request.py    one request and its answer, as handlers see them
+    outbox.py     what connections write, together, in the loop's next turn
     front.py      from a request to an `Incoming`: key, admission, body, route, policy
     exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
@@ -13,18 +14,13 @@
     lanes.py      each upstream with its breaker and retry budget; kept over snapshots
     routing.py    what a snapshot means for requests [pure]
     client.py     the client's end of one request: its leaving, the process's end
-    relay.py      bytes to the client, the same bytes into Capture
+    relay.py      bytes to the client, the same bytes into capture (`tutelage.capture`)
     wire.py       the request's top level: read, rewrite `model`, inject usage [pure]
     needs.py      what a request needs of its arm, endpoint by endpoint [pure]
     fields.py     which fields an upstream gets, and what becomes of the others [pure]
     sse.py        server-sent events split on bytes [pure]
     prefix.py     JSON of which only the beginning is there [pure]
     wording.py    an upstream's error as clients may read it [pure]
-    raw.py        what the relay keeps of a request, for the spool
-    capture.py    from what was kept to records [pure]
-    asked.py      what was asked: hashes, turns, people [pure]
-    answers.py    what an upstream answered [pure]: bodies.py in one body, deltas.py and events.py in a stream
-    loose.py      JSON that others wrote [pure]
     redact.py     secrets and contacts out of text, in the spool's thread
     shadow.py     the other arm's answer, off the path
     spool.py      one process's records on their way to its file

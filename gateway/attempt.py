@@ -18,7 +18,6 @@ from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lanes, Settle
 from gateway.memory import Memory
 from gateway.metrics import Metrics
-from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import Held, Keeper, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
@@ -36,6 +35,7 @@ from gateway.wire import (
     with_model,
 )
 from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
+from tutelage.capture.raw import RawAttempt, RawExchange, RawShadow
 
 SERVE = "serve"
 RETRY = "retry"

@@ -26,7 +26,6 @@ from gateway.exchange import Incoming, Serving
 from gateway.lanes import Lane
 from gateway.metrics import NONE
 from gateway.outcomes import CANCELLED, OK, class_of, clients_fault, outcome_of
-from gateway.raw import RawAttempt, RawExchange, RawShadow
 from gateway.relay import Held
 from gateway.retry import wait_before_retry
 from gateway.routing import Target
@@ -34,6 +33,7 @@ from gateway.shadow import ShadowCall, ShadowJob, Slot
 from gateway.upstreams.base import CallRefused, UpstreamError
 from router.policy import plan_route
 from router.types import STUDENT, TEACHER, Arm, Ask, RoutePlan
+from tutelage.capture.raw import RawAttempt, RawExchange, RawShadow
 
 log = structlog.get_logger()
 

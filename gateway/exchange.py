@@ -7,13 +7,13 @@ import msgspec
 
 from gateway.errors import Refusal
 from gateway.quotas import Quota
-from gateway.raw import RawAttempt, RawPolicy
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
 from gateway.shadow import Slot
 from gateway.upstreams.base import Headers
 from gateway.wire import Body
 from router.types import Arm, Needs, RoutePlan
+from tutelage.capture.raw import RawAttempt, RawPolicy
 from tutelage.contracts.keys import Key
 
 

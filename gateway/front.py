@@ -17,13 +17,13 @@ from gateway.exchange import Endpoint, Incoming
 from gateway.metrics import Metrics
 from gateway.needs import Names, needs_of
 from gateway.quotas import Quota, Quotas
-from gateway.raw import RawPolicy
 from gateway.request import Request
 from gateway.routing import INTERNAL, PASSTHROUGH, Route, Routing
 from gateway.upstreams.base import Headers
 from gateway.wire import opaque, read_body
 from router.stickiness import BODY, sticky_key
 from router.types import Arm
+from tutelage.capture.raw import RawPolicy
 from tutelage.contracts.keys import Key
 from tutelage.contracts.records import Feedback
 

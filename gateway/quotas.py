@@ -10,10 +10,10 @@ The arithmetic is `router.limits`; here it meets keys, clocks, prices and the re
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.errors import LimitReached
-from gateway.raw import RawAttempt
 from gateway.usage import usage_in
 from router.limits import Exceeded, Limits, Meter, Which
 from router.types import Arm, Needs
+from tutelage.capture.raw import RawAttempt
 from tutelage.contracts.keys import Key, KeyLimits
 from tutelage.contracts.prices import NUSD, PriceList
 

@@ -24,7 +24,7 @@ import re2
 
 from tutelage.contracts.pseudonyms import Pseudonyms
 from tutelage.contracts.records import Json
-from tutelage.contracts.redaction import CLASSES, kinds_of
+from tutelage.contracts.redaction import CLASSES, RedactionFailed, kinds_of
 
 TOKEN_HEX = 6
 _DIGITS = re.compile(r"\D+")
@@ -32,10 +32,6 @@ _ESCAPED_ASCII = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _ESCAPED_SPACE = re.compile(r"\\[nrtbf]")
 _SPACE_BYTES = re.compile(rb"\\[nrtbf]")
 _DATA_URL = re.compile(r"data:[a-z]+/[A-Za-z0-9.+-]+;base64,[A-Za-z0-9+/=\s]*")
-
-
-class RedactionFailed(Exception):
-    """This content could not be redacted, so it must not be written."""
 
 
 # --- what is recognised -----------------------------------------------------------------------------------------------

@@ -19,16 +19,16 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.answers import FIELD_BYTES, begins_stream, names_stream
 from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY, SERVER_ERROR, SHOULD_RETRY, Overloaded, envelope, in_band, in_band_typed
 from gateway.memory import Memory
 from gateway.prefix import text_of
-from gateway.raw import RawAttempt
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Headers, Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
 from gateway.wire import header, to_client
 from gateway.wording import REFUSED, Wording
+from tutelage.capture.answers import FIELD_BYTES, begins_stream, names_stream
+from tutelage.capture.raw import RawAttempt
 
 _fields: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -10,9 +10,9 @@ Whether the budget has a retry left is `router.budget`; that it happens before t
 
 from collections.abc import Mapping
 
-from gateway.raw import RawAttempt
 from gateway.upstreams.base import ConnectFailed, Headers, ReplyBroken
 from gateway.wire import header
+from tutelage.capture.raw import RawAttempt
 
 WAIT_S = 0.05
 """A retry waits between one and two of these."""

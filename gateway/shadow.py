@@ -15,9 +15,9 @@ from functools import partial
 from typing import Protocol
 
 from gateway.memory import Memory
-from gateway.raw import RawAttempt, RawPolicy, RawShadow
 from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
 from router.types import Arm, Outcome
+from tutelage.capture.raw import RawAttempt, RawPolicy, RawShadow
 from tutelage.tasks import Tasks
 
 Settle = Callable[[Outcome], None]

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import structlog
 
-from gateway.capture import Context
-from gateway.raw import Raw
 from gateway.redact import Redactor
 from gateway.spool_queue import Queue, SpoolCounts
 from gateway.writer import Writer, connect
+from tutelage.capture.raw import Raw
+from tutelage.capture.translate import Context
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import load_pseudonyms
 from tutelage.contracts.settings import Settings

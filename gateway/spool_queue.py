@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.capture import REDACTION_FAILED, TOO_LARGE
-from gateway.raw import OFF, Raw, attempts_of, without_content
+from tutelage.capture.raw import OFF, Raw, attempts_of, without_content
+from tutelage.capture.translate import REDACTION_FAILED, TOO_LARGE
 from tutelage.contracts.records import Feedback
 
 QUEUE_FULL = "queue_full"

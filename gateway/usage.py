@@ -1,6 +1,6 @@
 """The tokens that an answer cost, read from its bytes without reading the answer. Pure.
 
-For limits, which are settled while the event loop waits; the spool's thread reads answers whole, later (`gateway.answers`). What
+For limits, which are settled while the event loop waits; answers are read whole later (`tutelage.capture`). What
 counts is the last `"usage"` with an object behind it; inside a string its quotes would be escaped.
 """
 

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import structlog
 
-from gateway.capture import (
+from gateway.redact import suspects
+from gateway.spool_queue import DISK_FULL, Item, Queue
+from tutelage.capture.raw import Raw, RawExchange, RawShadow, without_content
+from tutelage.capture.translate import (
     REDACTION_FAILED,
     Captured,
     Context,
@@ -25,11 +28,9 @@ from gateway.capture import (
     harmless,
     said,
 )
-from gateway.raw import Raw, RawExchange, RawShadow, without_content
-from gateway.redact import RedactionFailed, suspects
-from gateway.spool_queue import DISK_FULL, Item, Queue
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt, Spooled, encode
+from tutelage.contracts.redaction import RedactionFailed
 from tutelage.store.private import make_private
 from tutelage.store.spool import KEEP_ACCOUNT, PAGE_BYTES, SCHEMA_VERSION, WAL_BYTES, create, insert_of
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gateway.spool import Spool, open_spool
-from tests.gateway.raws import attempt, chat_body, exchange, settings
+from tests.tutelage.capture.raws import attempt, chat_body, exchange, settings
 
 
 def offer_until_killed(spool: Spool, gateway: str) -> None:

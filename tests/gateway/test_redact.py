@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from gateway.redact import KINDS, RedactionFailed, Redactor, iban, luhn, suspects
+from gateway.redact import KINDS, Redactor, iban, luhn, suspects
 from tutelage.contracts.pseudonyms import Pseudonyms
-from tutelage.contracts.redaction import CLASSES, kinds_of
+from tutelage.contracts.redaction import CLASSES, RedactionFailed, kinds_of
 
 BOTH = frozenset(CLASSES)
 REDACTOR = Redactor(Pseudonyms(bytes(range(32))))

@@ -10,7 +10,7 @@ import pytest
 from gateway.retry import MAX_WAIT_S, WAIT_S, wait_before_retry
 from tests.gateway.harness import PINNER, running, until
 from tests.gateway.model_server import Asked, ModelServer, Script, answering, failing
-from tests.gateway.raws import attempt
+from tests.tutelage.capture.raws import attempt
 
 ASK: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"

@@ -4,11 +4,11 @@ import itertools
 import pytest
 
 from gateway.memory import Memory
-from gateway.raw import RawShadow
 from gateway.shadow import ShadowCall, ShadowJob, ShadowPool
 from gateway.upstreams.base import Call, ConnectFailed, Deadlines, ReplyBroken, TimedOut
 from router.types import Arm, Outcome
-from tests.gateway.raws import CHAT, FULL, JSON, chat_body
+from tests.tutelage.capture.raws import CHAT, FULL, JSON, chat_body
+from tutelage.capture.raw import RawShadow
 
 DEADLINE_S = 10.0
 

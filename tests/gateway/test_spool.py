@@ -14,15 +14,15 @@ import pytest
 from msgspec.structs import replace
 
 from gateway import writer as module
-from gateway.raw import RawPolicy
-from gateway.redact import RedactionFailed
 from gateway.spool import open_spool
 from gateway.spool_queue import REASONS
 from router.types import Arm
-from tests.gateway.raws import AT, FULL, attempt, chat_body, exchange, settings, shadow
+from tests.tutelage.capture.raws import AT, FULL, attempt, chat_body, exchange, settings, shadow
+from tutelage.capture.raw import RawPolicy
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Feedback, decode_spooled
+from tutelage.contracts.redaction import RedactionFailed
 from tutelage.contracts.upstreams import CostSettings
 from tutelage.store.spool import create, last_sequence, read_after, spool_path
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answers import read_answer
 from gateway.usage import TAIL_BYTES, usage_in
-from tests.gateway.raws import chat_body, sse
+from tests.tutelage.capture.raws import chat_body, sse
+from tutelage.capture.answers import read_answer
 from tutelage.contracts.records import Usage
 
 CHUNKS = [

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gateway.asked import input_sha256
 from router.types import Sampling
 from scoring.rubrics.scorer import compile_rubric
 from tests.gateway.answering import completing, embedding, responding
 from tests.gateway.harness import Running, rollout, running, until
 from tests.gateway.model_server import answering, model_server
 from tests.tutelage.control.made import epoch
+from tutelage.capture.asked import input_sha256
 from tutelage.contracts.pairs import Pair
 from tutelage.contracts.records import Json
 from tutelage.control.conclude import JoinRoute

@@ -8,6 +8,11 @@ from collections.abc import Iterable
 
 VERSION = 1
 
+
+class RedactionFailed(Exception):
+    """This content could not be redacted, so it must not be written."""
+
+
 CLASSES: dict[str, tuple[str, ...]] = {
     "secrets": ("private_key", "jwt", "aws_key", "github_token", "api_key", "bearer"),
     "contact": ("email", "iban", "card", "phone"),

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from gateway.answers import read_answer
 from router.types import Arm
+from tutelage.capture.answers import read_answer
 from tutelage.contracts.errors import TutelageError
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.records import Attempt

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gateway.asked import input_hash, user_texts
 from router.types import FULL_BP, Arm, Direction
 from scoring.evaluation import Compared
 from scoring.judges import JudgeUnavailable
 from scoring.routes import RouteScoring
+from tutelage.capture.asked import input_hash, user_texts
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.pairs import Judgement, Pair
 from tutelage.contracts.records import CapturePolicy

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.loose import Malformed, read_json
+from tutelage.capture.loose import Malformed, read_json
 from tutelage.contracts.records import Json
 
 Asked = dict[str, Any]

@@ -1,7 +1,7 @@
 """Raw records: what the relay keeps of a request, of a call and of a shadow call, for the spool's thread to translate.
 
 On the request path only references are kept: the request's bytes, the answer's chunks as they were relayed, two clocks.
-Must not know what becomes of them (`gateway/capture.py`).
+Must not know what becomes of them (`translate.py`).
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from gateway.upstreams.base import Headers
 from router.types import Arm, RoutePlan
 from tutelage.contracts.records import Feedback
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Header lines in order, names in lower case."""
 
 OFF, METADATA, FULL = "off", "metadata", "full"
 """How much of a request may be kept."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.loose import Malformed, as_objects, decode, read_json
+from tutelage.capture.loose import Malformed, as_objects, decode, read_json
 from tutelage.contracts.records import Json
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.answers import read_answer
-from gateway.bodies import read_usage
-from gateway.loose import Malformed, read_json
-from tests.gateway.raws import chat_body, sse
+from tests.tutelage.capture.raws import chat_body, sse
+from tutelage.capture.answers import read_answer
+from tutelage.capture.bodies import read_usage
+from tutelage.capture.loose import Malformed, read_json
 from tutelage.contracts.records import Usage, encode
 
 CHAT = "chat.completions"

@@ -1,7 +1,7 @@
-"""Capture: the pure translation of what the relay kept (`gateway/raw.py`) into records, in the spool's thread.
+"""The pure translation of what the relay kept (`raw.py`) into records.
 
-Everything that costs is here: parsing, assembling deltas, redaction, pricing. What bytes say is `gateway/answers.py` and
-`gateway/asked.py`; what must not be written, `gateway/redact.py`. A route that is watched hands over thousands of records a
+Everything that costs is here: parsing, assembling deltas, redaction, pricing. What bytes say is `answers.py` and `asked.py`;
+what must not be written, `gateway/redact.py`. A route that is watched hands over thousands of records a
 second while the event loop waits for the same interpreter: what is the same for all of them is made once.
 
 Must not know of the event loop, files or the network.
@@ -14,12 +14,10 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from gateway.answers import is_stream, read_answer
-from gateway.asked import PEOPLE, Asked, input_hash, params_hash, read_asked, subject_of, user_texts
-from gateway.bodies import Reading
-from gateway.raw import FULL, Raw, RawAttempt, RawExchange, RawPolicy, RawShadow, attempts_of
-from gateway.redact import RedactionFailed
-from gateway.upstreams.base import Headers
+from tutelage.capture.answers import is_stream, read_answer
+from tutelage.capture.asked import PEOPLE, Asked, input_hash, params_hash, read_asked, subject_of, user_texts
+from tutelage.capture.bodies import Reading
+from tutelage.capture.raw import FULL, Headers, Raw, RawAttempt, RawExchange, RawPolicy, RawShadow, attempts_of
 from tutelage.contracts.prices import Price
 from tutelage.contracts.pseudonyms import Pseudonyms
 from tutelage.contracts.records import (
@@ -34,7 +32,7 @@ from tutelage.contracts.records import (
     Spooled,
     Usage,
 )
-from tutelage.contracts.redaction import CLASSES, version_of
+from tutelage.contracts.redaction import CLASSES, RedactionFailed, version_of
 
 TOO_LARGE = "too_large"
 REDACTION_FAILED = "redaction_failed"

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from examples.sections.task import canonical as task_canonical
 from examples.sections.task import chat_request
 from examples.sections.task import input_sha256 as task_input_sha256
-from gateway.asked import canonical, input_sha256, params_hash, read_asked
-from gateway.capture import Context, capture_exchange, capture_feedback, capture_shadow
-from gateway.capture import said as bytes_of
-from gateway.raw import RawPolicy
 from gateway.redact import Redactor
 from router.types import Arm
-from tests.gateway.raws import AT, CHAT, FULL, JSON, SSE, attempt, chat_body, exchange, settings, shadow, sse
+from tests.tutelage.capture.raws import AT, CHAT, FULL, JSON, SSE, attempt, chat_body, exchange, settings, shadow, sse
+from tutelage.capture.asked import canonical, input_sha256, params_hash, read_asked
+from tutelage.capture.raw import RawPolicy
+from tutelage.capture.translate import Context, capture_exchange, capture_feedback, capture_shadow
+from tutelage.capture.translate import said as bytes_of
 from tutelage.contracts.prices import PriceList
 from tutelage.contracts.pseudonyms import Pseudonyms
 from tutelage.contracts.records import Feedback, Usage, decode_spooled, encode

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from gateway.bodies import MALFORMED, Reading, read_chat, read_opaque, read_response
-from gateway.deltas import read_chat_stream, read_opaque_stream, read_response_stream
-from gateway.loose import Malformed, as_object, read_json
+from tutelage.capture.bodies import MALFORMED, Reading, read_chat, read_opaque, read_response
+from tutelage.capture.deltas import read_chat_stream, read_opaque_stream, read_response_stream
+from tutelage.capture.loose import Malformed, as_object, read_json
 
 _BODIES: dict[str, Callable[[dict[str, Any]], Reading]] = {
     "chat.completions": read_chat,

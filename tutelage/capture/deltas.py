@@ -3,7 +3,7 @@
 A stream that stops before its end keeps what came, with `broke`. Nearly all streams say text and nothing else, one line of data
 per event: those are decoded in one go into just what is wanted of them (`_Spoken`). All others are read field by field.
 
-Must not know of attempts or policies. To add an endpoint: one reader, its line in `gateway/answers.py`.
+Must not know of attempts or policies. To add an endpoint: one reader, its line in `answers.py`.
 """
 
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.bodies import ERROR_EVENT, MALFORMED, Reading, answer_of, read_response, read_usage
-from gateway.events import Together, events_of, in_one
-from gateway.loose import as_index, as_object, as_objects, as_optional, as_text
+from tutelage.capture.bodies import ERROR_EVENT, MALFORMED, Reading, answer_of, read_response, read_usage
+from tutelage.capture.events import Together, events_of, in_one
+from tutelage.capture.loose import as_index, as_object, as_objects, as_optional, as_text
 from tutelage.contracts.records import Json, Usage
 
 TRUNCATED = "truncated"

@@ -1,13 +1,13 @@
 """Answers in one JSON body: what they say, what they cost and how they ended. Pure; raises Malformed.
 
-Must not know of streams, attempts or policies. To add an endpoint: one reader, its line in `gateway/answers.py`.
+Must not know of streams, attempts or policies. To add an endpoint: one reader, its line in `answers.py`.
 """
 
 from typing import Any
 
 import msgspec
 
-from gateway.loose import as_count, as_index, as_object, as_objects, as_optional, as_text
+from tutelage.capture.loose import as_count, as_index, as_object, as_objects, as_optional, as_text
 from tutelage.contracts.records import Answer, Json, Usage
 
 MALFORMED = "malformed"

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gateway.raw import RawAttempt, RawExchange, RawPolicy, RawShadow
 from router.types import Arm, RoutePlan
+from tutelage.capture.raw import RawAttempt, RawExchange, RawPolicy, RawShadow
 from tutelage.contracts.ids import uuid7
 from tutelage.contracts.settings import Settings
 

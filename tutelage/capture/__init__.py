@@ -1,0 +1,10 @@
+"""Capture: what the relay keeps of requests and answers, and what records say of it. Pure.
+
+    raw.py        what the relay keeps of a request, of a call and of a shadow call
+    translate.py  from there to records
+    asked.py      what was asked: hashes, turns, people
+    answers.py    what an upstream answered: bodies.py in one body, deltas.py and events.py in a stream
+    loose.py      JSON that others wrote
+
+Must not know files, the network, or who keeps and who reads.
+"""
