@@ -78,7 +78,7 @@ def test_a_spool_that_is_gone_is_unavailable_and_not_made_again(tmp_path: Path):
 def test_a_spool_of_another_version_is_refused(path: Path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 7")
-        with pytest.raises(ConfigurationError, match="schema version 7, this program reads 2"):
+        with pytest.raises(ConfigurationError, match=f"schema version 7, this program reads {spool.SCHEMA_VERSION}"):
             spool.create(connection)
 
 
