@@ -163,7 +163,7 @@ class Tail:
     def _decoded(self, row: SpooledRow) -> Spooled | None:
         try:
             return read_spooled(row.body)
-        except msgspec.DecodeError as fault:
+        except (msgspec.DecodeError, RecursionError) as fault:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None

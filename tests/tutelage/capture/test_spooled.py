@@ -73,6 +73,7 @@ TRANSLATED: Mapping[str, RawExchange | RawShadow] = {
     "an answer that was too large": exchange(attempt([], overflow=True)),
     "an answer that is no JSON": exchange(attempt(b"<html>")),
     "a request that is no JSON": exchange(body=b"x"),
+    "a request that is nested too deeply": exchange(body=b'{"x":' + b"[" * 300 + b"]" * 300 + b"}"),
     "a request without its body": exchange(body=b""),
     "a shadow call that was not made": shadow(None, lost="shutdown"),
 }
