@@ -40,7 +40,7 @@ log = structlog.get_logger()
 STATEMENT_RECORDS = 64
 """SQLite gives the interpreter back for every statement that it executes, and to take it again costs a wait."""
 PAUSE_S = 50e-6
-PAUSE_EVERY = 64
+PAUSE_EVERY = 128
 """After so many records, in one to two milliseconds, the interpreter is given to the event loop, which else waits for it up to
 5 ms. To take it back costs both threads more than records do: their working sets push each other out of the core's cache.
 With a full group waiting the thread only offers to give way."""

@@ -303,7 +303,11 @@ def is_kept(name: bytes) -> bool:
 
 
 def content_type_of(headers: Headers) -> str | None:
-    return _text(_first_of_each(headers).get(b"content-type"))
+    """The first one's value."""
+    for name, value in headers:
+        if name == b"content-type":
+            return _text(value)
+    return None
 
 
 def _text(value: bytes | None) -> str | None:
