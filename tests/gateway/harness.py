@@ -19,10 +19,11 @@ from router.rollout import Phase, Rollout
 from router.stages import Ladder
 from router.types import Mode, Sampling
 from tests.gateway.model_server import ModelServer
+from tutelage.capture.spooled import read_spooled
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
 from tutelage.contracts.parts import with_parts
-from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.spool import read_after, spools
@@ -32,6 +33,8 @@ PINNER = "tut-pinner"
 INTERNAL = "tut-internal"
 PRIVATE = "tut-private"
 OWN_ONLY = "tut-own-only"
+PATIENCE_S = 30.0
+"""What comes at once may take this long where others have the machine. Nobody waits for it but a test that fails."""
 
 
 def key(plain: str, **more: Any) -> Key:
@@ -156,14 +159,14 @@ class Running:
     def openai(self, api_key: str = KEY, **headers: str) -> openai.AsyncOpenAI:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         client = openai.AsyncOpenAI(
-            base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=10, default_headers=named
+            base_url=f"{self.url}/v1", api_key=api_key, max_retries=0, timeout=PATIENCE_S, default_headers=named
         )
         self.closers.append(client.close)
         return client
 
     def http(self, api_key: str | None = KEY) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {api_key}"} if api_key is not None else {}
-        client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=10)
+        client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=PATIENCE_S)
         self.closers.append(client.aclose)
         return client
 
@@ -182,7 +185,7 @@ class Running:
 
     def records(self) -> list[Exchange | ShadowAttempt]:
         rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 1_000_000)]
-        return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange | ShadowAttempt)]
+        return [record for row in rows if isinstance(record := read_spooled(row.body), Exchange | ShadowAttempt)]
 
     def exchanges(self) -> list[Exchange]:
         return [record for record in self.records() if isinstance(record, Exchange)]
@@ -197,7 +200,7 @@ class Running:
         return only
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + within_s
     while not condition():

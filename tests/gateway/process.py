@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from gateway.snapshots import snapshot_of
-from tests.gateway.harness import KEYS, until
+from tests.gateway.harness import KEYS, PATIENCE_S, until
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
 from tutelage.store.registry import open_store
@@ -48,7 +48,7 @@ class Process:
 
     async def terminated(self) -> int:
         self.child.terminate()
-        return await asyncio.wait_for(self.child.wait(), 15)
+        return await asyncio.wait_for(self.child.wait(), PATIENCE_S)
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def process(configuration: Path, environment: Mapping[str, str] | None = N
     reading = asyncio.ensure_future(read())
     at_work = Process(child, lines)
     try:
-        await until(lambda: at_work.said("serving") is not None or child.returncode is not None, 20)
+        await until(lambda: at_work.said("serving") is not None or child.returncode is not None, 2 * PATIENCE_S)
         yield at_work
     finally:
         if child.returncode is None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from router.rollout import Successor
 from router.types import Sampling
 from tests.gateway.harness import (
     KEYS,
+    PATIENCE_S,
     PINNER,
     MemoryStore,
     Running,
@@ -96,9 +98,14 @@ BEFORE_THE_FIRST_BYTE: dict[str, tuple[Script, bool, str]] = {
 }
 
 
-def impatient(content: dict[str, Any]) -> None:
-    for upstream in content["upstreams"].values():
-        upstream["deadlines"] = {"first_token": "300ms", "idle": "300ms"}
+def impatient_with(name: str, cause: str) -> Callable[[dict[str, Any]], None]:
+    """Where it is the deadline that ends a call, that deadline is short; what else goes wrong may take its time."""
+
+    def change(content: dict[str, Any]) -> None:
+        if cause.startswith("timeout_"):
+            content["upstreams"][name]["deadlines"] = {cause.removeprefix("timeout_"): "300ms"}
+
+    return change
 
 
 @pytest.mark.parametrize("fault", BEFORE_THE_FIRST_BYTE)
@@ -106,7 +113,7 @@ async def test_a_students_fault_before_the_first_byte_is_answered_by_the_teacher
     fault: str, teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
     student.script, stream, cause = BEFORE_THE_FIRST_BYTE[fault]
-    async with running(teacher, student, tmp_path, share_bp=10_000, change=impatient) as at:
+    async with running(teacher, student, tmp_path, share_bp=10_000, change=impatient_with("small", cause)) as at:
         answer = await at.http().post(PATH, json={**ASK, "stream": stream})
         exchange = await at.exchange()
     assert (answer.status_code, answer.headers["x-tutelage-arm"]) == (200, "teacher")
@@ -163,7 +170,8 @@ async def test_a_teacher_that_cannot_be_reached_is_an_error_in_the_envelope(
     teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
     teacher.script = hanging()
-    async with running(teacher, student, tmp_path, change=impatient) as at:
+    change = impatient_with("big", "timeout_first_token")
+    async with running(teacher, student, tmp_path, change=change) as at:
         with pytest.raises(openai.InternalServerError) as failed:
             await at.openai().chat.completions.create(**ASK, stream=True)
         exchange = await at.exchange()
@@ -186,7 +194,8 @@ async def test_after_the_first_byte_a_failure_is_told_in_band(
     fault: str, usage: str, teacher: ModelServer, student: ModelServer, tmp_path: Path
 ):
     student.script, cause = AFTER_THE_FIRST_BYTE[fault]
-    async with running(teacher, student, tmp_path, share_bp=10_000, change=impatient, usage=usage) as at:
+    change = impatient_with("small", cause)
+    async with running(teacher, student, tmp_path, share_bp=10_000, change=change, usage=usage) as at:
         answer = await at.http().post(PATH, json={**ASK, "stream": True})
         exchange = await at.exchange()
         assert at.gateway.front.admission.open == 0
@@ -255,7 +264,7 @@ async def test_a_client_that_hangs_up_closes_its_upstream_and_blames_nobody(
     teacher.script = slow if after else hanging()
     async with running(teacher, student, tmp_path) as at:
         await hang_up(at, teacher, stream=stream, after=after)
-        await asyncio.wait_for(teacher.asked[0].gone.wait(), 1)
+        await asyncio.wait_for(teacher.asked[0].gone.wait(), PATIENCE_S)
         exchange = await at.exchange()
         assert at.gateway.front.admission.open == 0
         metrics = (await at.http(None).get(f"http://127.0.0.1:{at.gateway.own_port}/metrics")).text
@@ -367,7 +376,7 @@ async def test_one_slow_reader_does_not_hold_up_another(teacher: ModelServer, st
         running(teacher, student, tmp_path) as at,
         at.http().stream("POST", PATH, json={**ASK, "stream": True}) as slow_answer,
     ):
-        quick = await asyncio.wait_for(at.http().post(PATH, json=ASK), 3)
+        quick = await asyncio.wait_for(at.http().post(PATH, json=ASK), PATIENCE_S)
         assert quick.status_code == 200
         size = sum([len(chunk) async for chunk in slow_answer.aiter_raw()])
     assert size > 3_000_000

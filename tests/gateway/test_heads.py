@@ -96,7 +96,9 @@ def test_a_requests_own_lines_go_up_with_it_alone(tmp_path: Path):
     known = heads(tmp_path)
     first, second = lines((b"traceparent", b"t1"), (b"x-request-id", b"r")), lines((b"idempotency-key", b"i2"))
     assert known.of(first) is known.of(second)
-    assert known.of(first).as_json == b"user-agent: a\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+    assert (
+        known.of(first).as_json == b"user-agent: a\r\ncontent-type: application/json\r\naccept-encoding: identity\r\n"
+    )
     assert own(known, first) == [(b"traceparent", b"t1")]
     assert own(known, second) == [(b"idempotency-key", b"i2")]
     assert own(known, lines((b"content-length", b"7"), (b"x-tutelage-session", b"s"))) == ()
@@ -181,7 +183,9 @@ async def test_one_head_asks_for_several_models_and_for_those_that_are_none(
 ):
     async with running(teacher, student, tmp_path) as at:
         client = at.http()
-        asked = [await client.post(PATH, json={**ASK, "model": model}) for model in ("chat", "solo", "no", "chat", "no")]
+        asked = [
+            await client.post(PATH, json={**ASK, "model": model}) for model in ("chat", "solo", "no", "chat", "no")
+        ]
         await until(lambda: len(at.exchanges()) == 3)
     assert [answer.status_code for answer in asked] == [200, 200, 404, 200, 404]
     assert [exchange.route for exchange in at.exchanges()] == ["chat", "solo", "chat"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gateway.memory import Memory
-from tests.gateway.harness import KEY, Running, running, until
+from tests.gateway.harness import KEY, PATIENCE_S, Running, running, until
 from tests.gateway.model_server import (
     DONE,
     Asked,
@@ -114,7 +114,7 @@ async def test_an_answer_counts_until_its_reader_has_it(teacher: ModelServer, st
         return plain(long)
 
     teacher.script = script
-    async with running(teacher, student, tmp_path) as gateway, httpx.AsyncClient(timeout=10) as http:
+    async with running(teacher, student, tmp_path) as gateway, httpx.AsyncClient(timeout=PATIENCE_S) as http:
         headers = {"authorization": f"Bearer {KEY}"}
         async with http.stream("POST", gateway.url + PATH, json=ASK, headers=headers) as answer:
             await until(lambda: memory(gateway).taken_bytes > 8 * MB)

@@ -8,7 +8,7 @@ import openai
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import OWN_ONLY, PINNER, running, until
+from tests.gateway.harness import OWN_ONLY, PATIENCE_S, PINNER, running, until
 from tests.gateway.model_server import Asked, ModelServer, breaking, delta, plain
 from tests.gateway.upstreams.server import Exchange, scripted
 
@@ -132,7 +132,7 @@ async def test_an_absolute_target_is_passed_on_as_a_path(teacher: ModelServer, s
         reader, writer = await asyncio.open_connection("127.0.0.1", at.gateway.port)
         head = "host: h\r\nauthorization: Bearer tut-data\r\nconnection: close\r\n\r\n"
         writer.write(f"GET http://h:80/v1/files/a%20b?limit=2 HTTP/1.1\r\n{head}".encode())
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
         writer.close()
         await writer.wait_closed()
     assert answer.startswith(b"HTTP/1.1 200")
@@ -243,7 +243,7 @@ async def test_speech_is_heard_while_it_is_made(teacher: ModelServer, student: M
         response.enable_chunked_encoding()
         await response.prepare(asked.request)
         await response.write(b"one")
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), PATIENCE_S)
         await response.write(b"two")
         await response.write_eof()
         return response
@@ -290,7 +290,7 @@ async def test_a_client_that_leaves_closes_its_call(teacher: ModelServer, studen
         call = asyncio.ensure_future(at.http().get("/v1/files/1/content"))
         await until(lambda: len(teacher.asked) == 1)
         call.cancel()
-        await asyncio.wait_for(teacher.asked[0].gone.wait(), 5)
+        await asyncio.wait_for(teacher.asked[0].gone.wait(), PATIENCE_S)
 
 
 async def test_a_key_without_pass_through_reaches_the_gateways_own_endpoints_only(

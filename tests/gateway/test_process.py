@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.harness import KEY, document, running, until
+from tests.gateway.harness import KEY, PATIENCE_S, document, running, until
 from tests.gateway.model_server import DONE, ModelServer, begun, delta
 from tests.gateway.process import process, publish, written
 
@@ -35,14 +35,16 @@ async def test_a_drain_lets_open_streams_finish_and_cuts_late_ones_in_band(
 
     teacher.script = script
     content = document(teacher.url, student.url, tmp_path)
-    content["gateway"]["drain_deadline"] = "1s"
+    content["gateway"]["drain_deadline"] = "4s"
     publish(content)
     async with process(written(tmp_path / "tutelage.yaml", content)) as gateway, httpx.AsyncClient() as client:
         headers = {"authorization": f"Bearer {KEY}"}
 
         async def stream(user: str) -> str:
             body = {**ASK, "stream": True, "user": user}
-            answer = await client.post(f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+            answer = await client.post(
+                f"{gateway.url}/v1/chat/completions", json=body, headers=headers, timeout=PATIENCE_S
+            )
             return answer.text
 
         patient, endless = asyncio.ensure_future(stream("patient")), asyncio.ensure_future(stream("endless"))
@@ -55,7 +57,7 @@ async def test_a_drain_lets_open_streams_finish_and_cuts_late_ones_in_band(
         finish.set()
         assert (await patient).endswith("data: [DONE]\n\n")
         assert json.loads((await endless).split("data: ")[-1])["error"]["code"] == "gateway_shutdown"
-        assert await asyncio.wait_for(gateway.child.wait(), 15) == 0
+        assert await asyncio.wait_for(gateway.child.wait(), PATIENCE_S) == 0
     ended = gateway.said("ended")
     assert ended is not None
     assert (ended["durable"], ended["in_queue"]) == (2, 0)
@@ -73,11 +75,11 @@ async def test_a_request_whose_body_does_not_come_before_the_end_is_told_to_try_
         writer.write(f"{head}content-length: 1000\r\nexpect: 100-continue\r\n\r\n".encode())
         assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
         gateway.child.terminate()
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
         writer.close()
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b'"code":"draining"' in answer
-        assert await asyncio.wait_for(gateway.child.wait(), 15) == 0
+        assert await asyncio.wait_for(gateway.child.wait(), PATIENCE_S) == 0
 
 
 async def test_without_its_store_it_starts_from_the_snapshot_on_disk(

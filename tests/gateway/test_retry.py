@@ -1,6 +1,7 @@
 """What the same arm is asked again for: the table, and the dispatcher doing it."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,16 @@ async def test_what_a_retry_cures_is_answered_by_the_same_arm(
 ):
     student.script = failing_at_first(fault)
     async with running(teacher, student, tmp_path, share_bp=10_000) as at:
+        began = time.perf_counter()
         answer = await at.http().post(PATH, json={**ASK, "stream": stream})
+        took_ms = (time.perf_counter() - began) * 1000
         exchange = await at.exchange()
         metrics = at.gateway.front.metrics.text().decode()
     assert (answer.status_code, answer.headers["x-tutelage-arm"]) == (200, "student")
     assert [(made.arm, made.purpose) for made in exchange.attempts] == [("student", "serve"), ("student", "retry")]
     assert (exchange.outcome, exchange.cause, exchange.attempts[1].error) == ("ok", None, None)
-    assert float(answer.headers["x-tutelage-overhead-ms"]) < WAIT_S * 1000, "the wait is not the gateway's own time"
+    others_ms = took_ms - float(answer.headers["x-tutelage-overhead-ms"])
+    assert others_ms >= WAIT_S * 1000, "the wait is not the gateway's own time"
     assert f'tutelage_gateway_retries_total{{cause="{exchange.attempts[0].error}",upstream="small"}} 1.0' in metrics
     assert not teacher.asked
 

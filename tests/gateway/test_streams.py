@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.gateway.harness import KEY, document
+from tests.gateway.harness import KEY, PATIENCE_S, document
 from tests.gateway.model_server import DONE, delta
 from tests.gateway.process import Process, process, publish, written
 
@@ -101,7 +101,7 @@ async def test_a_thousand_open_streams_are_light_and_all_end(tmp_path: Path):
         streams = await many(gateway, STREAMS)
         each = (resident_bytes(gateway) - before) / STREAMS
         finish.set()
-        ends = [await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 20) for reader, _ in warm + streams]
+        ends = [await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), PATIENCE_S) for reader, _ in warm + streams]
         await closed(warm + streams)
         assert await gateway.terminated() == 0
     assert sum(b"data: [DONE]" in end for end in ends) == STREAMS + len(warm)
@@ -131,7 +131,7 @@ async def test_what_a_slow_reader_does_not_take_is_not_kept_for_it(tmp_path: Pat
             await asyncio.sleep(0.3)
         each = (resident_bytes(gateway) - before) / len(readers)
         healthy = await opened(gateway, -1)
-        assert b"data: " in await asyncio.wait_for(healthy[0].readuntil(b"\n\n"), 5)
+        assert b"data: " in await asyncio.wait_for(healthy[0].readuntil(b"\n\n"), PATIENCE_S)
         await closed([*warm, *readers, healthy])
     assert sent > SLOW_READERS * len(FLOOD)
     assert each <= UNREAD_BYTES, f"{each / 1024:.0f} KiB kept for each slow reader"

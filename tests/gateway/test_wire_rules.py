@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway import errors, wording
 from router.types import Sampling
-from tests.gateway.harness import running, until
+from tests.gateway.harness import PATIENCE_S, running, until
 from tests.gateway.model_server import (
     DONE,
     USAGE,
@@ -412,7 +412,7 @@ async def test_a_stream_leaves_as_it_comes_unbuffered_and_uncompressed(
     async def script(asked: Asked) -> Any:
         response = await begun(asked)
         await response.write(delta("first"))
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), PATIENCE_S)
         await response.write(delta("second") + DONE)
         await response.write_eof()
         return response

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tests.gateway.harness import until
+from tests.gateway.harness import PATIENCE_S, until
 from tests.gateway.model_server import ModelServer, Script, model_server
 from tests.gateway.process import Process, process, publish, written
 from tests.hostile.wire import Said, post, say
@@ -92,7 +92,7 @@ class Target:
 
     async def captured(self) -> None:
         """Nothing of earlier requests waits for the disk."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while "\ntutelage_gateway_capture_in_queue 0.0\n" not in await self.metrics():
                 pass
 
@@ -111,7 +111,7 @@ class Target:
 
     async def assert_at_base(self) -> None:
         """No connection and no request is left of what was done to it."""
-        await until(lambda: self.connections() == 0, 10)
+        await until(lambda: self.connections() == 0)
         text = await self.metrics()
         assert "\ntutelage_gateway_open_requests 0.0\n" in text
         assert "\ntutelage_gateway_held_bytes 0.0\n" in text

@@ -193,6 +193,6 @@ async def test_nonsense_on_its_port_is_refused_or_ended(site: Site):
     for nonsense in (b"\x16\x03\x01" * 50, b"GET / HTTP/9.9\r\n\r\n", b"GET /\x00 HTTP/1.1\r\n\r\n", b"x" * 200_000):
         async with connected(int(site.admin_url.rpartition(":")[2])) as (answers, writer):
             writer.write(nonsense)
-            answer = await answers.next(2)
+            answer = await answers.next()
             assert answer.closed or 400 <= answer.status < 500
     await assert_serves(site)

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 
 from gateway.auth import authenticate
+from tests.gateway.harness import PATIENCE_S
 from tests.hostile.target import CANARY, CHAT, Target, key, new_secret
 from tests.hostile.wire import assert_refused, post, say
 from tutelage.contracts.keys import Key
@@ -103,7 +104,7 @@ async def test_a_revoked_key_is_refused_soon(target: Target):
     answers: list[int] = []
 
     async def opens(status: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not answers or answers[-1] != status:
                 answers.append((await target.post(BODY, key=plain)).status)
 

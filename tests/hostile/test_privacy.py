@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.harness import until
+from tests.gateway.harness import PATIENCE_S, until
 from tests.gateway.model_server import DONE, Asked, begun, completion, delta, plain, streamed
 from tests.hostile.target import CANARY, CHAT, Target
 from tests.hostile.wire import Said, connected, post
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.store.spool import read_one, spools
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +85,7 @@ async def test_content_that_is_off_is_kept_nowhere_when_its_client_goes(target: 
     with target.answering(script):
         async with connected(target.port) as (_, writer):
             writer.write(post(CHAT, body("chat", f"my {CANARY}", stream=True), authorization))
-            await asyncio.wait_for(under_way.wait(), 10)
+            await asyncio.wait_for(under_way.wait(), PATIENCE_S)
     await target.assert_at_base()
 
 
@@ -137,10 +138,10 @@ async def durable(target: Target, answer: Said) -> Exchange:
 
     def found() -> Exchange | None:
         bodies = (read_one(path, name) for path in spools(target.data_dir).values())
-        records = (decode_spooled(body) for body in bodies if body is not None)
+        records = (read_spooled(body) for body in bodies if body is not None)
         return next((record for record in records if isinstance(record, Exchange)), None)
 
-    await until(lambda: found() is not None, 10)
+    await until(lambda: found() is not None)
     exchange = found()
     assert exchange is not None
     return exchange

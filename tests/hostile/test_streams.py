@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai._streaming import SSEDecoder
 
 from gateway.sse import data_of
-from tests.gateway.harness import KEY, Running, running, until
+from tests.gateway.harness import KEY, PATIENCE_S, Running, running, until
 from tests.gateway.model_server import DONE, Asked, begun, completion, delta, model_server, plain, streamed
 from tests.hostile.target import CHAT, Target
 from tests.hostile.wire import connected, many_connected, post
@@ -160,7 +160,7 @@ async def test_a_client_that_leaves_an_endless_stream_is_noticed(target: Target)
         async with connected(target.port) as (answers, writer):
             writer.write(request)
             await answers.next(0.2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await gone.wait()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httptools
 
 ENVELOPE = {"message", "type", "param", "code"}
-ANSWER_S = 10.0
+ANSWER_S = 30.0
 DRAINED_BYTES = 65_536
 
 

@@ -57,7 +57,7 @@ async def test_a_client_that_hangs_up_closes_its_upstream(count: int, tmp_path: 
             for first in range(0, count, AT_ONCE):
                 numbers = range(first, min(count, first + AT_ONCE))
                 await asyncio.gather(*(client(number, at.gateway.port) for number in numbers))
-            await until(lambda: len(closed_at) == count, 10)
+            await until(lambda: len(closed_at) == count)
             await until(lambda: at.gateway.front.admission.open == 0)
             assert [lane.calls for lane in at.gateway._lanes.all()] == [0, 0]
             assert {str(lane.state) for lane in at.gateway._lanes.all()} == {"closed"}, "hanging up is no failure"

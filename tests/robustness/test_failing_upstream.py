@@ -68,7 +68,7 @@ async def test_a_student_that_dies_at_half_the_traffic(death: str, count: int, t
         running(at_url("t", teacher), at_url("s", student), tmp_path, share_bp=5_000) as at,
     ):
         answers = await drive(at, count)
-        await until(lambda: at.gateway._spool.counts().durable == count, 20)
+        await until(lambda: at.gateway._spool.counts().durable == count)
         records = at.exchanges()
     bad = [answer for answer in answers if answer.status != 200 or answer.fault]
     touched = [record for record in records if any(a.arm == "student" and a.error for a in record.attempts)]
@@ -97,7 +97,7 @@ async def test_an_upstream_that_is_down_is_not_hammered(
         share_bp = 10_000 if arm == "student" else 0
         async with running(at_url("t", teacher), at_url("s", student), tmp_path, share_bp=share_bp) as at:
             answers = await drive(at, int(seconds * CLIENTS * 20), pace_s=0.05)
-            await until(lambda: at.gateway._spool.counts().durable == len(answers), 20)
+            await until(lambda: at.gateway._spool.counts().durable == len(answers))
             records = at.exchanges()
     planned = sum(any(attempt.arm == arm for attempt in record.attempts) for record in records)
     figure(

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import aiohttp
 
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.demo.site import ROUTE, Site
 from tutelage.store import spool
+
+REFUSED_S = 0.05
+"""Before a client that was refused comes again: what is started for it needs the processor."""
 
 
 @dataclass
@@ -34,6 +38,7 @@ async def ask(http: aiohttp.ClientSession, session: str, text: str, answers: Ans
             answers.ids.append(reply.headers["x-tutelage-request-id"])
     except aiohttp.ClientError as fault:
         answers.bad.append(repr(fault))
+        await asyncio.sleep(REFUSED_S)
 
 
 async def ask_all(site: Site, sessions: Sequence[str], clients: int = 16) -> Answers:
@@ -58,7 +63,7 @@ def client_of(site: Site) -> aiohttp.ClientSession:
 def exchanges(data_dir: Path) -> list[Exchange]:
     """Every durable exchange."""
     rows = [row for path in spool.spools(data_dir).values() for row in spool.read_after(path, 0, 1_000_000)]
-    return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange)]
+    return [record for row in rows if isinstance(record := read_spooled(row.body), Exchange)]
 
 
 def children(pid: int, role: str) -> list[int]:
@@ -75,7 +80,7 @@ def children(pid: int, role: str) -> list[int]:
     return sorted(found)
 
 
-async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait for a condition, with a deadline."""
     deadline = time.monotonic() + within_s
     while not condition():

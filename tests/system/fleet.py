@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tutelage.contracts.decisions import Decision
 from tutelage.contracts.parts import family, is_part
 from tutelage.contracts.values import PART
 from tutelage.control import gates
+from tutelage.control.decide import FACTS_EVERY_S
+from tutelage.control.loop import TICK_S
 from tutelage.control.replay import Again, Found, replay
 from tutelage.demo.site import Site, free_port, running_process, running_site
 from tutelage.demo.task import RECORDING, RUBRICS, provenance
@@ -38,6 +41,9 @@ LATER = "later"
 """Who asks in every turn of a session but the first."""
 CLIENTS = 24
 LOOK_S = 0.25
+TICKS = 'tutelage_control_ticks_total{result="active"}'
+ALL_LOOKED_AT_TICKS = ceil(FACTS_EVERY_S / TICK_S) + 2
+"""One may be under way, and the machinery is looked at every second."""
 UNSCORED = 800
 """Requests that may be without a score before clients pause, shared by the routes: evidence is read as it comes."""
 SETTLE_S = 120.0
@@ -55,7 +61,8 @@ def rolled_back(rollout: Rollout) -> bool:
 
 @dataclass(kw_only=True)
 class Story:
-    """One route, or one part of a route, driven until its rollout is where the story ends, or for `requests_at_most`.
+    """One route, or one part of a route, driven until its rollout is where the story ends, for `pairs_at_most` that were scored
+    or for `requests_at_most`: half as many pairs take all but one in 100,000 equal students to the top.
 
     `degrades_at_bp` makes its student `worse` when its share gets there: where sessions have more than one turn, in the later
     ones alone. How many of `turns` a session has is drawn: users leave when they like.
@@ -64,7 +71,8 @@ class Story:
     route: str
     kind: str = EQUAL
     until: Callable[[Rollout], bool] = at_top
-    requests_at_most: int = 6_000
+    requests_at_most: int = 12_000
+    pairs_at_most: int | None = None
     degrades_at_bp: int | None = None
     worse: str = HARMFUL
     turns: int = 1
@@ -77,7 +85,8 @@ class Story:
 
     @property
     def goes_on(self) -> bool:
-        return not self.over and self.requests < self.requests_at_most
+        enough = self.pairs_at_most is not None and (self.scored or 0) >= self.pairs_at_most
+        return not (self.over or enough) and self.requests < self.requests_at_most
 
     def saw(self, depth: QueueDepth, settled_s: float) -> None:
         """How far the scores are. What has none after a while never will: a busy gateway sheds shadows."""
@@ -123,6 +132,23 @@ class Fleet:
                 if known != seen:
                     seen, quiet_since = known, time.monotonic()
                 await asyncio.sleep(LOOK_S)
+
+    async def decided(self) -> None:
+        """Wait until control has decided on every score there is: with all of them folded, for as many ticks as it takes to
+        look at everything anew.
+        """
+        async with asyncio.timeout(SETTLE_S):
+            while any(self.store.unfolded(route, 1, time.time()) for route in self._routes):  # noqa: ASYNC110 a process
+                await asyncio.sleep(LOOK_S)
+            decided_at = await self._ticks() + ALL_LOOKED_AT_TICKS
+            while await self._ticks() < decided_at:  # noqa: ASYNC110 a process
+                await asyncio.sleep(LOOK_S)
+
+    async def _ticks(self) -> float:
+        headers = {"authorization": f"Bearer {self.site.admin_key}"}
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            told = (await http.get(f"{self.site.admin_url}/metrics")).raise_for_status().text
+        return next(float(line.split()[-1]) for line in told.splitlines() if line.startswith(TICKS))
 
     async def drive(self, stories: Sequence[Story], seed: int) -> None:
         """Drive every route until its story is over."""

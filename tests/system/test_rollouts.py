@@ -18,9 +18,10 @@ from tests.system.replayed import BOUNDARY, HARMFUL, JUDGE, LOST
 from tutelage.contracts.routes import RolloutSettings
 
 SEED = 20_261_124
-SURE = 0.99
-PAIRED = 0.9
-"""At least so many of the requests must have come to pairs for the run to say anything."""
+SURE = 0.9999
+"""So sure must one be that a rung was reached too often. By chance five of eight reach the first one once in a million runs."""
+SHED = 4
+"""So many requests may be needed for a pair: on a slow machine the gateway sheds shadows."""
 OUTAGE = 600
 """Requests while the judge is down: enough for the next rung, were those counted that need no judge."""
 MANY = 100
@@ -96,17 +97,18 @@ def _fall(fleet: Fleet, story: Story) -> tuple[int, int]:
     )
 
 
-@pytest.mark.parametrize(("routes", "requests"), [(8, 500), pytest.param(200, 2_000, marks=pytest.mark.nightly)])
-async def test_students_at_the_margin_reach_a_rung_no_more_often_than_allowed(
-    tmp_path: Path, routes: int, requests: int
-):
+@pytest.mark.parametrize(("routes", "pairs"), [(8, 500), pytest.param(200, 2_000, marks=pytest.mark.nightly)])
+async def test_students_at_the_margin_reach_a_rung_no_more_often_than_allowed(tmp_path: Path, routes: int, pairs: int):
     names = named("bad", routes)
     async with running_fleet(tmp_path, names) as fleet:
-        await fleet.play([Story(route=name, kind=BOUNDARY, requests_at_most=requests) for name in names], SEED)
+        stories = [
+            Story(route=name, kind=BOUNDARY, pairs_at_most=pairs, requests_at_most=SHED * pairs) for name in names
+        ]
+        await fleet.play(stories, SEED)
         tops = [top_of(fleet, name) for name in names]
-        pairs = [fleet.store.depth(name).scored for name in names]
+        scored = [fleet.store.depth(name).scored for name in names]
 
-    assert min(pairs) >= requests * PAIRED
+    assert min(scored) >= pairs
     alphas = rung_alphas(STAGES_BP[1:], alpha=RolloutSettings().alpha)
     for share_bp, alpha in zip(STAGES_BP[1:], alphas, strict=True):
         reached = sum(top >= share_bp for top in tops)
@@ -118,15 +120,17 @@ async def test_a_new_teacher_leaves_the_share_and_restarts_the_evidence(tmp_path
     name = "changed"
     async with running_fleet(tmp_path, [name]) as fleet:
         await fleet.play([Story(route=name, until=on_the_first_rung)], SEED)
+        await fleet.decided()
         reached = fleet.decisions(name)[-1].to_bp
     async with running_fleet(tmp_path, [name], teacher_version="2") as fleet:
+        await until(lambda: EPOCH in fleet.rollout(name).holds)
         changed = fleet.rollout(name)
         before = len(fleet.decisions(name))
         await fleet.play([Story(route=name)], SEED + 1)
         after = fleet.decisions(name)[before:]
 
     assert reached >= FIRST_BP
-    assert (changed.share_bp, changed.phase, EPOCH in changed.holds) == (reached, Phase.HELD, True)
+    assert (changed.share_bp, changed.phase) == (reached, Phase.HELD)
     assert max(row.to_bp for row in after) == TOP_BP, "a detector may hold it there"
     kept = next(row for row in after if row.event == "Release" and EPOCH in row.reason)
     earned = next(row for row in after if row.to_bp > row.from_bp)
@@ -138,6 +142,7 @@ async def test_a_judge_outage_freezes_the_rollout_and_loses_nothing(tmp_path: Pa
     name = "judged"
     async with running_fleet(tmp_path, [name], rubric="judged@1") as fleet:
         await fleet.play([Story(route=name, until=on_the_first_rung)], SEED)
+        await fleet.decided()
         await fleet.make(JUDGE, "down")
         before = fleet.decisions(name)
         outage = Story(route=name, requests_at_most=OUTAGE)
@@ -164,8 +169,10 @@ async def test_a_successor_is_shadowed_beside_the_serving_student_and_takes_over
     name, heir = "inherited", "heir"
     async with running_fleet(tmp_path, [name]) as fleet:
         await fleet.play([Story(route=name, until=on_the_first_rung)], SEED)
+        await fleet.decided()
         serving, before = fleet.rollout(name), len(fleet.decisions(name))
     async with running_fleet(tmp_path, [name], heir=heir) as fleet:
+        await until(lambda: fleet.rollout(name).successor is not None)
         beside = fleet.rollout(name)
         await fleet.drive([Story(route=name, until=lambda rollout: rollout.student == f"{heir}@1")], SEED + 1)
         taken, after = fleet.rollout(name), fleet.decisions(name)[before:]

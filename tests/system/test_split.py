@@ -9,6 +9,8 @@ from tutelage.store.base import QueueDepth
 from tutelage.store.registry import open_store
 
 KEYS, REQUESTS, SHARE = 1_000, 2_000, 0.10
+SIGMAS = 4.5
+"""The salt is new in every run: by chance the share is farther off in one of 150,000."""
 
 
 async def test_two_thousand_requests_of_a_thousand_keys_at_ten_percent(site: StartSite):
@@ -30,7 +32,7 @@ async def test_two_thousand_requests_of_a_thousand_keys_at_ten_percent(site: Sta
     assert len(answers.arms) == KEYS
     assert all(len(arms) == 1 for arms in answers.arms.values())
     students = sum(arms == {"student"} for arms in answers.arms.values())
-    assert abs(students - KEYS * SHARE) <= 3 * math.sqrt(KEYS * SHARE * (1 - SHARE))
+    assert abs(students - KEYS * SHARE) <= SIGMAS * math.sqrt(KEYS * SHARE * (1 - SHARE))
     assert 0 < len(sampled) < REQUESTS
     assert pairs == sampled
 

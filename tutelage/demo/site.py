@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ ROUTE = "sections"
 READY_S = 60.0
 STOP_S = 45.0
 POLL_S = 0.1
+PORTS = range(20_000, 32_000)
+"""Below where Linux (32768) and macOS (49152) begin to give out ports."""
 
 
 class SiteFailed(TutelageError):
@@ -53,11 +56,14 @@ class Site:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback interface that was free a moment ago, and that no system gives out by itself: what binds port 0 or
+    connects meanwhile takes another, and who ends may bind it again.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _free_bind() -> str:

@@ -145,7 +145,7 @@ async def scripted(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 2.0) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     """Return as soon as `condition` holds; AssertionError where it does not in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within_s

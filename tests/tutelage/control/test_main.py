@@ -23,6 +23,7 @@ from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.control.__main__ import rubric_digests
 from tutelage.control.loop import LEASE
 from tutelage.control.metrics import Metrics
+from tutelage.demo.site import free_port
 from tutelage.serve import new_secret
 from tutelage.store.base import Store
 from tutelage.store.registry import open_store
@@ -34,14 +35,6 @@ RUBRIC = {
     "criteria": [{"name": "same", "weight": 1, "judge": {"question": "Is it right?"}}],
 }
 WITHIN_S = 30.0
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool], what: str, while_waiting: Callable[[], object] = lambda: None) -> None:
