@@ -31,6 +31,7 @@ _MEDIA = {
     "image_url": "vision", "input_image": "vision", "input_audio": "audio", "file": "file", "input_file": "file",
     "item_reference": "file",
 }  # fmt: skip
+_NO_MEDIA: frozenset[str] = frozenset()
 _HINTS = (b'"input_image"', b'"input_audio"', b'"input_file"', b'"item_reference"')
 _CHAT_ASKS = frozenset({
     "tools", "functions", "response_format", "modalities", "logprobs", "web_search_options", *_STRUCTURED, *_STATEFUL,
@@ -98,8 +99,9 @@ def first_message(body: Body) -> str | None:
 def _chat(fields: Fields, endpoint: str) -> Needs:
     messages = fields.get("messages")
     raw = b"" if messages is None else bytes(messages)
-    media = _media(messages) if messages is not None and _may_hold_media(raw) else frozenset()
-    prompt_tokens = _text_bytes(messages, raw) // 4
+    in_parts = raw.find(b"[", 1) > 0  # parts stand in a list of their own
+    media = _media(messages) if messages is not None and in_parts and _names_media(raw) else _NO_MEDIA
+    prompt_tokens = (_text_bytes(messages, raw) if in_parts or raw.find(b"\\") >= 0 else len(raw)) // 4
     output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
     if not media and _CHAT_ASKS.isdisjoint(fields):
         return Needs(endpoint, prompt_tokens, output_tokens)
@@ -135,7 +137,7 @@ def _responses(fields: Fields, endpoint: str) -> Needs:
     """Stateful unless it says `store: false`: by default the provider keeps the answer for later requests to refer to."""
     asked = fields.get("input")
     raw = b"" if asked is None else bytes(asked)
-    media = _media(asked) if asked is not None and any(hint in raw for hint in _HINTS) else frozenset()
+    media = _media(asked) if asked is not None and any(hint in raw for hint in _HINTS) else _NO_MEDIA
     stored = bytes(fields.get("store", b"")) != b"false"
     return Needs(
         endpoint=endpoint,
@@ -162,10 +164,12 @@ READERS: Mapping[str, Callable[[Fields, str], Needs]] = {
 }
 
 
-def _may_hold_media(messages: bytes) -> bool:
-    """Parts stand in a list of their own: where there is none, a single byte tells."""
-    return messages.find(b"[", 1) > 0 and (
-        b'"image_url"' in messages or b'"input_audio"' in messages or b'"file"' in messages or b'"file_id"' in messages
+def _names_media(messages: bytes) -> bool:
+    return (
+        messages.find(b'"image_url"') >= 0
+        or messages.find(b'"input_audio"') >= 0
+        or messages.find(b'"file"') >= 0
+        or messages.find(b'"file_id"') >= 0
     )
 
 
