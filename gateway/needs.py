@@ -45,7 +45,15 @@ class _Tool(msgspec.Struct):
     type: str = "function"
 
 
+class _Message(msgspec.Struct):
+    """What nobody asks for is not made into values: of a long conversation that is nearly all."""
+
+    role: str = ""
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _tools = msgspec.json.Decoder(list[_Tool])
+_conversation = msgspec.json.Decoder(list[_Message])
 
 
 def needs_of(body: Body, endpoint: str) -> Needs:
@@ -258,9 +266,18 @@ def _parts(messages: msgspec.Raw) -> Iterable[dict[str, Any]]:
 
 def _texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
     """Role and text of each message, its text parts joined."""
-    for message in _messages(messages):
-        role, content = message.get("role"), message.get("content")
-        if isinstance(content, list):
-            texts = (part.get("text") for part in content if isinstance(part, dict))
-            content = "\n".join(text for text in texts if isinstance(text, str))
-        yield role if isinstance(role, str) else "", content if isinstance(content, str) else ""
+    try:
+        said = _conversation.decode(messages)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        for message in _messages(messages):
+            yield _said(message.get("role"), message.get("content"))
+    else:
+        for each in said:
+            yield _said(each.role, value_of(each.content))
+
+
+def _said(role: object, content: object) -> tuple[str, str]:
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        content = "\n".join(text for text in texts if isinstance(text, str))
+    return role if isinstance(role, str) else "", content if isinstance(content, str) else ""
