@@ -18,6 +18,7 @@ import structlog
 from gateway.redact import suspects
 from gateway.spool_queue import DISK_FULL, Item, Queue
 from tutelage.capture.raw import Raw, RawExchange, RawShadow, without_content
+from tutelage.capture.spooled import as_it_came
 from tutelage.capture.translate import (
     REDACTION_FAILED,
     Captured,
@@ -29,7 +30,7 @@ from tutelage.capture.translate import (
     said,
 )
 from tutelage.contracts.errors import ConfigurationError
-from tutelage.contracts.records import Exchange, Feedback, ShadowAttempt, Spooled, encode
+from tutelage.contracts.records import Feedback, Spooled, encode
 from tutelage.contracts.redaction import RedactionFailed
 from tutelage.store.private import make_private
 from tutelage.store.spool import KEEP_ACCOUNT, PAGE_BYTES, SCHEMA_VERSION, WAL_BYTES, create, insert_of
@@ -39,16 +40,14 @@ log = structlog.get_logger()
 STATEMENT_RECORDS = 64
 """SQLite gives the interpreter back for every statement that it executes, and to take it again costs a wait."""
 PAUSE_S = 50e-6
-PAUSE_EVERY = 64
+PAUSE_EVERY = 128
 """After so many records, in one to two milliseconds, the interpreter is given to the event loop, which else waits for it up to
 5 ms. To take it back costs both threads more than records do: their working sets push each other out of the core's cache.
 With a full group waiting the thread only offers to give way."""
 BUSY_S = 0.5
 RETRY_AFTER_S = (0.05, 0.2, 0.5)
 
-Row = tuple[str, str, float, bytes]
-
-_KINDS = {kind: str(kind.__struct_config__.tag) for kind in (Exchange, ShadowAttempt, Feedback)}
+Row = tuple[str, str, str, float, bytes]
 
 
 class Writer:
@@ -83,7 +82,7 @@ class Writer:
         rows: list[Row] = []
         fates: list[str | None] = []
         for place, item in enumerate(group):
-            row, lost = _row(item, context if place in doubtful else without)
+            row, lost = _row(item, context) if place in doubtful else _plain_row(item, without)
             fates.append(lost)
             if row is not None:
                 rows.append(row)
@@ -154,6 +153,17 @@ def _doubtful(group: Sequence[Item]) -> Container[int]:
     return found | {place for place, text in enumerate(texts) if text is None}
 
 
+def _plain_row(item: Item, context: Context) -> tuple[Row | None, str | None]:
+    """As `_row`, for an item out of which nothing need be taken."""
+    raw = item.raw
+    if item.lost is None and not isinstance(raw, Feedback):
+        with suppress(Exception):  # what cannot be written like this is looked at more closely
+            body = as_it_came(raw, item.number, context)
+            if body is not None:
+                return (*_known_by(raw), body), None
+    return _row(item, context)
+
+
 def _row(item: Item, context: Context) -> tuple[Row | None, str | None]:
     """An item as a row, and why its content is not in it.
 
@@ -161,14 +171,14 @@ def _row(item: Item, context: Context) -> tuple[Row | None, str | None]:
     look through is never durable. What went wrong is told by its type only: messages may hold content.
     """
     try:
-        return _encoded(_captured(item.raw, item.number, context), item.lost)
+        return _encoded(item.raw, _captured(item.raw, item.number, context), item.lost)
     except Exception as fault:  # noqa: BLE001 - the loop over items: no record may stop the writer
         log.warning("record not translated", record=item.raw.id, error=type(fault).__name__)
     if isinstance(item.raw, Feedback):
         return None, REDACTION_FAILED
     try:
         bare = without_content(item.raw, REDACTION_FAILED)
-        return _encoded(_captured(bare, item.number, context), REDACTION_FAILED)
+        return _encoded(bare, _captured(bare, item.number, context), REDACTION_FAILED)
     except Exception as fault:  # noqa: BLE001 - as above
         log.warning("record not written", record=item.raw.id, error=type(fault).__name__)
         return None, REDACTION_FAILED
@@ -182,6 +192,14 @@ def _captured(raw: Raw, number: int, context: Context) -> Captured[Spooled]:
     return capture_feedback(raw, context)
 
 
-def _encoded(captured: Captured[Spooled], lost: str | None) -> tuple[Row, str | None]:
-    record = captured.record
-    return (record.id, _KINDS[type(record)], captured.at, encode(record)), lost or captured.lost
+def _encoded(raw: Raw, captured: Captured[Spooled], lost: str | None) -> tuple[Row, str | None]:
+    return (*_known_by(raw), encode(captured.record)), lost or captured.lost
+
+
+def _known_by(raw: Raw) -> tuple[str, str, str, float]:
+    """What a row says of its record beside it: id, kind, route and the time that retention counts from."""
+    if isinstance(raw, RawExchange):
+        return raw.id, "exchange", raw.route, raw.admitted_at
+    if isinstance(raw, RawShadow):
+        return raw.id, "shadow", raw.route, raw.ended_at
+    return raw.id, "feedback", "", raw.at

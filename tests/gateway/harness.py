@@ -19,10 +19,11 @@ from router.rollout import Phase, Rollout
 from router.stages import Ladder
 from router.types import Mode, Sampling
 from tests.gateway.model_server import ModelServer
+from tutelage.capture.spooled import read_spooled
 from tutelage.contracts.keys import Key
 from tutelage.contracts.load import validated
 from tutelage.contracts.parts import with_parts
-from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.contracts.settings import Settings
 from tutelage.contracts.snapshot import Snapshot
 from tutelage.store.spool import read_after, spools
@@ -184,7 +185,7 @@ class Running:
 
     def records(self) -> list[Exchange | ShadowAttempt]:
         rows = [row for path in spools(self.data_dir).values() for row in read_after(path, 0, 1_000_000)]
-        return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange | ShadowAttempt)]
+        return [record for row in rows if isinstance(record := read_spooled(row.body), Exchange | ShadowAttempt)]
 
     def exchanges(self) -> list[Exchange]:
         return [record for record in self.records() if isinstance(record, Exchange)]

@@ -13,7 +13,8 @@ from gateway.api.feedback import MAX_BYTES, MAX_COMMENT_CHARS, read_feedback
 from gateway.errors import BadRequest
 from tests.gateway.harness import PRIVATE, Running, running, until
 from tests.gateway.model_server import ModelServer
-from tutelage.contracts.records import Feedback, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Feedback
 from tutelage.store.spool import read_after, spools
 
 PATH = "/v1/feedback"
@@ -23,7 +24,7 @@ SAID: dict[str, Any] = {"request_id": ID, "kind": "thumb", "value": "up"}
 
 def feedback(at: Running) -> list[Feedback]:
     rows = [row for path in spools(at.data_dir).values() for row in read_after(path, 0, 1000)]
-    return [record for row in rows if isinstance(record := decode_spooled(row.body), Feedback)]
+    return [record for row in rows if isinstance(record := read_spooled(row.body), Feedback)]
 
 
 def read(**changes: Any) -> Feedback:

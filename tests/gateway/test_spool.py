@@ -19,9 +19,10 @@ from gateway.spool_queue import REASONS
 from router.types import Arm
 from tests.tutelage.capture.raws import AT, FULL, attempt, chat_body, exchange, settings, shadow
 from tutelage.capture.raw import RawPolicy
+from tutelage.capture.spooled import read_spooled
 from tutelage.contracts.errors import ConfigurationError
 from tutelage.contracts.prices import PriceList
-from tutelage.contracts.records import Feedback, decode_spooled
+from tutelage.contracts.records import Feedback
 from tutelage.contracts.redaction import RedactionFailed
 from tutelage.contracts.upstreams import CostSettings
 from tutelage.store.spool import create, last_sequence, read_after, spool_path
@@ -35,7 +36,7 @@ def rows(data_dir, gateway="gw"):
 
 
 def records(data_dir, gateway="gw"):
-    return [decode_spooled(row.body) for row in rows(data_dir, gateway)]
+    return [read_spooled(row.body) for row in rows(data_dir, gateway)]
 
 
 def wait_for(condition):

@@ -13,7 +13,8 @@ import pytest
 from tests.gateway.harness import until
 from tests.hostile.target import CANARY, Target
 from tests.hostile.wire import Said, assert_refused
-from tutelage.contracts.records import Feedback, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Feedback
 from tutelage.store.spool import read_after, spools
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +83,7 @@ async def comment(target: Target, text: str) -> Said:
 def kept(target: Target) -> dict[str, Feedback]:
     """The feedback that is durable, by its id."""
     rows = [row for path in spools(target.data_dir).values() for row in read_after(path, 0, 10_000)]
-    return {record.id: record for row in rows if isinstance(record := decode_spooled(row.body), Feedback)}
+    return {record.id: record for row in rows if isinstance(record := read_spooled(row.body), Feedback)}
 
 
 async def test_a_text_that_is_none_is_refused_or_kept_and_stops_nothing(target: Target):

@@ -13,7 +13,8 @@ from tests.gateway.harness import PATIENCE_S, until
 from tests.gateway.model_server import DONE, Asked, begun, completion, delta, plain, streamed
 from tests.hostile.target import CANARY, CHAT, Target
 from tests.hostile.wire import Said, connected, post
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.store.spool import read_one, spools
 
 pytestmark = pytest.mark.anyio
@@ -137,7 +138,7 @@ async def durable(target: Target, answer: Said) -> Exchange:
 
     def found() -> Exchange | None:
         bodies = (read_one(path, name) for path in spools(target.data_dir).values())
-        records = (decode_spooled(body) for body in bodies if body is not None)
+        records = (read_spooled(body) for body in bodies if body is not None)
         return next((record for record in records if isinstance(record, Exchange)), None)
 
     await until(lambda: found() is not None)

@@ -8,7 +8,8 @@ import pytest
 from tests.gateway.harness import until
 from tests.gateway.model_server import DONE, Asked, begun, breaking, completion, delta, plain, streamed
 from tests.hostile.target import CANARY, Target
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.store.spool import read_after, spools
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ SECRETS = {
 
 def exchanges(target: Target) -> list[Exchange]:
     rows = [row for path in spools(target.data_dir).values() for row in read_after(path, 0, 100_000)]
-    return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange)]
+    return [record for row in rows if isinstance(record := read_spooled(row.body), Exchange)]
 
 
 async def recorded(target: Target, count: int, route: str = "kept") -> list[Exchange]:

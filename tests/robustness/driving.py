@@ -19,9 +19,9 @@ from tests.gateway.harness import KEY, KEYS, document, replace_snapshot, rollout
 from tests.gateway.process import Process, process, written
 from tests.gateway.upstreams.contract import EVENTS, JSON, completion, event
 from tests.gateway.upstreams.server import Exchange
+from tutelage.capture.spooled import read_spooled
 from tutelage.contracts.load import validated
 from tutelage.contracts.records import Exchange as Record
-from tutelage.contracts.records import decode_spooled
 from tutelage.store.spool import read_after, spools
 
 PATIENT = Deadlines(connect_s=20, first_token_s=60, idle_s=60, total_s=300)
@@ -146,4 +146,4 @@ def memory_bytes(pid: int) -> int:
 
 def exchanges(data_dir: Path) -> list[Record]:
     rows = [row for path in spools(data_dir).values() for row in read_after(path, 0, 1_000_000)]
-    return [record for row in rows if isinstance(record := decode_spooled(row.body), Record)]
+    return [record for row in rows if isinstance(record := read_spooled(row.body), Record)]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.demo.site import ROUTE, Site
 from tutelage.store import spool
 
@@ -62,7 +63,7 @@ def client_of(site: Site) -> aiohttp.ClientSession:
 def exchanges(data_dir: Path) -> list[Exchange]:
     """Every durable exchange."""
     rows = [row for path in spool.spools(data_dir).values() for row in spool.read_after(path, 0, 1_000_000)]
-    return [record for row in rows if isinstance(record := decode_spooled(row.body), Exchange)]
+    return [record for row in rows if isinstance(record := read_spooled(row.body), Exchange)]
 
 
 def children(pid: int, role: str) -> list[int]:

@@ -16,7 +16,7 @@ from tutelage.contracts.records import Json
 Asked = dict[str, Any]
 """A request's body, decoded."""
 
-PEOPLE = ("user", "safety_identifier", "prompt_cache_key")
+PEOPLE = frozenset({"user", "safety_identifier", "prompt_cache_key"})
 """Fields that name a person: stored as pseudonyms only."""
 _SUBJECTS = ("safety_identifier", "user")
 _TEXT_PARTS = ("text", "input_text")

@@ -16,6 +16,7 @@ decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 """Any JSON. Raises msgspec.DecodeError, UnicodeDecodeError and RecursionError: `read_json` is for what others sent."""
 _INT_LIMITS = (-(2**63), 2**64 - 1)
 _MAX_DEPTH = 200
+"""Of values that stand one in the other: who reads a record later, from however deep a call, must be able to."""
 
 
 class Malformed(ValueError):
@@ -25,10 +26,13 @@ class Malformed(ValueError):
 def read_json(body: bytes) -> Json:
     """The value behind JSON bytes, such that a record can hold it: lone surrogates become U+FFFD, numbers beyond 64 bits floats.
 
-    Raises Malformed.
+    Raises Malformed, for more than _MAX_DEPTH values one in the other too.
     """
     try:
-        return decode(body)
+        value = decode(body)
+        if body.count(b"[") + body.count(b"{") > _MAX_DEPTH and _depth(value) > _MAX_DEPTH:
+            raise Malformed("nested too deeply")
+        return value
     except RecursionError:
         raise Malformed("nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -37,6 +41,15 @@ def read_json(body: bytes) -> Json:
         return _storable(json.loads(body.decode("utf-8"), parse_constant=lambda _: None), _MAX_DEPTH)
     except (ValueError, RecursionError) as fault:
         raise Malformed(type(fault).__name__) from None
+
+
+def _depth(value: Json) -> int:
+    """How many lists and objects stand one in the other."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, list | dict)]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
 
 
 def _storable(value: Json, depth: int) -> Json:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from router.types import Arm, RoutePlan
+from tutelage.contracts.prices import Price
 from tutelage.contracts.records import Feedback
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -19,12 +20,12 @@ OFF, METADATA, FULL = "off", "metadata", "full"
 """How much of a request may be kept."""
 
 
-class RawAttempt(msgspec.Struct, kw_only=True):
+class RawAttempt(msgspec.Struct, kw_only=True, array_like=True):
     """One upstream call as it went: filled while it runs, read after it ended.
 
     `chunks` are the body bytes as relayed (before usage was removed again); `overflow` tells that the bound on a kept answer was
     passed and the chunks were dropped; `left_out` names fields of the request that did not reach this upstream as they came.
-    `started` is UTC seconds; `_ms` are measured on the monotonic clock.
+    `started` is UTC seconds; `_ms` are measured on the monotonic clock. `price` is set by who has read the usage.
     """
 
     arm: Arm
@@ -41,9 +42,10 @@ class RawAttempt(msgspec.Struct, kw_only=True):
     overflow: bool = False
     left_out: tuple[str, ...] = ()
     chunks: list[bytes] = []
+    price: Price | None = None
 
 
-class RawPolicy(msgspec.Struct, frozen=True, kw_only=True):
+class RawPolicy(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Route, key and request combined, the strictest wins. `log`: off, metadata or full."""
 
     log: str
@@ -52,7 +54,7 @@ class RawPolicy(msgspec.Struct, frozen=True, kw_only=True):
     redact: frozenset[str] = frozenset()
 
 
-class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
+class RawExchange(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="exchange"):
     """One request when serving has ended. `body` is the client's own bytes."""
 
     id: str
@@ -85,7 +87,7 @@ class RawExchange(msgspec.Struct, frozen=True, kw_only=True):
     overhead_ms: float | None
 
 
-class RawShadow(msgspec.Struct, frozen=True, kw_only=True):
+class RawShadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="shadow"):
     """The other arm's call when it has ended, or the reason why there is none (`lost`)."""
 
     id: str

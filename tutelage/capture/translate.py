@@ -9,7 +9,7 @@ Must not know of the event loop, files or the network.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +19,6 @@ from tutelage.capture.asked import PEOPLE, Asked, input_hash, params_hash, read_
 from tutelage.capture.bodies import Reading
 from tutelage.capture.raw import FULL, Headers, Raw, RawAttempt, RawExchange, RawPolicy, RawShadow, attempts_of
 from tutelage.contracts.prices import Price
-from tutelage.contracts.pseudonyms import Pseudonyms
 from tutelage.contracts.records import (
     Answer,
     Attempt,
@@ -44,10 +43,17 @@ PriceOf = Callable[[str, Usage | None, float], Price | None]
 
 _KEPT_HEADERS = frozenset({b"content-type", b"x-request-id", b"retry-after", b"retry-after-ms"})
 _KEPT_PREFIXES = (b"openai-", b"x-ratelimit-", b"anthropic-ratelimit-")
-_MAX_HEADER_CHARS = 512
-_AS_THEY_STAND = frozenset({"chat.completions", "completions", "embeddings"})
+MAX_HEADER_CHARS = 512
+AS_THEY_STAND = frozenset({"chat.completions", "completions", "embeddings"})
 """Endpoints whose strings, in bodies that are no streams, are never put together out of several."""
 _NOTHING = Reading()
+
+
+class Pseudonyms(Protocol):
+    """Keyed hashes."""
+
+    def of(self, kind: str, value: str, /) -> str:
+        """The pseudonym of `value`."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +72,6 @@ class Captured(msgspec.Struct, Generic[Written_co], frozen=True, kw_only=True):
     """A record to be written. `lost` names why its content is not in it (a counted reason), None where nothing is missing."""
 
     record: Written_co
-    at: float
     lost: str | None = None
 
 
@@ -125,7 +130,7 @@ def capture_exchange(raw: RawExchange, sequence: int, context: Context) -> Captu
         slices=raw.slices,
         response_headers=kept,
     )
-    return Captured(record=record, at=raw.admitted_at, lost=lost)
+    return Captured(record=record, lost=lost)
 
 
 def capture_shadow(raw: RawShadow, context: Context) -> Captured[ShadowAttempt]:
@@ -144,13 +149,13 @@ def capture_shadow(raw: RawShadow, context: Context) -> Captured[ShadowAttempt]:
         params_hash=params_hash(raw.body, read_asked(raw.body)),
         lost=raw.lost or reason,
     )
-    return Captured(record=record, at=raw.ended_at, lost=reason)
+    return Captured(record=record, lost=reason)
 
 
 def capture_feedback(feedback: Feedback, context: Context) -> Captured[Feedback]:
     """Feedback as it is written. It does not know its route's policy: every class is taken out of what people wrote."""
     value = context.redact(feedback.value, frozenset(CLASSES))
-    return Captured(record=replace(feedback, value=value), at=feedback.at)
+    return Captured(record=replace(feedback, value=value))
 
 
 def said(raw: Raw) -> bytes | None:
@@ -160,12 +165,12 @@ def said(raw: Raw) -> bytes | None:
         return None
     if raw.policy.log != FULL or not raw.policy.redact:
         return b""
-    if raw.endpoint not in _AS_THEY_STAND:
+    if raw.endpoint not in AS_THEY_STAND:
         return None
     pieces = [raw.body]
     for attempt in attempts_of(raw):
         answer = b"".join(attempt.chunks)
-        if is_stream(answer, _text(_first_of_each(attempt.headers).get(b"content-type"))):
+        if is_stream(answer, content_type_of(attempt.headers)):
             return None
         pieces.append(answer)
     return b"\n".join(pieces)
@@ -218,7 +223,7 @@ def _attempt(
             answer = _redacted(reading.answer, policy.redact, context.redact)
     except RedactionFailed:
         lost = REDACTION_FAILED
-    price = context.price(raw.upstream, reading.usage, raw.total_ms)
+    price = raw.price or context.price(raw.upstream, reading.usage, raw.total_ms)
     attempt = Attempt(
         arm=raw.arm,
         upstream=raw.upstream,
@@ -280,7 +285,7 @@ def _first_of_each(headers: Headers) -> dict[bytes, bytes]:
 def _kept(headers: Headers) -> dict[str, str]:
     """What tells how the provider saw this call."""
     return {
-        name: value.decode("latin-1")[:_MAX_HEADER_CHARS]
+        name: value.decode("latin-1")[:MAX_HEADER_CHARS]
         for line, value in headers
         if (name := _kept_name(line)) is not None
     }
@@ -288,8 +293,22 @@ def _kept(headers: Headers) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def _kept_name(name: bytes) -> str | None:
-    return name.decode("latin-1") if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES) else None
+    return name.decode("latin-1") if is_kept(name) else None
+
+
+@lru_cache(maxsize=1024)
+def is_kept(name: bytes) -> bool:
+    """Whether records keep an answer's header of this name."""
+    return name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)
+
+
+def content_type_of(headers: Headers) -> str | None:
+    """The first one's value."""
+    for name, value in headers:
+        if name == b"content-type":
+            return _text(value)
+    return None
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")[:_MAX_HEADER_CHARS]
+    return None if value is None else value.decode("latin-1")[:MAX_HEADER_CHARS]

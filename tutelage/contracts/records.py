@@ -225,6 +225,6 @@ def encode(record: Record) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_spooled(body: bytes) -> Spooled:
-    """Read what a gateway spooled. Raises msgspec.ValidationError naming the field that does not fit."""
+def decode_record(body: bytes) -> Spooled:
+    """What `encode` wrote. Raises msgspec.ValidationError naming the field that does not fit."""
     return _spooled.decode(body)

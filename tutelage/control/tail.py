@@ -15,9 +15,10 @@ import structlog
 
 from router.types import Direction
 from scoring.economics import spendings_of
+from tutelage.capture.spooled import read_spooled
 from tutelage.contracts.errors import StoreUnavailable
 from tutelage.contracts.pairs import Serving
-from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_spooled
+from tutelage.contracts.records import Exchange, Feedback, Spooled, decode_record
 from tutelage.control.conclude import JoinRoute, direction_of, is_counted
 from tutelage.control.feedback import Attacher, Said
 from tutelage.control.join import Halves, Joiner
@@ -116,7 +117,7 @@ class Tail:
         halves = Halves()
         self._attacher = Attacher(self._exchange)
         for body in self._store.waiting_halves():
-            record = decode_spooled(body)
+            record = decode_record(body)
             if isinstance(record, Feedback):
                 self._attacher.recall(record)
                 continue
@@ -154,15 +155,15 @@ class Tail:
         for path in spools(self._data_dir).values():
             with suppress(StoreUnavailable, msgspec.DecodeError):
                 body = read_one(path, name)
-                record = None if body is None else decode_spooled(body)
+                record = None if body is None else read_spooled(body)
                 if isinstance(record, Exchange):
                     return record
         return None
 
     def _decoded(self, row: SpooledRow) -> Spooled | None:
         try:
-            return decode_spooled(row.body)
-        except msgspec.DecodeError as fault:
+            return read_spooled(row.body)
+        except (msgspec.DecodeError, RecursionError) as fault:
             self.unreadable += 1
             log.warning("a spooled record cannot be read; it is counted and skipped", record=row.id, fault=str(fault))
             return None

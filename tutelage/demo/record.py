@@ -27,7 +27,8 @@ from rich.progress import track
 from examples.sections import task as sections
 from examples.sections.captured import Captured, write_captured
 from examples.vllm_cpu.serve import environment_python, vllm_server
-from tutelage.contracts.records import Exchange, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange
 from tutelage.demo.recording import GOOD, MODELS, TEACHER, WEAK, Recorded, Row, key_of, write
 from tutelage.demo.scorecard import scorecard
 from tutelage.demo.site import ROUTE, Site, free_port, running_process, running_site
@@ -106,7 +107,7 @@ def captured_rows(data_dir: Path) -> list[Captured]:
         position = 0
         while found := spool.read_after(path, position, 1_000):
             position = found[-1].sequence
-            for spooled in (decode_spooled(row.body) for row in found):
+            for spooled in (read_spooled(row.body) for row in found):
                 if isinstance(spooled, Exchange) and (row := _captured(spooled)) is not None:
                     rows[row.input] = row
     return [rows[text] for text in sorted(rows)]

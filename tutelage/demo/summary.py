@@ -14,7 +14,8 @@ import msgspec
 
 from router.types import Arm
 from scoring.economics import JUDGE, RESCORE, REVERSE, SHADOW, STUDENT, TEACHER
-from tutelage.contracts.records import Exchange, ShadowAttempt, decode_spooled
+from tutelage.capture.spooled import read_spooled
+from tutelage.contracts.records import Exchange, ShadowAttempt
 from tutelage.demo.watch import Reading
 from tutelage.store import spool
 
@@ -47,7 +48,7 @@ def _records(data_dir: Path) -> Iterator[object]:
     for path in spool.spools(data_dir).values():
         position = 0
         while rows := spool.read_after(path, position, BATCH):
-            yield from (decode_spooled(row.body) for row in rows)
+            yield from (read_spooled(row.body) for row in rows)
             position = rows[-1].sequence
 
 

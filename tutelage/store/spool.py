@@ -5,7 +5,7 @@ Each gateway process owns one SQLite file, `data_dir/spool/<gateway-id>.db`, and
 the store how far it has read. A spool outlives its process: what a dead gateway left is read like the rest.
 
 Owns the schema, the listing of spools, reading after a position, the writer's account, retention. Must not know what
-the records say, besides their route, which retention goes by.
+the records say.
 """
 
 import json
@@ -18,14 +18,15 @@ from typing import Any
 
 from tutelage.contracts.errors import ConfigurationError, StoreUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a reader's position stays true after a purge
     id       TEXT NOT NULL UNIQUE,               -- the record's own id: writing it again changes nothing
     kind     TEXT NOT NULL,                      -- exchange, shadow or feedback
+    route    TEXT NOT NULL,                      -- what retention goes by; empty for feedback, which names none
     at       REAL NOT NULL,                      -- UTC seconds: what retention counts from
-    body     BLOB NOT NULL                       -- tutelage.contracts.records.encode(record)
+    body     BLOB NOT NULL                       -- read by tutelage.capture.spooled.read_spooled
 );
 CREATE INDEX IF NOT EXISTS records_at ON records (at);
 CREATE TABLE IF NOT EXISTS account (
@@ -34,15 +35,15 @@ CREATE TABLE IF NOT EXISTS account (
     dropped  TEXT NOT NULL                       -- JSON: count by reason
 );
 """
-INSERT = "INSERT OR IGNORE INTO records (id, kind, at, body) VALUES (?, ?, ?, ?)"
-"""What the writer executes per record, in its own transaction: (id, kind, at, body)."""
+INSERT = "INSERT OR IGNORE INTO records (id, kind, route, at, body) VALUES (?, ?, ?, ?, ?)"
+"""What the writer executes per record, in its own transaction: (id, kind, route, at, body)."""
 KEEP_ACCOUNT = "INSERT OR REPLACE INTO account (id, eligible, dropped) VALUES (1, ?, ?)"
 """What the writer executes in the same transaction: how many records its process was offered, and what it dropped."""
 
 
 def insert_of(rows: int) -> str:
     """`INSERT` for several records at once, their values one after the other: one statement is one wait for the interpreter."""
-    return INSERT + ", (?, ?, ?, ?)" * (rows - 1)
+    return INSERT + ", (?, ?, ?, ?, ?)" * (rows - 1)
 
 
 class SpoolDamaged(StoreUnavailable):
@@ -59,7 +60,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpooledRow:
-    """One durable record. `body` is read by `tutelage.contracts.records.decode_spooled`."""
+    """One durable record. `body` is read by `tutelage.capture.spooled.read_spooled`."""
 
     sequence: int
     id: str
@@ -138,7 +139,7 @@ def purge(path: Path, route: str, before: float, position: int) -> int:
     """Delete a route's rows older than `before` that a reader has passed (`position`); returns how many."""
     deleted = _found(
         path,
-        "DELETE FROM records WHERE at < ? AND sequence <= ? AND json_extract(CAST(body AS TEXT), '$.route') = ? RETURNING 1",
+        "DELETE FROM records WHERE at < ? AND sequence <= ? AND route = ? RETURNING 1",
         (before, position, route),
     )
     return len(deleted)

@@ -258,6 +258,14 @@ def test_malformed_bodies_are_no_answer_and_say_so(body):
     assert reading.error == "malformed"
 
 
+def test_what_is_nested_so_deeply_that_its_readers_might_fail_is_not_kept():
+    assert read_json(b"[" * 200 + b"]" * 200)
+    assert len(read_json(b"[" + b'{"a":[]},' * 5_000 + b"{}]")) == 5_001
+    for too_deep in (b"[" * 201 + b"]" * 201, b'{"a":' * 250 + b"1" + b"}" * 250, b"[" * 990 + b"]" * 990):
+        with pytest.raises(Malformed):
+            read_json(too_deep)
+
+
 def test_lone_surrogates_and_long_integers_are_made_storable():
     value = read_json(b'{"a":"\\ud800x","b":123456789012345678901234567890,"c":1.5,"d":[-1,true,null]}')
     assert value == {"a": "\ufffdx", "b": 123456789012345678901234567890.0, "c": 1.5, "d": [-1, True, None]}

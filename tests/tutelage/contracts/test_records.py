@@ -6,7 +6,7 @@ import pytest
 
 from gateway.spool_queue import REASONS
 from tutelage.contracts import decisions, keys, pairs, records, signals
-from tutelage.contracts.records import SCHEMA_VERSION, Feedback, Json, Record, decode_spooled, encode
+from tutelage.contracts.records import SCHEMA_VERSION, Feedback, Json, Record, decode_record, encode
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "RECORDS.md").read_text(encoding="utf-8")
 STRUCTS = [
@@ -55,10 +55,10 @@ def test_the_reasons_of_loss_are_those_that_are_counted():
 
 def test_records_survive_encoding_and_say_their_version():
     record = Feedback(id="f", exchange_id="e", tenant="t", type="score", value=0.5, at=1.0)
-    assert decode_spooled(encode(record)) == record
+    assert decode_record(encode(record)) == record
     assert record.schema == SCHEMA_VERSION
 
 
 def test_what_is_no_record_is_refused_with_the_field_that_does_not_fit():
     with pytest.raises(msgspec.ValidationError, match="exchange_id"):
-        decode_spooled(b'{"kind":"feedback","id":"f"}')
+        decode_record(b'{"kind":"feedback","id":"f"}')

@@ -19,9 +19,9 @@ def spool(data_dir: Path, gateway: str, records: Iterable[Spooled]) -> None:
             connection.executemany(INSERT, [_row(record) for record in records])
 
 
-def _row(record: Spooled) -> tuple[str, str, float, bytes]:
+def _row(record: Spooled) -> tuple[str, str, str, float, bytes]:
     if isinstance(record, Exchange):
-        return record.id, "exchange", record.admitted_at, encode(record)
+        return record.id, "exchange", record.route, record.admitted_at, encode(record)
     if isinstance(record, Feedback):
-        return record.id, "feedback", record.at, encode(record)
-    return record.id, "shadow", record.ended_at, encode(record)
+        return record.id, "feedback", "", record.at, encode(record)
+    return record.id, "shadow", record.route, record.ended_at, encode(record)

@@ -20,7 +20,7 @@ def spooled(data_dir: Path, gateway: str, records: Iterable[Spooled]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
     spool.create(connection)
-    connection.executemany(spool.INSERT, [(record.id, "any", NOW, encode(record)) for record in records])
+    connection.executemany(spool.INSERT, [(record.id, "any", "any", NOW, encode(record)) for record in records])
     connection.close()
 
 
