@@ -6,6 +6,8 @@
     request.py    one request and its answer, as handlers see them
     outbox.py     what connections write, together, in the loop's next turn
     front.py      from a request to an `Incoming`: key, admission, body, route, policy
+    heads.py      what the lines of a head mean, worked out once for all requests that bring the same
+    terms.py      what a head asks for on its route: slices, a pin, what may be kept [pure]
     exchange.py   one request as values: what came in, what has happened to it
     dispatch.py   the life of one request: plan, permit, open, fallback, relay, settle
     attempt.py    one arm's call within a request

@@ -23,17 +23,7 @@ from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
 from gateway.upstreams.base import Call, CallRefused, Headers, UpstreamError
-from gateway.wire import (
-    account_of,
-    client_id,
-    encode_fields,
-    given,
-    header,
-    inject_usage,
-    of_any_kind,
-    to_upstream,
-    with_model,
-)
+from gateway.wire import encode_fields, given, header, inject_usage, with_model
 from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
 from tutelage.capture.raw import RawAttempt, RawExchange, RawShadow
 
@@ -196,23 +186,22 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
         for field, rule in done:
             means.metrics.field(target.upstream, field, rule)
     untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
-    lines = (of_any_kind if endpoint.opaque else to_upstream)(
-        incoming.headers, _id_of(means, incoming, target, purpose)
-    )
+    own = [(b"x-request-id", _id_of(means, incoming, target, purpose)), *incoming.own]
     if target.account_is_clients:
-        lines += account_of(incoming.headers)
+        own += incoming.head.account
     if purpose in (SHADOW, RESCORE):  # a call of its own, to be made whatever became of the client's
-        lines = [line for line in lines if line[0] != b"idempotency-key"]
+        own = [line for line in own if line[0] != b"idempotency-key"]
     return Made(
         Call(
             method=endpoint.method,
             path=endpoint.path,
-            headers=lines,
+            lines=incoming.head.as_it_came if endpoint.opaque else incoming.head.as_json,
+            headers=own,
             body=body.raw if untouched else encode_fields(fields),
             deadlines=target.deadlines,
             affinity=incoming.sticky_key,
             avoid=avoid,
-            repeatable=not endpoint.opaque or _may_be_repeated(endpoint.method, incoming.headers),
+            repeatable=not endpoint.opaque or _may_be_repeated(endpoint.method, incoming.own),
         ),
         injected,
         left_out,
@@ -224,7 +213,7 @@ def _id_of(means: Means, incoming: Incoming, target: Target, purpose: str) -> by
     """What this call is known by: no two calls by the same name. The client's own name reaches the teacher only."""
     if purpose != SERVE:
         return means.new_id().encode()
-    name = client_id(incoming.headers) if target is incoming.route.teacher else None
+    name = incoming.named_by_client if target is incoming.route.teacher else None
     return name or incoming.id.encode()
 
 

@@ -6,6 +6,7 @@ Must not know how it is read (`gateway.api`), asked (`attempt`) or decided (`dis
 import msgspec
 
 from gateway.errors import Refusal
+from gateway.heads import Head
 from gateway.quotas import Quota
 from gateway.relay import CHAT, Form
 from gateway.routing import Route, Routing
@@ -33,14 +34,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, read, authenticated and admitted. `began` is monotonic, `admitted_at` UTC seconds."""
+    """One request, read, authenticated and admitted. `own` are the lines that go up beside those of its head,
+    `named_by_client` is its name where the client gave one. `began` is monotonic, `admitted_at` UTC seconds."""
 
     id: str
     endpoint: Endpoint
     route: Route
     routing: Routing
     key: Key
-    headers: Headers
+    head: Head
+    own: Headers
+    named_by_client: bytes | None
     body: Body
     needs: Needs
     sticky_source: str

@@ -11,7 +11,7 @@ else. To read another field: a function over `Body`.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
 from typing import Any
@@ -130,7 +130,7 @@ _NOT_UPSTREAM = _HOP_BY_HOP | {
     b"content-length", b"content-type", b"accept-encoding", b"x-request-id", b"x-auth-token", b"x-goog-api-key",
     b"x-goog-user-project", b"ocp-apim-subscription-key",
 }  # fmt: skip
-_ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
+ACCOUNT = frozenset({b"openai-organization", b"openai-project"})
 """Whose account pays. With our key that is ours to say, unless the upstream's settings leave it to the client."""
 _NOT_UPSTREAM_PREFIX = (b"x-forwarded-", b"x-tutelage-", b"x-amz-", b"cf-")
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {
@@ -147,31 +147,23 @@ _NOTHING: frozenset[bytes] = frozenset()
 _CONTROLS = bytes({*range(32), 127} - {ord("\t")})
 
 
-def to_upstream(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
-    """The client's header lines as an upstream may see them; its own name for the request is replaced by `request_id`.
+def to_upstream(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The client's header lines as an upstream may see them. The type of the body and the call's name are the caller's to add.
 
     What does not travel stands in one list, `_NOT_UPSTREAM`, with what names an account, which `account_of` gives.
     """
-    named = _named_by_connection(headers)
-    kept = [line for line in headers if _goes_up(line[0]) and line[0] not in named]
-    kept += [(b"content-type", b"application/json"), (b"accept-encoding", b"identity"), (b"x-request-id", request_id)]
-    return kept
-
-
-def of_any_kind(headers: Headers, request_id: bytes) -> list[tuple[bytes, bytes]]:
-    """As `to_upstream`, for a body that need not be JSON: its own type travels with it."""
-    kept = [line for line in to_upstream(headers, request_id) if line[0] != b"content-type"]
-    return kept + [line for line in headers if line[0] == b"content-type"]
+    named = named_by_connection(headers)
+    return [line for line in headers if goes_up(line[0]) and line[0] not in named]
 
 
 def account_of(headers: Headers) -> list[tuple[bytes, bytes]]:
     """The client's lines that name an account at the provider."""
-    return [line for line in headers if line[0] in _ACCOUNT]
+    return [line for line in headers if line[0] in ACCOUNT]
 
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
-    named = _named_by_connection(headers)
+    named = named_by_connection(headers)
     kept = [line for line in headers if _goes_down(line[0]) and line[0] not in named]
     if _is_clean(b"".join([value for _, value in kept])):
         return kept
@@ -183,8 +175,9 @@ def _is_clean(value: bytes) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _goes_up(name: bytes) -> bool:
-    return name not in _NOT_UPSTREAM and name not in _ACCOUNT and not name.startswith(_NOT_UPSTREAM_PREFIX)
+def goes_up(name: bytes) -> bool:
+    """Whether lines of this name may travel to an upstream."""
+    return name not in _NOT_UPSTREAM and name not in ACCOUNT and not name.startswith(_NOT_UPSTREAM_PREFIX)
 
 
 @lru_cache(maxsize=1024)
@@ -192,9 +185,9 @@ def _goes_down(name: bytes) -> bool:
     return name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIX)
 
 
-def client_id(headers: Headers) -> bytes | None:
+def client_id(named: Mapping[bytes, bytes]) -> bytes | None:
     """The client's own request id, where it is one that may travel."""
-    value = header(headers, b"x-request-id")
+    value = named.get(b"x-request-id")
     return value if value is not None and _CLIENT_ID.fullmatch(value) else None
 
 
@@ -206,7 +199,8 @@ def header(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+def named_by_connection(headers: Headers) -> frozenset[bytes]:
+    """What the client says goes no further than here."""
     if header(headers, b"connection") is None:
         return _NOTHING
     lines = [value for key, value in headers if key == b"connection"]

@@ -38,7 +38,7 @@ _FIELDS = ("request_id", "kind", "value")
 
 async def taken(front: Front, feedback_id: str, request: Request) -> Answer:
     """Read it, check it, hand it to the spool. Raises the Refusal that the client must be told."""
-    key = front.key_of(request.headers, front.routing)
+    key = front.head_of(request.headers).key
     require_json(request.named)
     if not key.may_log:
         raise Forbidden("Nothing of this key's requests is kept, so there is nothing that feedback could be about.")

@@ -27,7 +27,7 @@ def answer(front: Front, headers: Headers, path: str) -> Answer | None:
     Raises Unauthorized, UnknownModel.
     """
     routing = front.routing
-    front.key_of(headers, routing)
+    front.head_of(headers)  # who has a key may know them
     if path == PATH:
         return _json({"object": "list", "data": [_model(route.name) for route in routing.routes]})
     model = path.removeprefix(PATH + "/")

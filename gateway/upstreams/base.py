@@ -42,12 +42,14 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to an upstream. `path` is relative to the base URL ("/chat/completions"), `headers` are complete but for
-    Host, Content-Length and Authorization, which the upstream sets. `affinity` keeps a session on one replica; `avoid` names the
-    replica that has just failed this request. `repeatable` False: what was written is not written again, whatever came of it."""
+    """One request to an upstream. `path` is relative to the base URL ("/chat/completions"). `lines` are header lines that are
+    joined already; with `headers` behind them they are complete but for Host, Content-Length and Authorization, which the
+    upstream sets. `affinity` keeps a session on one replica; `avoid` names the replica that has just failed this request.
+    `repeatable` False: what was written is not written again, whatever came of it."""
 
     method: str
     path: str
+    lines: bytes = b""
     headers: Headers
     body: bytes
     deadlines: Deadlines

@@ -178,8 +178,8 @@ class HttpPool:
         if headers is None:
             raise CallRefused(self.upstream, "a header holds a line break")
         if not body and call.method in _MAY_BE_BODILESS:
-            return (b"%b%b%b\r\n" % (line, self._fixed, headers),)
-        head = b"%b%b%bcontent-length: %d\r\n\r\n" % (line, self._fixed, headers, len(body))
+            return (b"%b%b%b%b\r\n" % (line, self._fixed, call.lines, headers),)
+        head = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (line, self._fixed, call.lines, headers, len(body))
         return (head + body,) if len(body) <= _ONE_WRITE_BYTES else (head, body)
 
     # --- finding a connection
