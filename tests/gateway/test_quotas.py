@@ -31,6 +31,8 @@ def priced(content: dict[str, Any]) -> None:
 
 
 async def limited(at: Running, **limits: Any) -> httpx.AsyncClient:
+    """A client with these limits. Time stands: what it uses does not flow back while others have the machine."""
+    at.gateway.front.quotas.monotonic = lambda: 1_000.0
     await at.publish(keys=(*KEYS, key(LIMITED, limits=KeyLimits(**limits))))
     return at.http(LIMITED)
 

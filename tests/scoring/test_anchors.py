@@ -94,7 +94,7 @@ def readings(store: Store) -> list[AnchorReading]:
 async def watched(anchors: AnchorWatch, store: Store) -> None:
     """Let the watch run until every anchor has been read."""
     watching = asyncio.create_task(anchors.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(readings(store)) < len(ANCHORS):  # noqa: ASYNC110 the watch says nothing of its own
             await asyncio.sleep(0.01)
     watching.cancel()

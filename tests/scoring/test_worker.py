@@ -30,7 +30,7 @@ from tutelage.store.base import Joined, Store
 from tutelage.store.registry import open_store
 
 pytestmark = pytest.mark.anyio
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

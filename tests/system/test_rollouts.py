@@ -205,7 +205,8 @@ async def test_slices_that_climb_apart_reach_the_top_while_one_whose_student_is_
         again = fleet.decided_otherwise(tops)
         served = {pair.route: pair.slices for route in tops for pair in fleet.store.pairs(route, 1_000)}
 
-    assert tops == {name: TOP_BP, f"{name}:gold": TOP_BP, bad: 0}
+    assert {route: tops[route] for route in good} == dict.fromkeys(good, TOP_BP)
+    assert tops[bad] <= FIRST_BP, "by chance one in 10,000 gets there, and at once back"
     assert again == []
     assert served == {name: {"slice": "rest"}, f"{name}:gold": {"slice": "gold"}, bad: {"slice": "basic"}}
     tell(f"pairs of each part: {scored}")

@@ -34,7 +34,7 @@ RUBRIC = {
     "version": 1,
     "criteria": [{"name": "same", "weight": 1, "judge": {"question": "Is it right?"}}],
 }
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 def wait_for(condition: Callable[[], bool], what: str, while_waiting: Callable[[], object] = lambda: None) -> None:

@@ -64,7 +64,7 @@ def test_claims_of_two_processes_never_overlap(url: str):
         subprocess.Popen([sys.executable, "-c", CLAIMER, url, name], stdout=subprocess.PIPE, text=True)
         for name in ("w1", "w2")
     ]
-    taken = [line for worker in workers for line in worker.communicate(timeout=30)[0].split()]
+    taken = [line for worker in workers for line in worker.communicate(timeout=120)[0].split()]
     assert len(taken) == len(set(taken)) == 120
     store.close()
 
