@@ -399,4 +399,4 @@ def test_nothing_reported_durable_is_missing_after_kill_9(tmp_path):
 def run(what, data_dir, gateway):
     command = [sys.executable, str(ROOT / "tests/gateway/spool_process.py"), str(data_dir), gateway, what]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, cwd=data_dir, check=True, capture_output=True, timeout=60)
+    return subprocess.run(command, env=environment, cwd=data_dir, check=True, capture_output=True, timeout=300)
