@@ -15,10 +15,10 @@ import msgspec
 from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
-from gateway.lanes import Lanes, Settle
+from gateway.lanes import Lane, Lanes, Settle
 from gateway.memory import Memory
 from gateway.metrics import Metrics
-from gateway.relay import Held, Keeper, break_off, head_of, hold, relay
+from gateway.relay import Held, break_off, head_of, hold, relay
 from gateway.routing import Target
 from gateway.shadow import ShadowPool
 from gateway.sse import Ending
@@ -32,6 +32,7 @@ RETRY = "retry"
 FALLBACK = "fallback"
 SHADOW = "shadow"
 RESCORE = "rescore"
+_BESIDE = (SHADOW, RESCORE)
 _DONE = Ending.DONE
 _IDEMPOTENT = ("GET", "PUT", "DELETE")
 GRACE_S = 5.0
@@ -62,92 +63,99 @@ class Means:
 
 
 class Attempt:
-    """One arm's call within a request: opened, held, relayed, settled once and recorded, in whatever way it ends."""
+    """One arm's call within a request, from `began` on. `close` must follow, whatever becomes of it."""
 
-    def __init__(  # noqa: PLR0917 positional, because named ones would cost a dictionary
-        self, means: Means, incoming: Incoming, serving: Serving, arm: Arm, purpose: str, settle: Settle
+    __slots__ = (
+        "_began", "_held", "_incoming", "_known_at", "_lane", "_means", "_outcome", "_serving", "_settle", "_target", "raw",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0917 what it is made of, in the order of its life
+        self,
+        means: Means,
+        incoming: Incoming,
+        serving: Serving,
+        arm: Arm,
+        purpose: str,
+        lane: Lane,
+        settle: Settle,
+        began: float,
     ) -> None:
         self._means = means
         self._incoming = incoming
         self._serving = serving
-        self._target = incoming.route.target(arm)
+        self._target = target = incoming.route.target(arm)
+        self._lane = lane
         self._settle = settle
-        self._purpose = purpose
         self._held: Held | None = None
         self._outcome = IGNORED
-        self._began = means.monotonic()
+        self._began = self._known_at = began
         self.raw = RawAttempt(
-            arm=arm,
-            upstream=self._target.upstream,
-            version=self._target.version,
-            purpose=purpose,
-            started=means.utc(),
+            arm=arm, upstream=target.upstream, version=target.version, purpose=purpose, started=means.utc()
         )
-        counted = incoming.quota is not None and incoming.quota.counts_usage
-        keeps = counted or (incoming.route.captured and incoming.policy.log != "off")
-        self._keeper = Keeper(self.raw, means.answer_bytes if keeps else 0, means.memory, self._began, means.monotonic)
         serving.attempts.append(self.raw)
         serving.asked = arm
 
-    async def __aenter__(self) -> "Attempt":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Runs before the fallback begins: the connection is closed or given back, the permit settled."""
-        means, raw = self._means, self.raw
-        raw.total_ms = (means.monotonic() - self._began) * 1000
-        self._serving.held_bytes += self._keeper.held_bytes
-        self._settle(self._outcome)
+    async def close(self) -> None:
+        """Before the fallback begins: the connection is closed or given back, the permit settled."""
+        means, raw, held, ended = self._means, self.raw, self._held, self._means.monotonic()
+        raw.total_ms = (ended - self._began) * 1000
+        self._settle(self._outcome, ended)
         means.metrics.attempt(raw.upstream, raw.error)
-        if self._held is not None:
-            await self._held.aclose()
+        if held is not None:
+            self._serving.held_bytes += held.held_bytes
+            if not held.closed:
+                await held.aclose()
 
     async def held(self) -> Held:
         """The reply, its first event or whole body read. Raises UpstreamError, or Overloaded where it must be held and cannot."""
-        means, incoming, raw = self._means, self._incoming, self.raw
-        avoid = self._serving.failed_replica if self._purpose == RETRY else None
-        waits_from = means.monotonic()
+        means, incoming, serving, raw = self._means, self._incoming, self._serving, self.raw
+        avoid = serving.failed_replica if raw.purpose == RETRY else None
         try:
-            made = call_to(means, incoming, self._target, self._purpose, avoid)
+            made = call_to(means, incoming, self._target, raw.purpose, avoid)
             raw.left_out = made.left_out
-            lane = means.lanes[raw.upstream]
-            reply = await lane.upstream.open(made.call)
+            reply = await self._lane.upstream.open(made.call)
             held = self._held = Held(
                 reply=reply,
                 status=reply.status,
                 attempt=raw,
                 chunks=reply.chunks(),
                 form=incoming.endpoint.form,
-                wording=lane.wording,
+                wording=self._lane.wording,
                 echo=incoming.body.model if incoming.route.echoes_model else None,
+                memory=means.memory,
+                limit_bytes=means.answer_bytes if _keeps(incoming) else 0,
+                clock=means.monotonic,
+                began=self._began,
             )
-            await hold(held, self._keeper, strip_usage=made.injected, bound=means.answer_bytes)
+            await hold(held, strip_usage=made.injected, bound=means.answer_bytes)
         except UpstreamError as error:
             raw.error = error.kind
             raw.broke = raw.first_token_ms is not None
             self._outcome = IGNORED if isinstance(error, CallRefused) else FAILURE
-            self._serving.failed_replica = error.replica
+            serving.failed_replica = error.replica
             raise
         finally:
-            self._serving.upstream_s += means.monotonic() - waits_from
+            self._known_at = means.monotonic()
+            serving.upstream_s += self._known_at - self._began
         self._outcome = _outcome_of(held)
         if held.fault is not None:
-            self._serving.failed_replica = held.reply.replica
+            serving.failed_replica = reply.replica
         return held
 
     async def relayed(self, held: Held, client: Client) -> None:
         """Send the answer to its end, or to where it broke off."""
-        means, incoming, serving, raw = self._means, self._incoming, self._serving, self.raw
-        now = means.monotonic()
+        incoming, serving, raw = self._incoming, self._serving, self.raw
+        since_s = self._known_at - incoming.began
+        overhead_s = max(0.0, since_s - serving.upstream_s)
         serving.status = held.status
         serving.served = raw.arm
-        serving.overhead_ms = max(0.0, (now - incoming.began - serving.upstream_s) * 1000)
+        serving.overhead_ms = overhead_s * 1000
+        self._means.metrics.head(incoming.route.name, raw.arm, since_s, overhead_s)
         head = head_of(held, _ours(incoming, serving, raw.arm))
-        means.metrics.head(incoming.route.name, raw.arm, now - incoming.began, serving.overhead_ms / 1000)
         fault = held.fault
         judged, self._outcome = self._outcome, IGNORED
         try:
-            await relay(held, self._keeper, client, head, self._target.deadlines.total_s + GRACE_S)
+            await relay(held, client, head, self._target.deadlines.total_s + GRACE_S)
         except asyncio.CancelledError:
             if client.cutting:
                 break_off(held, client, SHUTDOWN)
@@ -156,6 +164,13 @@ class Attempt:
         self._outcome = FAILURE if raw.broke else judged
         serving.truncated = raw.broke
         serving.cause = raw.error or fault
+
+
+def _keeps(incoming: Incoming) -> bool:
+    """Whether answers are read once more when they have ended: for a record, or for a budget."""
+    if incoming.route.captured and incoming.policy.log != "off":
+        return True
+    return incoming.quota is not None and incoming.quota.counts_usage
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -170,13 +185,13 @@ class Made(msgspec.Struct, frozen=True):
 
 def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoid: str | None = None) -> Made:
     """The request as `target` gets it. Raises CallRefused where its upstream's field policy does."""
-    body, endpoint = incoming.body, incoming.endpoint
-    fields = dict(body.fields) if target.model is None else with_model(body, target.model)
-    if purpose in (SHADOW, RESCORE) and given(fields, "store"):
+    body, endpoint, beside = incoming.body, incoming.endpoint, purpose in _BESIDE
+    fields = body.fields.copy() if target.model is None else with_model(body, target.model)
+    if beside and given(fields, "store"):
         fields.pop("store")
         fields.pop("metadata", None)
-    counted = incoming.route.usage_injected and endpoint.form.ending is _DONE
-    injected = counted and body.stream and inject_usage(fields)
+    counted = body.stream and incoming.route.usage_injected and endpoint.form.ending is _DONE
+    injected = counted and inject_usage(fields)
     left_out: tuple[str, ...] = ()
     asked = None
     if target.fields.concerns(fields):
@@ -185,11 +200,11 @@ def call_to(means: Means, incoming: Incoming, target: Target, purpose: str, avoi
         left_out = tuple(field for field, _ in done)
         for field, rule in done:
             means.metrics.field(target.upstream, field, rule)
-    untouched = target.model is None and not injected and not left_out and purpose in (SERVE, RETRY, FALLBACK)
+    untouched = target.model is None and not (injected or left_out or beside)
     own = [(b"x-request-id", _id_of(means, incoming, target, purpose)), *incoming.own]
     if target.account_is_clients:
         own += incoming.head.account
-    if purpose in (SHADOW, RESCORE):  # a call of its own, to be made whatever became of the client's
+    if beside:  # a call of its own, to be made whatever became of the client's
         own = [line for line in own if line[0] != b"idempotency-key"]
     return Made(
         Call(
@@ -225,7 +240,7 @@ def _may_be_repeated(method: str, headers: Headers) -> bool:
 def _ours(incoming: Incoming, serving: Serving, arm: Arm) -> list[Line]:
     lines = [
         (b"x-tutelage-request-id", incoming.id.encode()),
-        (b"x-tutelage-overhead-ms", f"{serving.overhead_ms:.2f}".encode()),
+        (b"x-tutelage-overhead-ms", b"%.2f" % (serving.overhead_ms or 0.0)),
     ]
     if not incoming.route.blind:
         lines.append((b"x-tutelage-arm", arm.encode()))

@@ -50,9 +50,14 @@ class Dispatcher:
     async def serve(self, incoming: Incoming, client: Client) -> None:
         """Answer the request. Raises the Refusal that the client must be told where nothing was sent yet."""
         serving = self._planned(incoming)
+        plan = serving.plan
         try:
             with client:
-                await self._answered(incoming, serving, client)
+                if plan.fallback is None:
+                    await self._last(incoming, serving, client, plan.serve, SERVE)
+                elif (fault := await self._first(incoming, serving, client)) is not None:
+                    self._means.metrics.fallback(incoming.route.name, fault)
+                    await self._last(incoming, serving, client, plan.fallback, FALLBACK)
         except Interrupted as interrupted:
             serving.client_gone = interrupted.why == GONE
             serving.cut = interrupted.why == SHUTDOWN
@@ -69,97 +74,94 @@ class Dispatcher:
 
     def _planned(self, incoming: Incoming) -> Serving:
         """The plan, and the slot of its shadow. No slot: not sampled."""
-        state = incoming.route.state
+        means, state, now = self._means, incoming.route.state, incoming.began
         student = state.student
-        ask = Ask(
-            request_id=incoming.id,
-            sticky_key=incoming.sticky_key,
-            utc_day=_day(int(incoming.admitted_at // DAY_S)),
-            needs=incoming.needs,
-            pinned=incoming.pinned,
-            may_shadow=incoming.policy.log == "full",
-            slices=incoming.slices,
+        ask = Ask(  # in the order of its fields, as in the policy
+            incoming.id,
+            incoming.sticky_key,
+            _day(int(incoming.admitted_at // DAY_S)),
+            incoming.needs,
+            incoming.pinned,
+            incoming.policy.log == "full",
+            incoming.slices,
         )
         plan = plan_route(
             state,
             ask,
-            teacher_available=self._means.lanes[state.teacher].available,
-            student_available=student is not None and self._means.lanes[student].available,
+            teacher_available=means.lanes[state.teacher].available(now),
+            student_available=student is not None and means.lanes[student].available(now),
         )
-        self._means.metrics.reasons(state.name, plan.reasons)
+        means.metrics.reasons(state.name, plan.reasons)
         slot = None
         if plan.shadow is not None:
-            slot = None if self._means.shedding() else self._means.shadows.reserve()
+            slot = None if means.shedding() else means.shadows.reserve()
             if slot is None:
                 plan = _unsampled(plan)
-                self._means.metrics.shed(state.name)
+                means.metrics.shed(state.name)
         return Serving(plan=plan, slot=slot)
 
     # --- serving ------------------------------------------------------------------------------------------------------
 
-    async def _answered(self, incoming: Incoming, serving: Serving, client: Client) -> None:
-        """Ask the planned arm, then its fallback; relay the first good answer, else the last arm's own error."""
-        plan = serving.plan
-        if plan.fallback is None:
-            await self._last(incoming, serving, client, plan.serve, SERVE)
-            return
-        fault = await self._first(incoming, serving, client)
-        if fault is not None:
-            self._means.metrics.fallback(incoming.route.name, fault)
-            await self._last(incoming, serving, client, plan.fallback, FALLBACK)
-
     async def _first(self, incoming: Incoming, serving: Serving, client: Client) -> str | None:
         """Ask the planned arm; the fault for which its fallback takes over, or None where it answered."""
-        arm = serving.plan.serve
-        lane = self._means.lanes[incoming.route.target(arm).upstream]
-        lane.planned()
-        settle, purpose, fault = lane.admit(), SERVE, "breaker_open"
+        means, arm = self._means, serving.plan.serve
+        lane, now = means.lanes[incoming.route.target(arm).upstream], means.monotonic()
+        lane.planned(now)
+        settle, purpose, fault = lane.admit(now), SERVE, "breaker_open"
         while settle is not None:
-            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
-                try:
-                    held = await attempt.held()
-                except UpstreamError as error:
-                    fault = error.kind
-                else:
-                    if held.fault is None or (arm is TEACHER and clients_fault(held.status)):
-                        await attempt.relayed(held, client)
-                        return None
-                    fault = held.fault
+            attempt = Attempt(means, incoming, serving, arm, purpose, lane, settle, now)
+            try:
+                held = await attempt.held()
+            except UpstreamError as error:
+                fault = error.kind
+            else:
+                if held.fault is None or (arm is TEACHER and clients_fault(held.status)):
+                    await attempt.relayed(held, client)
+                    return None
+                fault = held.fault
+            finally:
+                await attempt.close()
             wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
             if wait_s is None:
                 break
             serving.upstream_s += wait_s
             await asyncio.sleep(wait_s)
-            settle, purpose = lane.admit(), RETRY
+            now = means.monotonic()
+            settle, purpose = lane.admit(now), RETRY
         return fault
 
     async def _last(self, incoming: Incoming, serving: Serving, client: Client, arm: Arm, purpose: str) -> None:
         """Ask the arm after which there is no other; what it says is what the client gets."""
-        lane = self._means.lanes[incoming.route.target(arm).upstream]
-        lane.planned()
+        means = self._means
+        lane, now = means.lanes[incoming.route.target(arm).upstream], means.monotonic()
+        lane.planned(now)
         while True:
-            settle = lane.call()
-            async with Attempt(self._means, incoming, serving, arm, purpose, settle) as attempt:
-                try:
-                    held = await attempt.held()
-                except CallRefused as refused:
-                    raise BadRequest(refused.detail, code="unsupported_parameter") from refused
-                except UpstreamError as error:
-                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
-                    if wait_s is None:
-                        raise _failed(error, serving) from error
-                else:
-                    wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
-                    if wait_s is None:
-                        await _answer_with(attempt, held, client)
-                        return
+            attempt = Attempt(means, incoming, serving, arm, purpose, lane, lane.call(now), now)
+            try:
+                held = await attempt.held()
+            except CallRefused as refused:
+                raise BadRequest(refused.detail, code="unsupported_parameter") from refused
+            except UpstreamError as error:
+                wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
+                if wait_s is None:
+                    raise _failed(error, serving) from error
+            else:
+                wait_s = self._wait_before_retry(incoming, serving, lane, attempt.raw)
+                if wait_s is None:
+                    _require_answer(held)
+                    await attempt.relayed(held, client)
+                    return
+            finally:
+                await attempt.close()
             serving.upstream_s += wait_s
             await asyncio.sleep(wait_s)
-            purpose = RETRY
+            now, purpose = means.monotonic(), RETRY
 
     def _wait_before_retry(self, incoming: Incoming, serving: Serving, lane: Lane, failed: RawAttempt) -> float | None:
         """How long to wait before the same arm is asked once more; None where that would cure nothing or is not allowed."""
-        if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque or not lane.available:
+        if failed.error is None or failed.purpose == RETRY or incoming.endpoint.opaque:
+            return None
+        if not lane.available(self._means.monotonic()):
             return None
         wait_s = wait_before_retry(failed, self._means.draw())
         if wait_s is None:
@@ -310,12 +312,11 @@ def _failed(error: UpstreamError, serving: Serving) -> UpstreamFailed:
     return failed
 
 
-async def _answer_with(attempt: Attempt, held: Held, client: Client) -> None:
-    """Relay what the last arm said, but for what is no answer at all: a redirect, an empty stream."""
+def _require_answer(held: Held) -> None:
+    """What the last arm said is relayed, but for what is no answer at all: a redirect, an empty stream."""
     redirected = 300 <= held.status < 400 and held.fault is not None
     if redirected or (held.scanner is not None and held.complete and not held.scanner.events):
         raise UpstreamFailed(502, held.fault or "truncated")
-    await attempt.relayed(held, client)
 
 
 @lru_cache(maxsize=4)

@@ -18,66 +18,62 @@ from tutelage.contracts.upstreams import UpstreamSettings
 
 log = structlog.get_logger()
 
-Settle = Callable[[Outcome], None]
+Settle = Callable[[Outcome, float], None]
+"""Says what a call came to, and when. Called exactly once."""
 Build = Callable[[str, UpstreamSettings], Upstream]
 
 
 class Lane:
-    """One upstream as the dispatcher uses it. `call` and `admit` give a function that must be called exactly once."""
+    """One upstream as the dispatcher uses it. `now` is seconds of the one monotonic clock."""
 
-    def __init__(self, upstream: Upstream, settings: UpstreamSettings, monotonic: Callable[[], float]) -> None:
+    def __init__(self, upstream: Upstream, settings: UpstreamSettings, now: float) -> None:
         self.upstream = upstream
         self.settings = settings
         self.name = upstream.name
         self.wording = Wording(upstream.hidden)
         self.calls = 0
         self._breaker = Breaker(BreakerPolicy())
-        self._budget = RetryBudget(monotonic())
-        self._monotonic = monotonic
+        self._budget = RetryBudget(now)
 
-    @property
-    def available(self) -> bool:
+    def available(self, now: float) -> bool:
         """Whether its breaker would let a call through."""
-        return self._breaker.available(self._monotonic())
+        return self._breaker.available(now)
 
     @property
     def state(self) -> BreakerState:
         return self._breaker.state
 
-    def planned(self) -> None:
+    def planned(self, now: float) -> None:
         """A request means to call this upstream for the first time: that earns its part of a retry."""
-        self._budget.earn(self._monotonic())
+        self._budget.earn(now)
 
     def may_retry(self) -> bool:
         """Take a retry from the budget; False where none is left."""
         return self._budget.spend()
 
-    def admit(self) -> Settle | None:
+    def admit(self, now: float) -> Settle | None:
         """A call under the breaker, None while it is open."""
-        permit = self._breaker.acquire(self._monotonic())
+        permit = self._breaker.acquire(now)
         if permit is None:
             return None
         self.calls += 1
 
-        def settle(outcome: Outcome) -> None:
-            breaker = self._breaker
-            before = breaker.state
-            breaker.settle(permit, outcome, self._monotonic())
-            if breaker.state is not before:
-                log.warning("breaker", upstream=self.name, state=str(breaker.state))
-            self._ended()
+        def settle(outcome: Outcome, ended: float) -> None:
+            self.calls -= 1
+            if self._breaker.settle(permit, outcome, ended):
+                log.warning("breaker", upstream=self.name, state=str(self._breaker.state))
 
         return settle
 
-    def call(self) -> Settle:
+    def call(self, now: float) -> Settle:
         """A call that is made whatever the breaker says: nobody else may answer, and the client gets the true error."""
-        settle = self.admit()
+        settle = self.admit(now)
         if settle is not None:
             return settle
         self.calls += 1
-        return lambda _: self._ended()
+        return self._unjudged
 
-    def _ended(self) -> None:
+    def _unjudged(self, _outcome: Outcome, _ended: float) -> None:
         self.calls -= 1
 
 
@@ -119,4 +115,4 @@ class Lanes:
             upstream = self._build(name, settings)
         except ConfigurationError as fault:
             raise ConfigurationError(f"upstreams.{name}: {fault}") from fault
-        return Lane(upstream, settings, self._monotonic)
+        return Lane(upstream, settings, self._monotonic())

@@ -25,7 +25,7 @@ from gateway.memory import Memory
 from gateway.prefix import text_of
 from gateway.sse import Ending, Scanner, TypedScanner, is_error, scanner_of, with_model_named
 from gateway.upstreams.base import Headers, Pour, Reply, Room, Take, TimedOut, UpstreamError, Whole
-from gateway.wire import header, to_client
+from gateway.wire import to_client
 from gateway.wording import REFUSED, Wording
 from tutelage.capture.answers import FIELD_BYTES, begins_stream, names_stream
 from tutelage.capture.raw import RawAttempt
@@ -64,10 +64,15 @@ CHAT = Form()
 ANY = Form(field=None, ending=Ending.ANY)
 
 
-class Held(msgspec.Struct, kw_only=True):
+class Held(msgspec.Struct, kw_only=True, eq=False):
     """A reply of which nothing was sent yet. `parts` came already; `chunks` gives the rest unless `complete`. `lines` are the
     header lines that go with them; `echo` is what the model is to be called instead of what the upstream says; an error is told
-    in the upstream's `wording`."""
+    in the upstream's `wording`.
+
+    Of its bytes `attempt` keeps up to `limit_bytes`, and up to the process's `memory`; what is beyond either is not kept, nor
+    what came before. `held_bytes` are taken of `memory`: whoever ends the request gives them back. `began` is when the attempt
+    did, by `clock`.
+    """
 
     reply: Reply
     status: int
@@ -75,65 +80,57 @@ class Held(msgspec.Struct, kw_only=True):
     chunks: AsyncIterator[bytes]
     form: Form
     wording: Wording
-    echo: str | None = None
+    echo: str | None
+    memory: Memory
+    limit_bytes: int
+    clock: Clock
+    began: float
+    held_bytes: int = 0
     scanner: Scanner | None = None
     parts: list[bytes] = []
     lines: Headers = ()
     complete: bool = False
+    closed: bool = False
     fault: str | None = None
 
-    async def aclose(self) -> None:
-        """Give the connection back or close it. Idempotent."""
-        chunks: object = self.chunks
-        if chunks is not self.reply and isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
-        await self.reply.aclose()
-
-
-class Keeper:
-    """Counts the bytes that are kept of one answer; beyond its bound, or the process's, nothing is."""
-
-    __slots__ = ("_attempt", "_began", "_clock", "_limit", "_on", "held_bytes", "memory")
-
-    def __init__(self, attempt: RawAttempt, limit: int, memory: Memory, began: float, clock: Clock) -> None:
-        self._attempt = attempt
-        self._limit = limit
-        self._on = limit > 0
-        self._began = began
-        self._clock = clock
-        self.memory = memory
-        self.held_bytes = 0
-        """What is taken of `memory`: whoever ends the request gives it back."""
-
     def keep(self, chunk: bytes) -> None:
-        attempt = self._attempt
+        """Of an answer's bytes, as they pass."""
+        attempt = self.attempt
         if attempt.first_token_ms is None and chunk:
-            attempt.first_token_ms = (self._clock() - self._began) * 1000
-        if not self._on:
+            attempt.first_token_ms = (self.clock() - self.began) * 1000
+        if not self.limit_bytes:
             return
         size, memory = len(chunk), self.memory
         self.held_bytes += size
         memory.taken_bytes += size
-        if self.held_bytes > self._limit or memory.taken_bytes >= memory.limit_bytes:
-            self._on = False
+        if self.held_bytes > self.limit_bytes or memory.taken_bytes >= memory.limit_bytes:
+            self.limit_bytes = 0
             attempt.overflow = True
             attempt.chunks = []
             self._take(-self.held_bytes)
         else:
             attempt.chunks.append(chunk)
 
-    def hold(self, chunk: bytes) -> None:
+    def keep_waiting(self, chunk: bytes) -> None:
         """As `keep`, for what waits in memory whether it is kept or not."""
         self.keep(chunk)
-        if not self._on:
+        if not self.limit_bytes:
             self._take(len(chunk))
 
     def _take(self, size: int) -> None:
         self.held_bytes += size
         self.memory.taken_bytes += size
 
+    async def aclose(self) -> None:
+        """Give the connection back or close it. Idempotent."""
+        self.closed = True
+        chunks: object = self.chunks
+        if chunks is not self.reply and isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+        await self.reply.aclose()
 
-async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> None:
+
+async def hold(held: Held, *, strip_usage: bool, bound: int) -> None:
     """Read what can be read before the head is sent, and name the fault. Raises UpstreamError. `bound` limits what is held.
 
     Raises Overloaded where the answer must be changed and there is no room for it.
@@ -141,10 +138,11 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     headers = held.reply.headers
     held.attempt.status = held.status
     held.attempt.headers = held.lines = headers
-    plain = header(headers, b"content-encoding") in (None, b"identity")
+    values = dict(reversed(headers))  # the first of each
+    plain = values.get(b"content-encoding", b"identity") == b"identity"
     untold: Scanner | None = None
     if held.status == 200 and plain:
-        kind = header(headers, b"content-type")
+        kind = values.get(b"content-type")
         named = names_stream(None if kind is None else kind.decode("latin-1"))
         if named or (named is None and held.form.field is not None):
             told = held.wording.events
@@ -154,14 +152,14 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
     if held.status >= 400:
         bound = min(bound, ERROR_BYTES)
     elif held.form.field is None:
-        bound = min(bound, OPAQUE_BYTES) if header(headers, b"content-length") is not None else 0
+        bound = min(bound, OPAQUE_BYTES) if b"content-length" in values else 0
     whole: Whole | None = getattr(held.chunks, "whole", None)
     if whole is not None and bound and held.scanner is untold is None and (body := whole()) is not None:
-        keeper.hold(body)
+        held.keep_waiting(body)
         held.parts.append(body)
-        held.complete = True
+        held.complete = held.closed = True
     else:
-        await _until_known(held, keeper, bound, untold)
+        await _until_known(held, bound, untold)
     held.fault = _fault(held, plain)
     held.attempt.error = held.fault
     if held.status >= 400:
@@ -173,18 +171,18 @@ async def hold(held: Held, keeper: Keeper, *, strip_usage: bool, bound: int) -> 
             _name_model(held, held.echo)
 
 
-async def _until_known(held: Held, keeper: Keeper, bound: int, untold: Scanner | None) -> None:
+async def _until_known(held: Held, bound: int, untold: Scanner | None) -> None:
     """Read up to the first event of a stream, up to the end of anything else. `untold` reads what no type calls a stream and
     its bytes do."""
     size = 0
     async for chunk in held.chunks:
-        keeper.hold(chunk)
+        held.keep_waiting(chunk)
         size += len(chunk)
         held.parts.append(chunk if held.scanner is None else held.scanner.feed(chunk))
         if untold is not None and size >= FIELD_BYTES:
             _decide(held, untold)
             untold = None
-        full = size > KNOWN_BYTES and keeper.memory.full and held.status < 400
+        full = size > KNOWN_BYTES and held.memory.full and held.status < 400
         if size > bound or full or (held.scanner is not None and held.scanner.events):
             break
     else:
@@ -271,7 +269,7 @@ def head_of(held: Held, ours: Sequence[Line]) -> list[Line]:
     return lines
 
 
-async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line], total_s: float) -> None:
+async def relay(held: Held, client: Client, head: Sequence[Line], total_s: float) -> None:
     """Send the answer. Whatever happens to it on the way is told to the client, and stands in `attempt.error` and `broke`."""
     if held.complete and held.scanner is None:
         client.respond(held.status, head, b"".join(held.parts))
@@ -279,17 +277,17 @@ async def relay(held: Held, keeper: Keeper, client: Client, head: Sequence[Line]
     client.start(held.status, head)
     try:
         async with asyncio.timeout(total_s):
-            await _pass_on(held, keeper, client)
+            await _pass_on(held, client)
     except UpstreamError as error:
         break_off(held, client, error.kind)
     except TimeoutError:
         break_off(held, client, TimedOut(held.attempt.upstream, "total", total_s).kind)
 
 
-async def _pass_on(held: Held, keeper: Keeper, client: Client) -> None:
+async def _pass_on(held: Held, client: Client) -> None:
     scanner = held.scanner
 
-    write, keep, feed = client.write, keeper.keep, None if scanner is None else scanner.feed
+    write, keep, feed = client.write, held.keep, None if scanner is None else scanner.feed
 
     def take(chunk: bytes) -> bool:
         keep(chunk)

@@ -14,17 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from gateway.lanes import Settle
 from gateway.memory import Memory
 from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
 from router.types import Arm, Outcome
 from tutelage.capture.raw import RawAttempt, RawPolicy, RawShadow
 from tutelage.tasks import Tasks
 
-Settle = Callable[[Outcome], None]
-"""Gives a breaker permit back. Called exactly once."""
-
-Admit = Callable[[], Settle | None]
-"""Asks the upstream's breaker for a permit; None while it is open."""
+Admit = Callable[[float], Settle | None]
+"""Asks the upstream's breaker for a permit at this moment of the monotonic clock; None while it is open."""
 
 
 class Sink(Protocol):
@@ -169,11 +167,11 @@ class ShadowPool:
 
     async def _ask(self, call: ShadowCall, attempt: RawAttempt) -> None:
         """Make one call and fill `attempt`; every error of the upstream ends here. The permit is settled once."""
-        settle = call.admit() if call.admit is not None else _nothing
+        began = self._monotonic()
+        settle = call.admit(began) if call.admit is not None else _nothing
         if settle is None:
             attempt.error = "breaker_open"
             return
-        began = self._monotonic()
         outcome = Outcome.IGNORED  # what a cancelled call says of its upstream
         try:
             reply = await call.upstream.open(call.call)
@@ -187,8 +185,9 @@ class ShadowPool:
             attempt.broke = attempt.first_token_ms is not None
             outcome = Outcome.IGNORED if isinstance(error, CallRefused) else Outcome.FAILURE
         finally:
-            attempt.total_ms = (self._monotonic() - began) * 1000
-            settle(outcome)
+            ended = self._monotonic()
+            attempt.total_ms = (ended - began) * 1000
+            settle(outcome, ended)
 
     async def _read(self, reply: Reply, attempt: RawAttempt, began: float) -> None:
         attempt.status = reply.status
@@ -230,7 +229,7 @@ class Slot:
             self._pool.give_back()
 
 
-def _nothing(_: Outcome) -> None:
+def _nothing(_outcome: Outcome, _ended: float) -> None:
     """Settles nothing: no breaker was asked."""
 
 

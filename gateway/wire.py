@@ -13,7 +13,9 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import compress
 from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented, there since Python 2.6
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -32,7 +34,7 @@ _NULL = b"null"
 _ABSENT = (_NULL, b"false", b"[]", b"{}", b'""')
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True):
+class Body(msgspec.Struct, frozen=True):
     """One request's body, checked: `fields` is its top level in order, each value as its bytes stand in `raw`. `model` is ""
     where it names none."""
 
@@ -56,7 +58,7 @@ def read_body(raw: bytes) -> Body:
     stream = value_of(fields["stream"]) if "stream" in fields else None
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("Invalid type for 'stream': expected a boolean.", param="stream", code="invalid_type")
-    return Body(raw=raw, fields=fields, model=model, stream=bool(stream))
+    return Body(raw, fields, model, bool(stream))
 
 
 def require_object(raw: bytes) -> dict[str, Any]:
@@ -72,8 +74,14 @@ def opaque(raw: bytes) -> Body:
 def with_model(body: Body, model: str) -> Fields:
     """The top level as it goes to an upstream that knows the model as `model`; a copy, in the client's order."""
     fields = body.fields.copy()
-    fields["model"] = msgspec.Raw(_encode(model))
+    fields["model"] = _spelled(model)
     return fields
+
+
+@lru_cache(maxsize=256)
+def _spelled(model: str) -> msgspec.Raw:
+    """An upstream's own name for its model, as JSON."""
+    return msgspec.Raw(_encode(model))
 
 
 def inject_usage(fields: Fields) -> bool:
@@ -143,6 +151,7 @@ _NOT_DOWNSTREAM = _HOP_BY_HOP | {
 }
 _NOT_DOWNSTREAM_PREFIX = (b"cf-", b"access-control-", b"x-tutelage-")
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_name, _value = itemgetter(0), itemgetter(1)
 _NOTHING: frozenset[bytes] = frozenset()
 _CONTROLS = bytes({*range(32), 127} - {ord("\t")})
 
@@ -163,9 +172,12 @@ def account_of(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def to_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An upstream's header lines as the client may see them. Framing is the server's."""
-    named = named_by_connection(headers)
-    kept = [line for line in headers if _goes_down(line[0]) and line[0] not in named]
-    if _is_clean(b"".join([value for _, value in kept])):
+    names = tuple(map(_name, headers))
+    kept = list(compress(headers, _go_down(names)))
+    if b"connection" in names:
+        named = named_by_connection(headers)
+        kept = [line for line in kept if line[0] not in named]
+    if _is_clean(b"".join(map(_value, kept))):
         return kept
     return [line for line in kept if _is_clean(line[1])]
 
@@ -180,9 +192,10 @@ def goes_up(name: bytes) -> bool:
     return name not in _NOT_UPSTREAM and name not in ACCOUNT and not name.startswith(_NOT_UPSTREAM_PREFIX)
 
 
-@lru_cache(maxsize=1024)
-def _goes_down(name: bytes) -> bool:
-    return name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIX)
+@lru_cache(maxsize=128)
+def _go_down(names: tuple[bytes, ...]) -> tuple[bool, ...]:
+    """Which of these lines may travel to clients, but for what `connection` names. An upstream's heads have one form or few."""
+    return tuple(name not in _NOT_DOWNSTREAM and not name.startswith(_NOT_DOWNSTREAM_PREFIX) for name in names)
 
 
 def client_id(named: Mapping[bytes, bytes]) -> bytes | None:

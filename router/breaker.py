@@ -110,10 +110,12 @@ class Breaker:
         self._next_generation()
         return self._permit
 
-    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        """What the call came to. Ignored where the breaker changed since the permit was given."""
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> bool:
+        """What the call came to. Ignored where the breaker changed since the permit was given. True where this opens or closes
+        it."""
         if permit.generation != self._permit.generation:
-            return
+            return False
+        before = self._state
         if self._probe_is_out:
             self._settle_probe(outcome, now)
         elif outcome is SUCCESS:
@@ -124,6 +126,7 @@ class Breaker:
             self._recent.count(now, 1)
             if self._fails():
                 self._open(now, self._policy.backoff_s)
+        return self._state is not before
 
     def _fails(self) -> bool:
         policy, recent = self._policy, self._recent

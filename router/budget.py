@@ -21,8 +21,9 @@ class RetryBudget:
 
     def earn(self, now: float) -> None:
         """A call is planned, which is no retry itself."""
-        earned = max(RETRIES_PER_CALL, (now - self._earned_at) * RETRIES_PER_S)
-        self._left = min(SAVED, self._left + earned)
+        if self._left < SAVED:
+            earned = max(RETRIES_PER_CALL, (now - self._earned_at) * RETRIES_PER_S)
+            self._left = min(SAVED, self._left + earned)
         self._earned_at = now
 
     def spend(self) -> bool:

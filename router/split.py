@@ -5,6 +5,7 @@ once, and the same key has the same arm in every process and after every restart
 another, independent shuffle of all keys. Must not know what a key is (see stickiness) or what a share is for (see policy).
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from router.types import FULL_BP
@@ -15,8 +16,15 @@ def bucket(salt: str, key: str) -> int:
 
     The modulo's bias is below 10,000 / 2^64. `salt` must not contain NUL, which separates the two.
     """
-    digest = blake2b(f"{salt}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") % FULL_BP
+    salted = _salted(salt).copy()
+    salted.update(key.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(salted.digest(), "big") % FULL_BP
+
+
+@lru_cache(maxsize=1024)
+def _salted(salt: str) -> blake2b:
+    """The hash that all keys of a salt begin with."""
+    return blake2b(f"{salt}\0".encode("utf-8", "surrogatepass"), digest_size=8)
 
 
 def is_student(place: int, share_bp: int) -> bool:

@@ -24,7 +24,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 def joined(headers: Headers) -> bytes | None:
     """`headers` as they go over the wire; None where one holds a line break, and would be two."""
-    lines = [b": ".join(line) for line in headers]
+    lines = list(map(b": ".join, headers))
     text = b"".join(lines)
     if text.find(b"\r") >= 0 or text.find(b"\n") >= 0:
         return None
@@ -90,7 +90,7 @@ that a long stream wakes no task for each of them, and returns at the end of the
 
 Whole = Callable[[], bytes | None]
 """What `Reply.chunks` gives may have a method `whole` of this kind: all that is left of the body, where it has arrived to its
-end; None where it must be waited for."""
+end, and then the reply is closed; None where it must be waited for."""
 
 
 class Upstream(Protocol):

@@ -116,8 +116,8 @@ class Connection(asyncio.BufferedProtocol):
     # --- for the owner
 
     def send(self, request: tuple[bytes, ...], deadlines: Deadlines, began: float) -> HttpReply:
-        """Write `request` in the loop's next turn, and return its reply, which may have failed already. `began` is when the
-        call did."""
+        """Write `request` in the loop's next turn, and return its reply, whose head may have failed already. `began` is when
+        the call did."""
         owner = self._owner
         reply = HttpReply(self, owner.upstream, owner.replica, self._loop)
         self.reused, self.used = self.used, True

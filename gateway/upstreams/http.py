@@ -101,17 +101,23 @@ class HttpPool:
         loop = self._loop = self._loop or asyncio.get_running_loop()
         request = self._request(call)
         deadlines, began = call.deadlines, loop.time()
+        reply: HttpReply | None = None
         self.outstanding += 1
         try:
             connection = self._reusable() or await self._connection(deadlines, began, loop)
+            reply = connection.send(request, deadlines, began)
             try:
-                reply = await connection.send(request, deadlines, began).head()
+                await reply.head
             except Unanswered as fault:
                 if not connection.reused or not (call.repeatable or isinstance(fault, Unsent)):
                     raise
+                reply.close()
                 connection = await self._fresh(deadlines, began, loop)
-                reply = await connection.send(request, deadlines, began).head()
+                reply = connection.send(request, deadlines, began)
+                await reply.head
         except BaseException:
+            if reply is not None:
+                reply.close()
             self.outstanding -= 1
             raise
         reply.on_close = self._ended

@@ -34,6 +34,7 @@ class HttpReply:
         "complete",
         "full",
         "has_body",
+        "head",
         "headers",
         "on_close",
         "replica",
@@ -47,7 +48,8 @@ class HttpReply:
         self._loop = loop
         self._pieces: list[bytes] = []
         self._fault: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self.head = self._waiter = loop.create_future()
+        """Done when the head is there; fails where that is not to be."""
         self._take_piece: Take | None = None
         self.full = False
         """Who takes the pieces has no room."""
@@ -61,22 +63,13 @@ class HttpReply:
         self.on_close: Callable[[UpstreamError | None], None] | None = None
         """Called once, with what broke the reply."""
 
-    async def head(self) -> "HttpReply":
-        """This reply, once its head is there; closed where that is not to be."""
-        try:
-            while not self.status and self._fault is None:
-                await self._news()
-        except BaseException:
-            self.close()
-            raise
-        if not self.status and self._fault is not None:
-            self.close()
-            raise self._fault
-        return self
-
     def whole(self) -> bytes | None:
-        """All that is left of the body, where it has arrived to its end; None where that must be waited for."""
-        return self._take() if self.complete and self._fault is None else None
+        """See `base.Whole`."""
+        if not self.complete or self._fault is not None:
+            return None
+        body = self._joined()
+        self.close()
+        return body
 
     def chunks(self) -> AsyncIterator[bytes]:
         return self
@@ -133,13 +126,17 @@ class HttpReply:
             on_close(fault)
 
     def _take(self) -> bytes:
-        pieces = self._pieces
-        taken = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.unread_bytes = 0
+        taken = self._joined()
         if self._connection is not None and not self.full:
             self._connection.taken()
         return taken
+
+    def _joined(self) -> bytes:
+        pieces = self._pieces
+        joined = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread_bytes = 0
+        return joined
 
     def _news(self) -> "asyncio.Future[None]":
         self._waiter = waiter = self._loop.create_future()
@@ -168,5 +165,10 @@ class HttpReply:
             self.full = not self._take_piece(piece)
             if not (self.full or self.complete or self._fault is not None):
                 return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter.done():
+            return
+        if self.status:
+            waiter.set_result(None)
+        elif self._fault is not None:
+            waiter.set_exception(self._fault)

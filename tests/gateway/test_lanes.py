@@ -28,9 +28,9 @@ async def test_an_upstream_that_left_the_configuration_serves_those_who_were_pla
         at.update({})
         assert at["big"] is planned
         assert at.all() == ()
-        settle = planned.call()
+        settle = planned.call(0.0)
         assert (await ask(planned.upstream, call()))[1] == b"ok"
-        settle(Outcome.SUCCESS)
+        settle(Outcome.SUCCESS, 0.0)
         await at.aclose()
 
 

@@ -96,8 +96,12 @@ class Rig:
             new_id=lambda: f"shadow-{next(numbers)}",
         )
 
-    def admit(self):
-        return self.settled.append
+    def admit(self, now):
+        def settle(outcome, ended):
+            assert ended >= now
+            self.settled.append(outcome)
+
+        return settle
 
     def call(self, upstream, *, admit="breaker", purpose="shadow"):
         return ShadowCall(
@@ -184,7 +188,7 @@ async def test_an_answer_beyond_the_memory_of_all_is_not_kept_and_what_was_taken
 
 async def test_an_open_breaker_is_an_attempt_that_was_not_made():
     rig, upstream = Rig(), FakeUpstream(FakeReply([]))
-    (raw,) = await rig.run(rig.call(upstream, admit=lambda: None))
+    (raw,) = await rig.run(rig.call(upstream, admit=lambda now: None))
     assert raw.attempt is not None
     assert (raw.attempt.error, raw.attempt.status) == ("breaker_open", None)
     assert (upstream.calls, rig.settled) == ([], [])

@@ -104,6 +104,13 @@ def test_an_upstreams_answer_loses_what_is_not_the_clients():
     assert [name for name, _ in to_client(lines)] == [b"content-type", b"retry-after-ms", b"openai-organization"]
 
 
+def test_what_connection_names_is_told_by_its_value_and_not_by_the_names_of_a_head():
+    first = [(b"connection", b"x-one"), (b"x-one", b"1"), (b"x-two", b"2")]
+    second = [(b"connection", b"X-Two"), *first[1:]]
+    assert to_client(first) == [(b"x-two", b"2")]
+    assert to_client(second) == [(b"x-one", b"1")]
+
+
 @pytest.mark.parametrize(
     ("value", "kept"), [(b"abc-1._", True), (b"", False), (b"x" * 129, False), (b"a b", False), (b"a\nb", False)]
 )

@@ -28,7 +28,7 @@ def slope(points: list[tuple[float, int]]) -> float:
     mean_t = sum(t for t, _ in points) / len(points)
     mean_m = sum(m for _, m in points) / len(points)
     spread = sum((t - mean_t) ** 2 for t, _ in points)
-    return sum((t - mean_t) * (m - mean_m) for t, m in points) / spread
+    return sum((t - mean_t) * (m - mean_m) for t, m in points) / spread if spread else 0.0
 
 
 @pytest.mark.parametrize("seconds", [4.0, pytest.param(HOURS * 3600, id="long", marks=pytest.mark.nightly)])

@@ -206,7 +206,8 @@ class AnyCalls(RuleBasedStateMachine):
     def end(self, data: st.DataObject, outcome: Outcome) -> None:
         permit = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         state, late = self.breaker.state, permit.generation != self.breaker.generation
-        self.breaker.settle(permit, outcome, self.now)
+        changed = self.breaker.settle(permit, outcome, self.now)
+        assert changed == (self.breaker.state is not state)
         if late:
             assert self.breaker.state is state
         elif state is BreakerState.HALF_OPEN:

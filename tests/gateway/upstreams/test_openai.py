@@ -132,7 +132,7 @@ async def test_a_replica_that_sends_heads_and_nothing_more_is_passed_over():
         sick = upstream.replicas[1]
         while sick.available:
             with suppress(TimedOut):
-                await ask(upstream, call(deadlines=replace(PATIENT, first_token_s=0.05)))
+                await ask(upstream, call(deadlines=replace(PATIENT, first_token_s=0.3)))
         before = len(bad.requests)
         assert [await quietly(upstream) for _ in range(10)] == [200] * 10
         assert len(bad.requests) == before
