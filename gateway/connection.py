@@ -267,13 +267,16 @@ class Connection(asyncio.Protocol):
         self._incoming = Request(self)
 
     def on_url(self, url: bytes) -> None:
-        cast(Request, self._incoming).target += url
+        if self._incoming is not None:
+            self._incoming.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        request, headers, parser = cast(Request, self._incoming), self._headers, self._parser
+        request, headers, parser = self._incoming, self._headers, self._parser
+        if request is None:
+            return
         method = parser.get_method()
         large = self._barren_bytes > MAX_HEAD_BYTES and _size(request.target, headers) > MAX_HEAD_BYTES
         if large or len(headers) > MAX_HEADERS or method == b"CONNECT":

@@ -33,15 +33,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     opaque: bool = False
 
 
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+class Incoming(msgspec.Struct, frozen=True):
     """One request, read, authenticated and admitted. `own` are the lines that go up beside those of its head,
-    `named_by_client` is its name where the client gave one. `began` is monotonic, `admitted_at` UTC seconds."""
+    `named_by_client` is its name where the client gave one. `began` is monotonic, `admitted_at` UTC seconds.
+
+    Made by position: so many named fields would be looked for one by one."""
 
     id: str
     endpoint: Endpoint
-    route: Route
     routing: Routing
     key: Key
+    route: Route
     head: Head
     own: Headers
     named_by_client: bytes | None
@@ -52,9 +54,9 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     pinned: Arm | None
     policy: RawPolicy
     slices: dict[str, str]
+    quota: Quota | None
     admitted_at: float
     began: float
-    quota: Quota | None = None
 
 
 class Serving(msgspec.Struct, kw_only=True):

@@ -31,6 +31,7 @@ _MEDIA = {
     "image_url": "vision", "input_image": "vision", "input_audio": "audio", "file": "file", "input_file": "file",
     "item_reference": "file",
 }  # fmt: skip
+_NO_MEDIA: frozenset[str] = frozenset()
 _HINTS = (b'"input_image"', b'"input_audio"', b'"input_file"', b'"item_reference"')
 _CHAT_ASKS = frozenset({
     "tools", "functions", "response_format", "modalities", "logprobs", "web_search_options", *_STRUCTURED, *_STATEFUL,
@@ -44,7 +45,15 @@ class _Tool(msgspec.Struct):
     type: str = "function"
 
 
+class _Message(msgspec.Struct):
+    """What nobody asks for is not made into values: of a long conversation that is nearly all."""
+
+    role: str = ""
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _tools = msgspec.json.Decoder(list[_Tool])
+_conversation = msgspec.json.Decoder(list[_Message])
 
 
 def needs_of(body: Body, endpoint: str) -> Needs:
@@ -98,8 +107,9 @@ def first_message(body: Body) -> str | None:
 def _chat(fields: Fields, endpoint: str) -> Needs:
     messages = fields.get("messages")
     raw = b"" if messages is None else bytes(messages)
-    media = _media(messages) if messages is not None and _may_hold_media(raw) else frozenset()
-    prompt_tokens = _text_bytes(messages, raw) // 4
+    in_parts = raw.find(b"[", 1) > 0  # parts stand in a list of their own
+    media = _media(messages) if messages is not None and in_parts and _names_media(raw) else _NO_MEDIA
+    prompt_tokens = (_text_bytes(messages, raw) if in_parts or raw.find(b"\\") >= 0 else len(raw)) // 4
     output_tokens = _output_tokens(fields, "max_completion_tokens", "max_tokens")
     if not media and _CHAT_ASKS.isdisjoint(fields):
         return Needs(endpoint, prompt_tokens, output_tokens)
@@ -135,7 +145,7 @@ def _responses(fields: Fields, endpoint: str) -> Needs:
     """Stateful unless it says `store: false`: by default the provider keeps the answer for later requests to refer to."""
     asked = fields.get("input")
     raw = b"" if asked is None else bytes(asked)
-    media = _media(asked) if asked is not None and any(hint in raw for hint in _HINTS) else frozenset()
+    media = _media(asked) if asked is not None and any(hint in raw for hint in _HINTS) else _NO_MEDIA
     stored = bytes(fields.get("store", b"")) != b"false"
     return Needs(
         endpoint=endpoint,
@@ -162,10 +172,12 @@ READERS: Mapping[str, Callable[[Fields, str], Needs]] = {
 }
 
 
-def _may_hold_media(messages: bytes) -> bool:
-    """Parts stand in a list of their own: where there is none, a single byte tells."""
-    return messages.find(b"[", 1) > 0 and (
-        b'"image_url"' in messages or b'"input_audio"' in messages or b'"file"' in messages or b'"file_id"' in messages
+def _names_media(messages: bytes) -> bool:
+    return (
+        messages.find(b'"image_url"') >= 0
+        or messages.find(b'"input_audio"') >= 0
+        or messages.find(b'"file"') >= 0
+        or messages.find(b'"file_id"') >= 0
     )
 
 
@@ -254,9 +266,18 @@ def _parts(messages: msgspec.Raw) -> Iterable[dict[str, Any]]:
 
 def _texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
     """Role and text of each message, its text parts joined."""
-    for message in _messages(messages):
-        role, content = message.get("role"), message.get("content")
-        if isinstance(content, list):
-            texts = (part.get("text") for part in content if isinstance(part, dict))
-            content = "\n".join(text for text in texts if isinstance(text, str))
-        yield role if isinstance(role, str) else "", content if isinstance(content, str) else ""
+    try:
+        said = _conversation.decode(messages)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        for message in _messages(messages):
+            yield _said(message.get("role"), message.get("content"))
+    else:
+        for each in said:
+            yield _said(each.role, value_of(each.content))
+
+
+def _said(role: object, content: object) -> tuple[str, str]:
+    if isinstance(content, list):
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        content = "\n".join(text for text in texts if isinstance(text, str))
+    return role if isinstance(role, str) else "", content if isinstance(content, str) else ""

@@ -236,20 +236,11 @@ class Request:
 
     def parsed(self, method: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is complete. Raises HttpParserError for a target that is no URL."""
-        target = self.target
         self.method = method.decode("ascii")
         self.headers = headers
-        self.named = dict(reversed(headers))
-        self.expects_100 = b"expect" in self.named
-        if target.startswith(b"/") and target.find(b"%") < 0 and target.find(b"#") < 0:  # `in` costs an exception each
-            path, _, self.query = target.partition(b"?")
-            self.path = path.decode("ascii")
-        else:
-            url = parse_url(target)
-            self.path = unquote((url.path or b"/").decode("ascii"))
-            self.query = url.query or b""
-            if url.host is not None:  # the absolute form, as one speaks to proxies: it means the same
-                self.target = (url.path or b"/") + (b"?" + self.query if self.query else b"")
+        self.named = named = dict(reversed(headers))
+        self.expects_100 = b"expect" in named
+        self.target, self.path, self.query = _read_target(self.target)
 
     def add(self, piece: bytes) -> None:
         """A piece of the body. What nobody will read is dropped."""
@@ -300,6 +291,19 @@ class Request:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+@lru_cache(maxsize=64)
+def _read_target(target: bytes) -> tuple[bytes, str, bytes]:
+    """The target without a host, its path decoded, its query. Raises HttpParserError where it is no URL."""
+    if target.startswith(b"/") and b"%" not in target and b"#" not in target:
+        plain, _, query = target.partition(b"?")
+        return target, plain.decode("ascii"), query
+    url = parse_url(target)
+    path, query = url.path or b"/", url.query or b""
+    if url.host is not None:  # the absolute form, as one speaks to proxies: it means the same
+        target = path + (b"?" + query if query else b"")
+    return target, unquote(path.decode("ascii")), query
 
 
 @lru_cache(maxsize=1)

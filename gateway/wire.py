@@ -34,7 +34,7 @@ _NULL = b"null"
 _ABSENT = (_NULL, b"false", b"[]", b"{}", b'""')
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True):
+class Body(msgspec.Struct, frozen=True):
     """One request's body, checked: `fields` is its top level in order, each value as its bytes stand in `raw`. `model` is ""
     where it names none."""
 
@@ -58,7 +58,7 @@ def read_body(raw: bytes) -> Body:
     stream = value_of(fields["stream"]) if "stream" in fields else None
     if stream is not None and not isinstance(stream, bool):
         raise BadRequest("Invalid type for 'stream': expected a boolean.", param="stream", code="invalid_type")
-    return Body(raw=raw, fields=fields, model=model, stream=bool(stream))
+    return Body(raw, fields, model, bool(stream))
 
 
 def require_object(raw: bytes) -> dict[str, Any]:

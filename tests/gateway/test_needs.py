@@ -120,6 +120,19 @@ def test_a_conversation_is_named_by_its_system_and_first_user_text():
     assert first_message(body(messages=7)) is None
 
 
+@pytest.mark.parametrize(
+    "odd", [7, None, "u", ["u"], {}, {"role": None, "content": "n"}, {"role": 7}, {"content": "n"}, {"role": "user"}]
+)
+def test_odd_messages_name_no_conversation_and_hide_none(odd: object):
+    assert first_message(body(messages=[odd, {"role": "user", "content": "u"}])) == "u"
+    assert first_message(body(messages=[{"role": "system", "content": "s"}, odd])) is None
+
+
+def test_half_a_character_names_a_conversation_as_it_stands():
+    raw = b'{"messages":[{"role":"system","content":"s"},{"role":"user","content":"\\ud83d"}]}'
+    assert first_message(read_body(raw)) == "s\0\ud83d"
+
+
 def test_a_conversation_of_responses_is_named_the_same_way():
     said = user({"type": "input_text", "text": "u"})
     assert first_message(body(input="u", instructions="s")) == "s\0u"
