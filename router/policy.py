@@ -45,7 +45,7 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
     the client gets the true error. A pin to the student of a route without one is given to the teacher, with both
     reasons; the caller refuses it.
     """
-    request_id, sticky_key, utc_day, needs, pinned, _, _ = ask  # at once: by name a named tuple's items cost a look-up each
+    request_id, sticky_key, utc_day, needs, pinned, _, _ = ask  # by name each would be a look-up
     share_bp = 0 if route.student is None else route.share_bp
     place = bucket(route.salt, sticky_key)
     assigned = STUDENT if is_student(place, share_bp) else TEACHER
