@@ -150,7 +150,7 @@ class Attempt:
         serving.status = held.status
         serving.served = raw.arm
         serving.overhead_ms = overhead_s * 1000
-        self._means.metrics.head(incoming.route.name, raw.arm, since_s, overhead_s)
+        self._means.metrics.head(incoming.route.state.name, raw.arm, since_s, overhead_s)
         head = head_of(held, _ours(incoming, serving, raw.arm))
         fault = held.fault
         judged, self._outcome = self._outcome, IGNORED

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tutelage.capture.raw import OFF, Raw, attempts_of, without_content
+from tutelage.capture.spooled import Packed, pack
 from tutelage.capture.translate import REDACTION_FAILED, TOO_LARGE
 from tutelage.contracts.records import Feedback
 
@@ -46,7 +47,7 @@ class SpoolCounts:
 class Item(NamedTuple):
     """A record in the queue. `lost` is set where it came without its content already."""
 
-    raw: Raw
+    raw: Raw | Packed
     number: int
     weight: int
     lost: str | None
@@ -68,12 +69,15 @@ class Queue:
         self._dropped = dict.fromkeys(REASONS, 0)
 
     def put(self, raw: Raw) -> None:
-        """Take `raw`, or count why not."""
+        """Take `raw` over, or count why not."""
+        kept: Raw | Packed = raw
         weight, lost, off = _weight(raw), None, False
         if not isinstance(raw, Feedback):
             off = raw.policy.log == OFF
             if weight > self._weight:
-                raw, weight, lost = without_content(raw, TOO_LARGE), RECORD_BYTES, TOO_LARGE
+                kept, weight, lost = without_content(raw, TOO_LARGE), RECORD_BYTES, TOO_LARGE
+            elif not off and (packed := pack(raw)) is not None:
+                kept = packed
         items = self._items
         with self._lock:
             self._eligible += 1
@@ -85,7 +89,7 @@ class Queue:
             else:
                 self._held += 1
                 self._held_weight += weight
-                items.append(Item(raw, self._number, weight, lost))
+                items.append(Item(kept, self._number, weight, lost))
                 if len(items) == 1:
                     self._some.set()
                 elif len(items) == GROUP_RECORDS:

@@ -17,8 +17,8 @@ import structlog
 
 from gateway.redact import suspects
 from gateway.spool_queue import DISK_FULL, Item, Queue
-from tutelage.capture.raw import Raw, RawExchange, RawShadow, without_content
-from tutelage.capture.spooled import as_it_came
+from tutelage.capture.raw import Raw, RawExchange, RawShadow, known_by, without_content
+from tutelage.capture.spooled import Packed, row_of, said_in, unpacked
 from tutelage.capture.translate import (
     REDACTION_FAILED,
     Captured,
@@ -145,7 +145,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _doubtful(group: Sequence[Item]) -> Container[int]:
     """The places of the records out of which something may have to be taken."""
-    texts = [said(item.raw) for item in group]
+    texts = [said_in(item.raw) if isinstance(item.raw, Packed) else said(item.raw) for item in group]
     try:
         found = suspects([text or b"" for text in texts])
     except RedactionFailed:
@@ -154,34 +154,40 @@ def _doubtful(group: Sequence[Item]) -> Container[int]:
 
 
 def _plain_row(item: Item, context: Context) -> tuple[Row | None, str | None]:
-    """As `_row`, for an item out of which nothing need be taken."""
-    raw = item.raw
-    if item.lost is None and not isinstance(raw, Feedback):
+    """As `_row`, for an item out of whose texts nothing need be taken."""
+    packed = item.raw
+    if isinstance(packed, Packed):
         with suppress(Exception):  # what cannot be written like this is looked at more closely
-            body = as_it_came(raw, item.number, context)
+            body = row_of(packed, item.number, context)
             if body is not None:
-                return (*_known_by(raw), body), None
+                return (*packed.known_by, body), None
     return _row(item, context)
 
 
 def _row(item: Item, context: Context) -> tuple[Row | None, str | None]:
-    """An item as a row, and why its content is not in it.
+    """An item as a row, translated, and why its content is not in it.
 
     What cannot be translated is written without content, what cannot even then is not written: content that nobody could
     look through is never durable. What went wrong is told by its type only: messages may hold content.
     """
     try:
-        return _encoded(item.raw, _captured(item.raw, item.number, context), item.lost)
+        raw = _opened(item)
+        return _encoded(raw, _captured(raw, item.number, context), item.lost)
     except Exception as fault:  # noqa: BLE001 - the loop over items: no record may stop the writer
         log.warning("record not translated", record=item.raw.id, error=type(fault).__name__)
-    if isinstance(item.raw, Feedback):
-        return None, REDACTION_FAILED
     try:
-        bare = without_content(item.raw, REDACTION_FAILED)
+        raw = _opened(item)
+        if isinstance(raw, Feedback):
+            return None, REDACTION_FAILED
+        bare = without_content(raw, REDACTION_FAILED)
         return _encoded(bare, _captured(bare, item.number, context), REDACTION_FAILED)
     except Exception as fault:  # noqa: BLE001 - as above
         log.warning("record not written", record=item.raw.id, error=type(fault).__name__)
         return None, REDACTION_FAILED
+
+
+def _opened(item: Item) -> Raw:
+    return unpacked(item.raw) if isinstance(item.raw, Packed) else item.raw
 
 
 def _captured(raw: Raw, number: int, context: Context) -> Captured[Spooled]:
@@ -193,13 +199,4 @@ def _captured(raw: Raw, number: int, context: Context) -> Captured[Spooled]:
 
 
 def _encoded(raw: Raw, captured: Captured[Spooled], lost: str | None) -> tuple[Row, str | None]:
-    return (*_known_by(raw), encode(captured.record)), lost or captured.lost
-
-
-def _known_by(raw: Raw) -> tuple[str, str, str, float]:
-    """What a row says of its record beside it: id, kind, route and the time that retention counts from."""
-    if isinstance(raw, RawExchange):
-        return raw.id, "exchange", raw.route, raw.admitted_at
-    if isinstance(raw, RawShadow):
-        return raw.id, "shadow", raw.route, raw.ended_at
-    return raw.id, "feedback", "", raw.at
+    return (*known_by(raw), encode(captured.record)), lost or captured.lost

@@ -14,6 +14,7 @@ healthy one is never ejected" is its caller's rule. Every permit is settled exac
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple
 
 from router.types import FAILURE, FULL_BP, SUCCESS, Outcome
@@ -113,7 +114,7 @@ class Breaker:
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> bool:
         """What the call came to. Ignored where the breaker changed since the permit was given. True where this opens or closes
         it."""
-        if permit.generation != self._permit.generation:
+        if permit != self._permit:
             return False
         before = self._state
         if self._probe_is_out:
@@ -162,29 +163,38 @@ class Breaker:
 class _Recent:
     """Calls and failures of the last `_SLOTS` slots of time."""
 
-    __slots__ = ("_slot_s", "_slots", "calls", "failures")
+    __slots__ = ("_slot_s", "_slots", "_turns_at", "calls", "failures")
 
     def __init__(self, slot_s: float) -> None:
         self._slot_s = slot_s
         self._slots: deque[list[int]] = deque()  # [slot, calls, failures], at most _SLOTS of them
+        self._turns_at = -inf
+        """When the last slot ends."""
         self.calls = 0
         self.failures = 0
 
     def count(self, now: float, failed: int) -> None:
-        slot = int(now // self._slot_s)
-        slots = self._slots
-        if not slots or slots[-1][0] != slot:
-            slots.append([slot, 0, 0])
-            while slots[0][0] <= slot - _SLOTS:
-                _, calls, failures = slots.popleft()
-                self.calls -= calls
-                self.failures -= failures
-        last = slots[-1]
+        if now >= self._turns_at:
+            self._turn(int(now // self._slot_s))
+        last = self._slots[-1]
         last[1] += 1
-        last[2] += failed
         self.calls += 1
-        self.failures += failed
+        if failed:
+            last[2] += failed
+            self.failures += failed
 
     def clear(self) -> None:
         self._slots.clear()
+        self._turns_at = -inf
         self.calls = self.failures = 0
+
+    def _turn(self, slot: int) -> None:
+        """Begin `slot`, and forget those that are over for long enough."""
+        slots = self._slots
+        self._turns_at = (slot + 1) * self._slot_s
+        if not slots or slots[-1][0] != slot:
+            slots.append([slot, 0, 0])
+        while slots[0][0] <= slot - _SLOTS:
+            _, calls, failures = slots.popleft()
+            self.calls -= calls
+            self.failures -= failures

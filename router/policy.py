@@ -45,24 +45,25 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
     the client gets the true error. A pin to the student of a route without one is given to the teacher, with both
     reasons; the caller refuses it.
     """
+    request_id, sticky_key, utc_day, needs, pinned, _, _ = ask  # by name each would be a look-up
     share_bp = 0 if route.student is None else route.share_bp
-    place = bucket(route.salt, ask.sticky_key)
+    place = bucket(route.salt, sticky_key)
     assigned = STUDENT if is_student(place, share_bp) else TEACHER
-    outside = _outside(route, ask)
+    outside = _outside(route, pinned, needs)
     if outside:
-        serve, reasons, fallback, shadow_bp, floor_bp = _serving_outside(outside, ask), outside, None, 0, 0
+        serve, reasons, fallback, shadow_bp, floor_bp = _serving_outside(outside, pinned), outside, None, 0, 0
     else:
         serve, reasons = _serving(route.fallback, assigned, teacher_available, student_available)
         fallback = _fallback(route.fallback, serve, student_available)
         shadow_bp, floor_bp = _shadow_bp(route.sampling, ask, assigned)
     sampling = route.sampling
-    unit = ask.request_id if route.unit is _REQUEST else ask.sticky_key
+    unit = request_id if route.unit is _REQUEST else sticky_key
     return RoutePlan(  # in the order of its fields: named ones cost three times as much
         serve,
         assigned,
         fallback,
-        serve.other if sampled(sampling.salt, unit, ask.utc_day, shadow_bp) else None,
-        sampling.holdout_bp > 0 and sampled(f"{sampling.salt}/holdout", unit, ask.utc_day, sampling.holdout_bp),
+        serve.other if sampled(sampling.salt, unit, utc_day, shadow_bp) else None,
+        sampling.holdout_bp > 0 and sampled(f"{sampling.salt}/holdout", unit, utc_day, sampling.holdout_bp),
         not outside,
         reasons,
         place,
@@ -74,34 +75,34 @@ def plan_route(route: RouteState, ask: Ask, *, teacher_available: bool, student_
     )
 
 
-def _outside(route: RouteState, ask: Ask) -> tuple[str, ...]:
+def _outside(route: RouteState, pinned: Arm | None, needs: Needs) -> tuple[str, ...]:
     """Why gates must not read this request; empty where they may."""
-    if ask.pinned is not None:
+    if pinned is not None:
         return (PINNED, NO_STUDENT) if route.student is None else (PINNED,)
     if route.student is None:
         return (NO_STUDENT,)
-    return _lacking(route.can, ask.needs)
+    return _lacking(route.can, needs)
 
 
 def _lacking(can: Capabilities, needs: Needs) -> tuple[str, ...]:
     """What the request needs and the student does not declare, in the order of `SCREENED`."""
-    context = needs.prompt_tokens_at_least + needs.output_tokens
+    endpoint, prompt, output, tools, structured, vision, audio, logprobs, hosted_tools, stateful = needs
     lacks = (
-        needs.endpoint not in can.endpoints,
-        can.context_tokens is not None and context > can.context_tokens,
-        needs.tools and not can.tools,
-        needs.structured and not can.structured,
-        needs.vision and not can.vision,
-        needs.audio and not can.audio,
-        needs.logprobs and not can.logprobs,
-        needs.hosted_tools,
-        needs.stateful is not None,
+        endpoint not in can.endpoints,
+        can.context_tokens is not None and prompt + output > can.context_tokens,
+        tools and not can.tools,
+        structured and not can.structured,
+        vision and not can.vision,
+        audio and not can.audio,
+        logprobs and not can.logprobs,
+        hosted_tools,
+        stateful is not None,
     )
     return tuple(name for name, lack in zip(SCREENED, lacks, strict=True) if lack) if True in lacks else ()
 
 
-def _serving_outside(reasons: tuple[str, ...], ask: Ask) -> Arm:
-    return ask.pinned if ask.pinned is not None and NO_STUDENT not in reasons else TEACHER
+def _serving_outside(reasons: tuple[str, ...], pinned: Arm | None) -> Arm:
+    return pinned if pinned is not None and NO_STUDENT not in reasons else TEACHER
 
 
 def _serving(

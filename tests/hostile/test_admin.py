@@ -186,7 +186,7 @@ async def test_what_is_stored_is_shown_as_data(site: Site):
 
 def _command(site: Site, *words: str) -> str:
     argv = [sys.executable, "-m", "tutelage.cli.main", *words, "--config", str(site.config)]
-    return subprocess.run(argv, capture_output=True, timeout=60, check=True).stdout.decode()
+    return subprocess.run(argv, capture_output=True, timeout=300, check=True).stdout.decode()
 
 
 async def test_nonsense_on_its_port_is_refused_or_ended(site: Site):

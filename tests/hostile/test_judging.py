@@ -72,7 +72,7 @@ async def test_what_is_said_is_kept_as_text(target: Target):
     answers = [await comment(target, text) for text in COMMENTS]
     assert [answer.status for answer in answers] == [202] * len(COMMENTS)
     ids = [json.loads(answer.body)["id"] for answer in answers]
-    await until(lambda: set(ids) <= set(kept(target)), 10)
+    await until(lambda: set(ids) <= set(kept(target)))
     assert [kept(target)[name].value for name in ids] == list(COMMENTS)
 
 
@@ -91,7 +91,7 @@ async def test_a_text_that_is_none_is_refused_or_kept_and_stops_nothing(target: 
     answer = await target.post(said("comment", '"a \\ud800 b"'), path=PATH)
     assert answer.status in (202, 400), answer
     after = await comment(target, "after it")
-    await until(lambda: json.loads(after.body)["id"] in kept(target), 10)
+    await until(lambda: json.loads(after.body)["id"] in kept(target))
 
 
 async def test_feedback_wants_a_data_key_and_json(target: Target):

@@ -139,7 +139,7 @@ class Attacked:
 
     async def gate_after(self, route: str, units: int) -> Any:
         """What the gate sees once it has counted so many units."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 seen = (await self.admin(f"/admin/routes/{route}/gates")).json()
                 if seen["cells"][0]["n"] >= units:
@@ -213,12 +213,12 @@ async def forged_feedback_is_dropped(attacked: Attacked) -> None:
     said = {"request_id": exchange, "kind": "correction", "value": "mail"}
     headers = {"authorization": f"Bearer {plain_key}"}
     async with httpx.AsyncClient(base_url=attacked.site.url, headers=headers, trust_env=False) as http:
-        async with asyncio.timeout(10):  # the key is known within a second
+        async with asyncio.timeout(60):  # the key is known within a second
             while (answered := await http.post("/v1/feedback", json=said)).status_code == 401:  # noqa: ASYNC110 another process
                 await asyncio.sleep(0.05)
     assert answered.status_code == 202
     dropped = 'tutelage_feedback_dropped_total{reason="other_tenant"} 1.0'
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while dropped not in (await attacked.admin("/metrics")).text:  # noqa: ASYNC110 another process
             await asyncio.sleep(0.05)
     assert list(attacked.store.feedback(exchange)) == []
@@ -231,7 +231,7 @@ async def flattery_passes_the_judge_and_not_the_people(attacked: Attacked) -> No
     for route in (LABELLED, UNANCHORED):
         found = await attacked.judged(route, FLATTERERS)
         assert {one.d for one in found.values()} == {0.5}
-    await until(lambda: attacked.top_bp(UNANCHORED) >= 1_000, within_s=30)
+    await until(lambda: attacked.top_bp(UNANCHORED) >= 1_000, within_s=60)
     assert attacked.top_bp(LABELLED) == 0
     gate = await attacked.gate_after(LABELLED, FLATTERERS)
     assert gate["cells"][0]["log_e"] >= gate["cells"][0]["threshold"], "the judge alone would have let it pass"
@@ -244,7 +244,7 @@ def a_judge_that_serves_is_refused(config: Path) -> None:
     wrong = config.with_name("wrong.yaml")
     wrong.write_text(yaml.safe_dump(document))
     command = [sys.executable, "-m", "tutelage.cli.main", "check-config", "--config", str(wrong)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode != 0
     assert "judge" in done.stderr + done.stdout
     assert "small" in done.stderr + done.stdout

@@ -167,13 +167,24 @@ async def faulty_urls(certificate: Certificate) -> AsyncIterator[dict[str, str]]
             }
 
 
+def deadlines(fault: str) -> dict[str, str]:
+    """Short where it is the deadline that ends the call: all faults come at once, and a busy machine is slow to tell others."""
+    cause = UNREACHABLE.get(fault) or SCRIPTED[fault][1]
+    which = cause.removeprefix("timeout_")
+    return {which: f"{SHORT_S}s"} if which != cause else {"connect": "20s"}
+
+
 def routes_over(urls: dict[str, str], content: dict[str, Any]) -> None:
     """For each fault an upstream of its own and two routes, one with it as teacher and one as student."""
-    quick = {"connect": f"{SHORT_S}s", "first_token": f"{SHORT_S}s", "idle": f"{SHORT_S}s"}
     capture = {"content": "full", "purpose": "tests"}
     for number, fault in enumerate(FAULTS):
         name = f"faulty-{number}"
-        content["upstreams"][name] = {"kind": "openai", "base_url": urls[fault], "model": "m", "deadlines": quick}
+        content["upstreams"][name] = {
+            "kind": "openai",
+            "base_url": urls[fault],
+            "model": "m",
+            "deadlines": deadlines(fault),
+        }
         split = {"teacher": "big", "student": name, "share": "100%", "capture": capture}
         content["routes"][f"student-{number}"] = split
         content["routes"][f"teacher-{number}"] = {"teacher": name, "capture": capture}
@@ -195,7 +206,7 @@ async def test_every_fault_ends_in_a_true_answer_or_a_clear_error(tmp_path: Path
                 headers = [(b"x-tutelage-session", repr(case).encode())]
                 return await ask(pool, asking(case.route, user=case.fault, stream=case.stream, headers=headers))
 
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 answers = dict(zip(CASES, await asyncio.gather(*map(one, CASES)), strict=True))
             await until(lambda: len(at.exchanges()) == len(CASES))
             metrics = at.gateway.front.metrics.text().decode()

@@ -118,7 +118,7 @@ async def test_a_model_against_itself_raises_no_alarm_and_loses_nothing(tmp_path
 def compared_with_itself(site: Site, inputs: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "tutelage.cli.main", "aa", ROUTE, str(inputs)]
     options = ["--config", str(site.config), "--wait", "60", "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document

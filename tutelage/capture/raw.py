@@ -54,8 +54,8 @@ class RawPolicy(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     redact: frozenset[str] = frozenset()
 
 
-class RawExchange(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="exchange"):
-    """One request when serving has ended. `body` is the client's own bytes."""
+class RawExchange(msgspec.Struct, kw_only=True, array_like=True, tag="exchange"):
+    """One request when serving has ended. `body` is the client's own bytes, `sticky_key` what names its session."""
 
     id: str
     generation: int
@@ -104,6 +104,19 @@ class RawShadow(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=
 
 Raw = RawExchange | RawShadow | Feedback
 """What the spool takes."""
+
+
+KnownBy = tuple[str, str, str, float]
+"""Id, kind, route ("" where it has none) and the time that retention counts from, UTC seconds."""
+
+
+def known_by(raw: Raw) -> KnownBy:
+    """What stands beside a record."""
+    if isinstance(raw, RawExchange):
+        return raw.id, "exchange", raw.route, raw.admitted_at
+    if isinstance(raw, RawShadow):
+        return raw.id, "shadow", raw.route, raw.ended_at
+    return raw.id, "feedback", "", raw.at
 
 
 def attempts_of(raw: RawExchange | RawShadow) -> Sequence[RawAttempt]:

@@ -59,11 +59,15 @@ SCENARIOS: dict[str, Scenario] = {
 
 
 def ended_as(ending: Ending, phases: Sequence[str], shares_bp: Sequence[int], events: Sequence[str]) -> bool:
-    """Whether a run came to `ending`: its phases and shares over time, and the events of its decisions."""
+    """Whether a run came to `ending`: its phases and shares over time, and the events of its decisions.
+
+    A good student is stepped down by chance now and then, and climbs again: in one run of some hundreds just after it reached the
+    top. That is no other ending; a roll-back is.
+    """
     if not phases:
         return False
     if ending is Ending.TOP:
-        return "COMPLETE" in phases and shares_bp[-1] == max(shares_bp)
+        return "COMPLETE" in phases and "RollBack" not in events
     if ending is Ending.REFUSED:
         return max(shares_bp) == 0 and ("RollBack" in events or "Hold" in events)
     if ending is Ending.ROLLED_BACK:

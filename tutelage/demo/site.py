@@ -26,7 +26,7 @@ from tutelage.contracts.snapshot import SNAPSHOT
 from tutelage.lifetime import ends_with_this_process
 
 ROUTE = "sections"
-READY_S = 60.0
+READY_S = 120.0
 STOP_S = 45.0
 POLL_S = 0.1
 PORTS = range(20_000, 32_000)

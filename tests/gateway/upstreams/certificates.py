@@ -26,6 +26,6 @@ def made_for(names: str, folder: Path) -> Certificate:
     """`names` as in subjectAltName: `IP:127.0.0.1`, `DNS:model.test`."""
     key, cert, both = folder / "key.pem", folder / "cert.pem", folder / "both.pem"
     subject = ["-subj", "/CN=test", "-addext", f"subjectAltName={names}", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([*OPENSSL, *subject], check=True, capture_output=True, timeout=30)
+    subprocess.run([*OPENSSL, *subject], check=True, capture_output=True, timeout=300)
     both.write_text(key.read_text() + cert.read_text())
     return Certificate(both)

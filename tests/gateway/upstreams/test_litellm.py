@@ -56,7 +56,7 @@ class TestLitellm(Contract):
 
 def test_importing_the_module_does_not_import_litellm():
     code = "import sys, gateway.upstreams.registry; sys.exit('litellm' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
 
 
 async def test_the_model_is_the_upstreams_and_parameters_arrive():

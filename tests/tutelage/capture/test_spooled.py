@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 
 import msgspec
 import pytest
@@ -10,10 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.redact import Redactor
-from router.types import Arm
-from tests.tutelage.capture.raws import CHAT, FULL, JSON, SSE, attempt, chat_body, exchange, shadow, sse
+from tests.tutelage.capture.raws import CHAT, FULL, JSON, SSE, attempt, exchange, shadow, sse
 from tutelage.capture.raw import RawExchange, RawPolicy, RawShadow
-from tutelage.capture.spooled import as_it_came, read_spooled
+from tutelage.capture.spooled import pack, read_spooled, row_of, unpacked
 from tutelage.capture.translate import Context, capture_exchange, capture_shadow, harmless
 from tutelage.contracts.prices import Price
 from tutelage.contracts.pseudonyms import Pseudonyms
@@ -35,6 +35,11 @@ COMPLETION = {"choices": [{"index": 0, "text": "done", "finish_reason": "stop"}]
 LINES = (*JSON, (b"set-cookie", b"session=1"), (b"openai-model", b"m"), (b"request-id", b"r"), (b"x-request-id", b"2"))
 
 
+def as_it_came(raw: RawExchange | RawShadow) -> bytes | None:
+    packed = pack(deepcopy(raw))  # what is packed is not used any more
+    return None if packed is None else row_of(packed, SEQUENCE, CONTEXT)
+
+
 def translated(raw: RawExchange | RawShadow):
     if isinstance(raw, RawShadow):
         return capture_shadow(raw, harmless(CONTEXT)).record
@@ -50,7 +55,6 @@ PLAIN: Mapping[str, RawExchange | RawShadow] = {
     "no usage": exchange(attempt(b'{"choices":[]}')),
     "what cannot be read": exchange(attempt(b'{"choices":1}')),
     "an error inside": exchange(attempt(b'{"error":{"message":"no"}}')),
-    "two calls": exchange(attempt(), attempt(chat_body("again"), arm=Arm.STUDENT, purpose="fallback"), served_arm=Arm.STUDENT),
     "many headers": exchange(attempt(headers=LINES)),
     "a long header": exchange(attempt(headers=((b"x-request-id", b"r" * 2_000),))),
     "slices and causes": exchange(slices={"lang": "de"}, cause="connect", successor="heir@1", overhead_ms=None),
@@ -60,6 +64,7 @@ PLAIN: Mapping[str, RawExchange | RawShadow] = {
     "a shadow": shadow(attempt()),
 }  # fmt: skip
 TRANSLATED: Mapping[str, RawExchange | RawShadow] = {
+    "two calls": exchange(attempt([], error="connect", status=None), attempt(purpose="retry")),
     "a stream": exchange(attempt(sse([{"choices": []}]), headers=SSE)),
     "a stream by its bytes": exchange(attempt(sse([{"choices": []}]), headers=())),
     "a person": exchange(body=b'{"messages":[],"user":"bob"}'),
@@ -82,14 +87,14 @@ TRANSLATED: Mapping[str, RawExchange | RawShadow] = {
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_record_is_the_one_that_would_have_been_written(name: str):
     raw = PLAIN[name]
-    row = as_it_came(raw, SEQUENCE, CONTEXT)
+    row = as_it_came(raw)
     assert row is not None
     assert read_spooled(row) == translated(raw)
 
 
 @pytest.mark.parametrize("name", TRANSLATED)
 def test_what_must_be_changed_first_is_not_written_as_it_came(name: str):
-    assert as_it_came(TRANSLATED[name], SEQUENCE, CONTEXT) is None
+    assert as_it_came(TRANSLATED[name]) is None
 
 
 VALUES = st.recursive(
@@ -105,16 +110,29 @@ FIELDS = st.sampled_from(
 @given(asked=st.dictionaries(FIELDS, VALUES, max_size=4), said=st.dictionaries(FIELDS, VALUES, max_size=4))
 def test_it_is_for_bodies_of_any_shape(asked: dict[str, object], said: dict[str, object]):
     raw = exchange(attempt(json.dumps(said).encode()), body=json.dumps(asked).encode())
-    row = as_it_came(raw, SEQUENCE, CONTEXT)
+    row = as_it_came(raw)
     assert row is None or encode(read_spooled(row)) == encode(translated(raw))
 
 
 def test_a_row_holds_no_key_of_a_session_and_no_header_that_records_do_not_keep():
-    row = as_it_came(exchange(attempt(headers=LINES), sticky_key="session-canary"), SEQUENCE, CONTEXT)
+    row = as_it_came(exchange(attempt(headers=LINES), sticky_key="session-canary"))
     assert row is not None
     assert b"session-canary" not in row
     assert b"session=1" not in row
     assert CHAT in row
+
+
+def test_what_was_packed_comes_out_as_it_was():
+    raw = exchange(attempt([b'{"choices"', b":[]}"], headers=LINES))
+    packed = pack(deepcopy(raw))
+    assert packed is not None
+    assert translated(unpacked(packed)) == translated(raw)
+
+
+def test_text_that_is_none_is_left_to_the_translation_with_its_session():
+    raw = exchange(slices={"lang": "\ud800"}, sticky_key="session")
+    assert pack(raw) is None
+    assert raw.sticky_key == "session"
 
 
 def test_what_was_translated_is_read_as_json():

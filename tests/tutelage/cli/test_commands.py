@@ -154,7 +154,7 @@ def test_a_role_logs_json_lines_on_standard_output(site: Site, role: str):
             seen.add(json.loads(line)["event"])
         process.terminate()
         process.terminate()  # told twice, it ends once
-        rest, said = process.communicate(timeout=60)
+        rest, said = process.communicate(timeout=300)
     finally:
         process.kill()
     assert ROLES[role] <= seen, said.decode()

@@ -24,7 +24,11 @@ def test_a_run_without_a_reading_meets_nothing():
 
 
 def test_a_student_that_reached_the_top_and_fell_has_not_ended_there():
-    assert not ended_as(Ending.TOP, ["COMPLETE", "RAMPING"], [9000, 5000], ["Advance", "StepDown"])
+    assert not ended_as(Ending.TOP, ["COMPLETE", "ROLLED_BACK"], [9000, 0], ["Advance", "StepDown", "RollBack"])
+
+
+def test_a_student_that_was_stepped_down_from_the_top_has_been_there():
+    assert ended_as(Ending.TOP, ["COMPLETE", "RAMPING"], [9000, 5000], ["Advance", "StepDown"])
 
 
 def test_a_student_that_was_never_looked_at_was_not_refused():
