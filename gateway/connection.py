@@ -83,9 +83,9 @@ class Connection(asyncio.Protocol):
     """One client. `deadline_at` (the loop's time) is when `expire` is due."""
 
     __slots__ = (
-        "_ahead", "_barren_bytes", "_headers", "_in_head", "_incoming", "_loop", "_owner", "_parser", "_paused", "_requests",
-        "_resumed", "_spent", "_task", "_transport", "_unsent", "_unsent_bytes", "_wasted_bytes", "deadline_at", "full",
-        "speaks_1_1",
+        "_ahead", "_asleep", "_barren_bytes", "_headers", "_in_head", "_incoming", "_loop", "_owner", "_parser", "_paused",
+        "_requests", "_resumed", "_spent", "_task", "_transport", "_unsent", "_unsent_bytes", "_wasted_bytes", "deadline_at",
+        "full", "speaks_1_1",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -98,6 +98,8 @@ class Connection(asyncio.Protocol):
         self._incoming: Request | None = None
         """The one that is being received."""
         self._task: asyncio.Task[None] | None = None
+        self._asleep: asyncio.Future[None] | None = None
+        """What the task waits for while there is no request."""
         self._headers: list[Line] = []
         self._ahead = bytearray()
         self._barren_bytes = 0
@@ -119,7 +121,7 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """No request is open, in whatever part."""
-        return self._task is None and self._incoming is None
+        return not self._requests and self._incoming is None
 
     def expire(self) -> None:
         """`deadline_at` has passed: a body is late that somebody waits for, or nothing is worth waiting for."""
@@ -148,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def task(self) -> "asyncio.Task[None] | None":
-        """What answers the requests; for one that is being answered never None."""
+        """What answers the requests, one after the other; for one that is being answered never None."""
         return self._task
 
     def is_last(self, request: Request) -> bool:
@@ -212,6 +214,7 @@ class Connection(asyncio.Protocol):
         for request in self._requests:
             request.left()
         self.resume_writing()
+        self._wake()
         if self._task is None:
             self._owner.lost(self)
 
@@ -293,6 +296,8 @@ class Connection(asyncio.Protocol):
         self._requests.append(request)
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
+        elif self._asleep is not None:
+            self._wake()
         elif len(self._requests) > MAX_WAITING:
             raise BadHead
 
@@ -314,21 +319,31 @@ class Connection(asyncio.Protocol):
     # --- in order
 
     async def _serve(self) -> None:
-        """One request after the other, as long as there is one."""
+        """One request after the other, as long as the connection lasts: to wake a task costs less than to make one."""
+        requests = self._requests
         try:
-            while self._requests and not self._requests[0].gone:
-                request = self._requests[0]
-                await self._owner.handle(request)
-                if not request.ended:
+            while not self._spent:
+                if not requests:
+                    self._asleep = self._loop.create_future()
+                    await self._asleep
+                    continue
+                await self._owner.handle(requests[0])
+                if not requests[0].ended:
                     break
-                self._requests.popleft()
-                self._go_on(request)
+                self._go_on(requests.popleft())
+            else:
+                requests.clear()  # nobody would see their answers
         finally:
             self._task = None
-            if self._requests:  # a handler that did not answer
+            if requests:  # a handler that did not answer
                 self.kill()
             if self._transport is None:
                 self._owner.lost(self)
+
+    def _wake(self) -> None:
+        asleep, self._asleep = self._asleep, None
+        if asleep is not None and not asleep.done():
+            asleep.set_result(None)
 
     def _go_on(self, answered: Request) -> None:
         """After an answer: the end of the connection, or what came behind the request."""

@@ -140,6 +140,43 @@ async def test_what_is_pipelined_is_answered_in_order():
         assert [(await wire.answer())[2] for _ in range(40)] == [b"/%d" % number for number in range(1, 41)]
 
 
+async def test_what_is_pipelined_behind_the_last_answer_is_not_asked_for():
+    asked = 0
+
+    async def last(request: Request) -> None:
+        nonlocal asked
+        asked += 1
+        request.respond(200, [(b"connection", b"close")], b"the last")
+
+    async with served(last) as connect:
+        wire = await connect()
+        wire.send(GET + GET)
+        assert (await wire.answer())[2] == b"the last"
+        assert await wire.rest() == b""
+    assert asked == 1
+
+
+async def test_one_task_answers_a_connection_and_ends_with_it():
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def handler(request: Request) -> None:
+        tasks.append(asyncio.current_task())
+        await echo(request)
+
+    async with served(handler) as connect:
+        wire = await connect()
+        for _ in range(2):
+            wire.send(GET)
+            await wire.answer()
+        first, second = tasks
+        assert first is not None
+        assert first is second
+        assert not first.done()
+        wire.writer.close()
+        await until(first.done)
+    assert first.exception() is None
+
+
 async def test_nobody_may_pipeline_without_end():
     async def never(request: Request) -> None:
         await asyncio.Event().wait()
@@ -701,6 +738,10 @@ async def test_lost_connections_wait_for_no_collector():
                 wire = await connect()
                 wire.send(post(b"body", b"connection: close"))
                 await wire.rest()
+                idle = await connect()
+                idle.send(post(b"body"))
+                await idle.answer()
+                idle.writer.close()
             await until(lambda: not any(isinstance(each, Connection) for each in gc.get_objects()))
     finally:
         gc.enable()
