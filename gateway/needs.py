@@ -32,6 +32,7 @@ _MEDIA = {
     "item_reference": "file",
 }  # fmt: skip
 _NO_MEDIA: frozenset[str] = frozenset()
+_CHAT_HINTS = (b'"image_url"', b'"input_audio"', b'"file"', b'"file_id"')
 _HINTS = (b'"input_image"', b'"input_audio"', b'"input_file"', b'"item_reference"')
 _CHAT_ASKS = frozenset({
     "tools", "functions", "response_format", "modalities", "logprobs", "web_search_options", *_STRUCTURED, *_STATEFUL,
@@ -46,8 +47,6 @@ class _Tool(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """What nobody asks for is not made into values: of a long conversation that is nearly all."""
-
     role: str = ""
     content: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -93,7 +92,7 @@ def first_message(body: Body) -> str | None:
     system: list[str] = []
     if "instructions" in fields and isinstance(instructions := value_of(fields["instructions"]), str):
         system.append(instructions)
-    for role, text in _texts(messages):
+    for role, text in _first_texts(messages):
         if role in ("system", "developer"):
             system.append(text)
         elif role == "user" and text:
@@ -173,12 +172,8 @@ READERS: Mapping[str, Callable[[Fields, str], Needs]] = {
 
 
 def _names_media(messages: bytes) -> bool:
-    return (
-        messages.find(b'"image_url"') >= 0
-        or messages.find(b'"input_audio"') >= 0
-        or messages.find(b'"file"') >= 0
-        or messages.find(b'"file_id"') >= 0
-    )
+    """A part of a medium says its type; a conversation of texts without parts is looked through once."""
+    return messages.find(b'"type"') >= 0 and any(hint in messages for hint in _CHAT_HINTS)
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -221,7 +216,9 @@ def _escapes(raw: bytes) -> bool:
 
 
 def _holds_data(messages: bytes) -> bool:
-    return messages.find(b"[", 1) > 0 and (b'":"data:' in messages or b'": "data:' in messages or b'"data"' in messages)
+    if messages.find(b"[", 1) < 0 or messages.find(b'"data') < 0:
+        return False
+    return b'":"data:' in messages or b'": "data:' in messages or b'"data"' in messages
 
 
 def _prompt_bytes(prompt: msgspec.Raw | None) -> int:
@@ -266,14 +263,16 @@ def _parts(messages: msgspec.Raw) -> Iterable[dict[str, Any]]:
 
 def _texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
     """Role and text of each message, its text parts joined."""
+    return (_said(message.get("role"), message.get("content")) for message in _messages(messages))
+
+
+def _first_texts(messages: msgspec.Raw) -> Iterable[tuple[str, str]]:
+    """As `_texts`, for who will not ask for them all: the rest of a long conversation is not made into values."""
     try:
         said = _conversation.decode(messages)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        for message in _messages(messages):
-            yield _said(message.get("role"), message.get("content"))
-    else:
-        for each in said:
-            yield _said(each.role, value_of(each.content))
+        return _texts(messages)
+    return (_said(each.role, value_of(each.content)) for each in said)
 
 
 def _said(role: object, content: object) -> tuple[str, str]:
