@@ -15,7 +15,7 @@ import msgspec
 from gateway.client import SHUTDOWN, Client, Line
 from gateway.errors import NO_RETRY
 from gateway.exchange import Incoming, Serving
-from gateway.lanes import Lane, Lanes, Settle
+from gateway.lanes import Lane, Lanes
 from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.relay import Held, break_off, head_of, hold, relay
@@ -24,6 +24,7 @@ from gateway.shadow import ShadowPool
 from gateway.sse import Ending
 from gateway.upstreams.base import Call, CallRefused, Headers, UpstreamError
 from gateway.wire import encode_fields, given, header, inject_usage, with_model
+from router.breaker import Permit
 from router.types import FAILURE, IGNORED, SUCCESS, Arm, Outcome
 from tutelage.capture.raw import RawAttempt, RawExchange, RawShadow
 
@@ -66,7 +67,7 @@ class Attempt:
     """One arm's call within a request, from `began` on. `close` must follow, whatever becomes of it."""
 
     __slots__ = (
-        "_began", "_held", "_incoming", "_known_at", "_lane", "_means", "_outcome", "_serving", "_settle", "_target", "raw",
+        "_began", "_held", "_incoming", "_known_at", "_lane", "_means", "_outcome", "_permit", "_serving", "_target", "raw",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 what it is made of, in the order of its life
@@ -77,7 +78,7 @@ class Attempt:
         arm: Arm,
         purpose: str,
         lane: Lane,
-        settle: Settle,
+        permit: Permit,
         began: float,
     ) -> None:
         self._means = means
@@ -85,7 +86,7 @@ class Attempt:
         self._serving = serving
         self._target = target = incoming.route.target(arm)
         self._lane = lane
-        self._settle = settle
+        self._permit = permit
         self._held: Held | None = None
         self._outcome = IGNORED
         self._began = self._known_at = began
@@ -99,7 +100,7 @@ class Attempt:
         """Before the fallback begins: the connection is closed or given back, the permit settled."""
         means, raw, held, ended = self._means, self.raw, self._held, self._means.monotonic()
         raw.total_ms = (ended - self._began) * 1000
-        self._settle(self._outcome, ended)
+        self._lane.settle(self._permit, self._outcome, ended)
         means.metrics.attempt(raw.upstream, raw.error)
         if held is not None:
             self._serving.held_bytes += held.held_bytes

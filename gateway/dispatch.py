@@ -107,9 +107,9 @@ class Dispatcher:
         means, arm = self._means, serving.plan.serve
         lane, now = means.lanes[incoming.route.target(arm).upstream], means.monotonic()
         lane.planned(now)
-        settle, purpose, fault = lane.admit(now), SERVE, "breaker_open"
-        while settle is not None:
-            attempt = Attempt(means, incoming, serving, arm, purpose, lane, settle, now)
+        permit, purpose, fault = lane.admit(now), SERVE, "breaker_open"
+        while permit is not None:
+            attempt = Attempt(means, incoming, serving, arm, purpose, lane, permit, now)
             try:
                 held = await attempt.held()
             except UpstreamError as error:
@@ -127,7 +127,7 @@ class Dispatcher:
             serving.upstream_s += wait_s
             await asyncio.sleep(wait_s)
             now = means.monotonic()
-            settle, purpose = lane.admit(now), RETRY
+            permit, purpose = lane.admit(now), RETRY
         return fault
 
     async def _last(self, incoming: Incoming, serving: Serving, client: Client, arm: Arm, purpose: str) -> None:
@@ -281,12 +281,12 @@ class Dispatcher:
             ShadowCall(
                 arm=arm,
                 upstream=lane.upstream,
+                gate=lane,
                 version=target.version,
                 purpose=purpose,
                 call=made.call,
                 asked=made.asked or made.call.body,
                 left_out=made.left_out,
-                admit=lane.admit,
             ),
         )
 

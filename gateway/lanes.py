@@ -10,7 +10,7 @@ import structlog
 
 from gateway.upstreams.base import Upstream
 from gateway.wording import Wording
-from router.breaker import Breaker, BreakerPolicy, BreakerState
+from router.breaker import UNASKED, Breaker, BreakerPolicy, BreakerState, Permit
 from router.budget import RetryBudget
 from router.types import Outcome
 from tutelage.contracts.errors import ConfigurationError
@@ -18,8 +18,6 @@ from tutelage.contracts.upstreams import UpstreamSettings
 
 log = structlog.get_logger()
 
-Settle = Callable[[Outcome, float], None]
-"""Says what a call came to, and when. Called exactly once."""
 Build = Callable[[str, UpstreamSettings], Upstream]
 
 
@@ -51,30 +49,23 @@ class Lane:
         """Take a retry from the budget; False where none is left."""
         return self._budget.spend()
 
-    def admit(self, now: float) -> Settle | None:
+    def admit(self, now: float) -> Permit | None:
         """A call under the breaker, None while it is open."""
         permit = self._breaker.acquire(now)
-        if permit is None:
-            return None
-        self.calls += 1
+        if permit is not None:
+            self.calls += 1
+        return permit
 
-        def settle(outcome: Outcome, ended: float) -> None:
-            self.calls -= 1
-            if self._breaker.settle(permit, outcome, ended):
-                log.warning("breaker", upstream=self.name, state=str(self._breaker.state))
-
-        return settle
-
-    def call(self, now: float) -> Settle:
+    def call(self, now: float) -> Permit:
         """A call that is made whatever the breaker says: nobody else may answer, and the client gets the true error."""
-        settle = self.admit(now)
-        if settle is not None:
-            return settle
         self.calls += 1
-        return self._unjudged
+        return self._breaker.acquire(now) or UNASKED
 
-    def _unjudged(self, _outcome: Outcome, _ended: float) -> None:
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """What the call came to. Once for each permit."""
         self.calls -= 1
+        if self._breaker.settle(permit, outcome, now):
+            log.warning("breaker", upstream=self.name, state=str(self._breaker.state))
 
 
 class Lanes:

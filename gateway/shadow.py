@@ -14,15 +14,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from gateway.lanes import Settle
 from gateway.memory import Memory
 from gateway.upstreams.base import Call, CallRefused, Reply, Upstream, UpstreamError
+from router.breaker import Permit
 from router.types import Arm, Outcome
 from tutelage.capture.raw import RawAttempt, RawPolicy, RawShadow
 from tutelage.tasks import Tasks
 
-Admit = Callable[[float], Settle | None]
-"""Asks the upstream's breaker for a permit at this moment of the monotonic clock; None while it is open."""
+
+class Gate(Protocol):
+    """The upstream's breaker. `now` is of the monotonic clock."""
+
+    def admit(self, now: float, /) -> Permit | None:
+        """The right to a call; None while it is open."""
+
+    def settle(self, permit: Permit, outcome: Outcome, now: float, /) -> None:
+        """What the call came to. Once for each permit."""
 
 
 class Sink(Protocol):
@@ -36,16 +43,16 @@ class Sink(Protocol):
 class ShadowCall:
     """One call to be made. `purpose` is "shadow", or "rescore" where the served arm is asked again because its client hung
     up. `asked` is the body to be recorded where it is not the call's: what its upstream's field policy left out (`left_out`)
-    stands in it. `admit` None means that no breaker is asked."""
+    stands in it."""
 
     arm: Arm
     upstream: Upstream
+    gate: Gate
     version: str
     purpose: str
     call: Call
     asked: bytes | None = None
     left_out: tuple[str, ...] = ()
-    admit: Admit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +175,8 @@ class ShadowPool:
     async def _ask(self, call: ShadowCall, attempt: RawAttempt) -> None:
         """Make one call and fill `attempt`; every error of the upstream ends here. The permit is settled once."""
         began = self._monotonic()
-        settle = call.admit(began) if call.admit is not None else _nothing
-        if settle is None:
+        permit = call.gate.admit(began)
+        if permit is None:
             attempt.error = "breaker_open"
             return
         outcome = Outcome.IGNORED  # what a cancelled call says of its upstream
@@ -187,7 +194,7 @@ class ShadowPool:
         finally:
             ended = self._monotonic()
             attempt.total_ms = (ended - began) * 1000
-            settle(outcome, ended)
+            call.gate.settle(permit, outcome, ended)
 
     async def _read(self, reply: Reply, attempt: RawAttempt, began: float) -> None:
         attempt.status = reply.status
@@ -227,10 +234,6 @@ class Slot:
         if not self._used:
             self._used = True
             self._pool.give_back()
-
-
-def _nothing(_outcome: Outcome, _ended: float) -> None:
-    """Settles nothing: no breaker was asked."""
 
 
 def _outcome(status: int) -> Outcome:

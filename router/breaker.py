@@ -61,6 +61,10 @@ class Permit(NamedTuple):
     generation: int
 
 
+UNASKED = Permit(-1)
+"""Of a call that is made without asking: what becomes of it says nothing, as if it came too late."""
+
+
 class Breaker:
     """One upstream's breaker. Not for threads: the event loop that asks is the one that settles."""
 

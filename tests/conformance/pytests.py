@@ -15,7 +15,8 @@ def run_pytest(
 ) -> Mapping[str, bool]:
     """(test, passed) of every test that was not skipped. `environment` is added to this one's."""
     report = run.folder / "report.xml"
-    argv = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
+    theirs = [f"--confcutdir={folder}", f"--junitxml={report}"]  # our own conftest.py is not for their environment
+    argv = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *theirs, *arguments]
     added = {"PYTHONPATH": str(FOREIGN), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     return results_of(reported(run, argv, report, folder=folder, **added))
 

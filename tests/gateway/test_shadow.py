@@ -6,6 +6,7 @@ import pytest
 from gateway.memory import Memory
 from gateway.shadow import ShadowCall, ShadowJob, ShadowPool
 from gateway.upstreams.base import Call, ConnectFailed, Deadlines, ReplyBroken, TimedOut
+from router.breaker import Permit
 from router.types import Arm, Outcome
 from tests.tutelage.capture.raws import CHAT, FULL, JSON, chat_body
 from tutelage.capture.raw import RawShadow
@@ -84,6 +85,7 @@ class Rig:
         numbers = itertools.count()
         clock = itertools.count()
         self.records = Records()
+        self.lets_through = True
         self.settled: list[Outcome] = []
         self.memory = Memory(memory_bytes)
         self.pool = ShadowPool(
@@ -97,15 +99,15 @@ class Rig:
         )
 
     def admit(self, now):
-        def settle(outcome, ended):
-            assert ended >= now
-            self.settled.append(outcome)
+        return Permit(0) if self.lets_through else None
 
-        return settle
+    def settle(self, permit, outcome, now):
+        assert permit == Permit(0)
+        self.settled.append(outcome)
 
-    def call(self, upstream, *, admit="breaker", purpose="shadow"):
+    def call(self, upstream, *, purpose="shadow"):
         return ShadowCall(
-            arm=Arm.STUDENT, upstream=upstream, version="v7", purpose=purpose, admit=self.admit if admit == "breaker" else admit,
+            arm=Arm.STUDENT, upstream=upstream, version="v7", purpose=purpose, gate=self,
             call=Call(method="POST", path="/chat/completions", headers=(), body=CHAT, deadlines=Deadlines()),
         )  # fmt: skip
 
@@ -188,7 +190,8 @@ async def test_an_answer_beyond_the_memory_of_all_is_not_kept_and_what_was_taken
 
 async def test_an_open_breaker_is_an_attempt_that_was_not_made():
     rig, upstream = Rig(), FakeUpstream(FakeReply([]))
-    (raw,) = await rig.run(rig.call(upstream, admit=lambda now: None))
+    rig.lets_through = False
+    (raw,) = await rig.run(rig.call(upstream))
     assert raw.attempt is not None
     assert (raw.attempt.error, raw.attempt.status) == ("breaker_open", None)
     assert (upstream.calls, rig.settled) == ([], [])
@@ -209,7 +212,7 @@ async def test_both_arms_asked_are_two_records_and_one_slot():
     slot = rig.pool.reserve()
     assert slot is not None
     asked = rig.call(FakeUpstream(FakeReply([b"{}"]), after=gate))
-    slot.start(rig.job(rig.call(FakeUpstream(FakeReply([b"{}"])), purpose="rescore", admit=None), asked))
+    slot.start(rig.job(rig.call(FakeUpstream(FakeReply([b"{}"])), purpose="rescore"), asked))
     await rig.records.arrived(1)
     assert (rig.pool.taken, rig.pool.reserve()) == (1, None)
     gate.set()
