@@ -12,7 +12,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -50,8 +49,7 @@ def source_of(project: str, version: str) -> Path:
         download = ["download", "--no-deps", "--no-binary", project, "--dest", str(target), f"{project}=={version}"]
         _run([sys.executable, *_PIP, *download], target)
         archive = target / f"{project}-{version}.tar.gz"
-        with tarfile.open(archive) as packed:
-            packed.extractall(target, filter="data")
+        shutil.unpack_archive(archive, target)
         archive.unlink()
 
     return _cached(f"{project}-source", [version], build) / f"{project}-{version}"
