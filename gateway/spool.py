@@ -1,8 +1,8 @@
 """The spool: a bounded queue, one thread, group commit. What is committed is durable; what is not is counted.
 
-`Spool.offer` puts a reference on a queue (`spool_queue`) bounded in records and bytes; it never blocks and never raises. One
-thread (`writer`) translates (`capture`), redacts, prices, encodes and commits what has gathered into
-`data_dir/spool/<gateway-id>.db`, at most 256 records or 50 ms at a time. At every moment:
+`Spool.offer` puts a record on a queue (`spool_queue`) bounded in records and bytes; it never blocks and never raises. One
+thread (`writer`) looks through what has gathered, translates (`tutelage.capture`) and redacts what must be, prices it, and
+commits it to `data_dir/spool/<gateway-id>.db`, at most 256 records or 50 ms at a time. At every moment:
 
     eligible = durable + dropped{queue_full, disk_full, too_large, redaction_failed, opted_out} + in_queue
 

@@ -1,4 +1,4 @@
-"""The spool's writer: one thread that takes group after group, translates and redacts it, and commits it in one transaction.
+"""The spool's writer: one thread that takes group after group, redacts what must be, and commits it in one transaction.
 
 Fails closed: what cannot be looked through is written without its content or not at all. A disk that is full and a file that
 is locked cost the groups of that time and nothing else. Must not know of requests, routes or the event loop.
@@ -157,8 +157,11 @@ def _plain_row(item: Item, context: Context) -> tuple[Row | None, str | None]:
     """As `_row`, for an item out of whose texts nothing need be taken."""
     packed = item.raw
     if isinstance(packed, Packed):
-        with suppress(Exception):  # what cannot be written like this is looked at more closely
+        try:
             body = row_of(packed, item.number, context)
+        except Exception as fault:  # noqa: BLE001 - the loop over items: it is translated instead
+            log.warning("record not written as it came", record=packed.id, error=type(fault).__name__)
+        else:
             if body is not None:
                 return (*packed.known_by, body), None
     return _row(item, context)

@@ -1,7 +1,8 @@
-"""Raw records: what the relay keeps of a request, of a call and of a shadow call, for the spool's thread to translate.
+"""Raw records: what the relay keeps of a request, of a call and of a shadow call.
 
 On the request path only references are kept: the request's bytes, the answer's chunks as they were relayed, two clocks.
-Must not know what becomes of them (`translate.py`).
+Their fields, in their order, stand in spools (`spooled.py`): to change them is to raise the version of
+`tutelage/store/spool.py`. Must not know what becomes of them (`translate.py`).
 """
 
 from collections.abc import Sequence

@@ -25,6 +25,7 @@ from tutelage.capture.translate import (
     AS_THEY_STAND,
     MAX_HEADER_CHARS,
     Context,
+    as_it_is,
     capture_exchange,
     capture_shadow,
     content_type_of,
@@ -181,11 +182,7 @@ class _Pseudonymous:
 
 @lru_cache(maxsize=256)
 def _reading(gateway: str) -> Context:
-    return Context(gateway=gateway, pseudonyms=_Pseudonymous(), redact=_as_it_is, price=_unknown)
-
-
-def _as_it_is(value: Json, _: frozenset[str]) -> Json:
-    return value
+    return Context(gateway=gateway, pseudonyms=_Pseudonymous(), redact=as_it_is, price=_unknown)
 
 
 def _unknown(_: str, __: Usage | None, ___: float) -> Price | None:
